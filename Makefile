@@ -1,0 +1,77 @@
+# Everything that this project does, set-up included. Every setting can be given on the command line:
+#   make run NP=4 SEARCH=solvers/paper.search.prototxt OUT=runs/paper CIFAR10=~/cifar-10-binary.tar.gz
+PYTHON  ?= python3
+NP      ?= $(shell nproc)
+SEARCH  ?= solvers/quick.search.prototxt
+OUT     ?= build/run
+ENGINE  ?= caffe
+CIFAR10 ?=
+TESTS   ?= tests
+MPIRUN  ?= $(or $(shell command -v mpirun),$(BIN)/mpirun)
+
+SHELL  := bash
+BIN    := build/venv/bin
+MENNDL := $(BIN)/menndl
+comma  := ,
+EXTRAS := report$(if $(shell command -v mpirun),,$(comma)mpi)
+
+# Open MPI 4 and 5: work as root, and with more ranks than cores; other MPIs do not look at these.
+export OMPI_ALLOW_RUN_AS_ROOT = 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+export OMPI_MCA_rmaps_base_oversubscribe = 1
+export OMPI_MCA_hwloc_base_binding_policy = none
+export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy = none
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow data caffe report paper bench lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-10s%s\n", n, $$0}'
+	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON) TESTS=$(TESTS)"
+
+run: build/venv/run caffe data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
+	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
+	$(MPIRUN) -n $(NP) $(MENNDL) run $(SEARCH) --out $(OUT) --engine $(ENGINE) --data $$data --expect-ranks $(NP) \
+	    --progress $$([ -t 2 ] && echo live || echo plain) && \
+	$(MENNDL) report $(OUT)
+
+test: build/venv/test caffe  ## every test but the slow ones, with real Caffe
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+test-slow: build/venv/test caffe  ## the slow tests
+	$(BIN)/python -m pytest -m slow $(TESTS)
+
+caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
+	@containers/install-caffe.sh build/caffe
+
+data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
+	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
+	elif [ -e data/cifar10/dataset.json ]; then echo "data: what is already in data/cifar10" && echo data/cifar10 >build/data-folder; \
+	elif $(MENNDL) data cifar10 --out data/cifar10; then echo data/cifar10 >build/data-folder; \
+	else echo "data: no CIFAR-10 to be had, so synthetic images take its place (CIFAR10=PATH names an archive or a folder)" && \
+	$(MENNDL) data synthetic --out data/synthetic && echo data/synthetic >build/data-folder; fi
+
+report: build/venv/run  ## tables and figures of the run OUT
+	$(MENNDL) report $(OUT)
+
+paper: SEARCH = solvers/paper.search.prototxt
+paper: OUT = build/paper
+paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, or for months
+
+bench: build/venv/test caffe  ## overheads: rendering and checking, the master, a rank's time outside training
+	$(BIN)/python -m tests.bench
+
+lint: build/venv/lint  ## ruff, mypy, shellcheck
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck containers/*.sh .ci/run
+
+clean:  ## remove build/: the virtual environment, Caffe, runs
+	rm -rf build
+
+# One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,
+# then the system's pip installs into it.
+build/venv/%: pyproject.toml
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv build/venv 2>/dev/null || $(PYTHON) -m venv --clear --without-pip build/venv
+	@pip="$(BIN)/python -m pip"; $$pip --version >/dev/null 2>&1 || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	echo "installing menndl for $* into build/venv" && \
+	$$pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]' && touch $@

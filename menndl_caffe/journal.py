@@ -1,0 +1,177 @@
+"""The append-only record of a run, RUN/journal.jsonl: one JSON object a line. Resume and every report read only this.
+
+    {"event": "run", ...}      first line: what is searched, with what, and how to repeat it
+    {"event": "resume", ...}   the same command was started again
+    {"event": "trial", ...}    a Trial, before it is handed out
+    {"event": "result", ...}   its Result, on disk before the search hears of it
+
+One process writes (a lock on RUN/lock holds others off); any number may read, also while it is being written.
+"""
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, IO, Iterator, List, Optional, Tuple, Type
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import Genome
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
+
+NAME = "journal.jsonl"
+EVENTS = ("run", "resume", "trial", "result")
+
+
+@dataclass
+class Record:
+    """What a journal says: the run's first line, its trials and their results by id, in the order in which they came."""
+
+    run: Dict[str, Any] = field(default_factory=dict)
+    trials: Dict[int, Trial] = field(default_factory=dict)
+    results: Dict[int, Result] = field(default_factory=dict)
+
+    def individuals(self) -> Iterator[Tuple[Trial, Result]]:
+        """The evaluated members of the population, by id."""
+        for id in sorted(self.results):
+            if self.trials[id].role == INDIVIDUAL:
+                yield self.trials[id], self.results[id]
+
+    def default(self) -> Optional[Result]:
+        """The result of the network that the search starts from."""
+        return next((self.results[id] for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results), None)
+
+    def best(self, n: int = 1) -> List[Tuple[Trial, Result]]:
+        """The n fittest different individuals, fittest first; of equals the one met first."""
+        ranked = sorted(self.individuals(), key=lambda pair: (-pair[1].fitness, pair[0].id))
+        first: Dict[Genome, Tuple[Trial, Result]] = {}
+        for trial, result in ranked:
+            first.setdefault(trial.genome, (trial, result))
+        return list(first.values())[:n]
+
+
+def read(run: Path) -> Record:
+    """The record of a run's folder. A torn last line is passed over: its writer died, or is writing it now.
+
+    UserError where there is no journal, and for any other damage, naming the line.
+    """
+    return _read(run)[0]
+
+
+def _read(run: Path) -> Tuple[Record, int]:
+    """The record and the number of bytes up to the end of the last whole line."""
+    path = run / NAME
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{run} is not a run: it has no {NAME}; expected the folder given to `menndl run --out`") from None
+    whole = content.rfind(b"\n") + 1
+    record = Record()
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            _take(record, json.loads(line), number)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}:{number}: damaged: {_why(error)}; only the last line may be torn, so this is not "
+                            "menndl's doing: restore the file, or cut it before this line to repeat what follows") from None
+    return record, whole
+
+
+def _why(error: Exception) -> str:
+    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _take(record: Record, line: Dict[str, Any], number: int) -> None:
+    """Add one line to the record; ValueError, KeyError or TypeError where it cannot stand there."""
+    event = line["event"]
+    if event not in EVENTS:
+        raise ValueError(f"event {event!r}, expected one of {', '.join(EVENTS)}")
+    if (event == "run") != (number == 1):
+        raise ValueError("the first line, and no other, is the event 'run'")
+    if event == "run":
+        record.run = line
+    elif event == "trial":
+        record.trials[line["id"]] = Trial.from_dict(line)
+    elif event == "result":
+        if line["id"] not in record.trials:
+            raise ValueError(f"result of trial {line['id']}, which was never handed out")
+        if line["id"] in record.results:
+            raise ValueError(f"second result of trial {line['id']}")
+        record.results[line["id"]] = Result.from_dict(line)
+
+
+class Journal:
+    """The one writer of a run's journal. `record` always says what is on disk.
+
+    `fsync=False` leaves it to the operating system when a result reaches the disk: for measuring what that costs.
+    """
+
+    def __init__(self, run: Path, fsync: bool = True):
+        """Open or begin the journal of the folder `run`; UserError where another process writes it or it is damaged."""
+        self.run_dir = run
+        self._fsync = fsync
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UserError(f"--out {run}: is a file; expected a folder, new or of an earlier run") from None
+        self._lock = _locked(run)
+        path = run / NAME
+        try:
+            self.record, whole = _read(run) if path.exists() else (Record(), 0)
+            self._file: IO[bytes] = open(path, "ab")
+            self._file.truncate(whole)  # a torn last line would spoil the next one
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self._file.close()
+        self._lock.close()
+
+    def begin(self, run: Dict[str, Any]) -> None:
+        """The first line of a new run, or a `resume` line in one that goes on."""
+        event = "resume" if self.record.run else "run"
+        line = {"event": event, **run}
+        if event == "run":
+            self.record.run = line
+        self._append(line, sync=True)
+
+    def add_trial(self, trial: Trial) -> None:
+        """Record a trial before it is handed out; one that stands there already is not written again."""
+        if trial.id not in self.record.trials:
+            self.record.trials[trial.id] = trial
+            self._append({"event": "trial", **trial.as_dict()}, sync=False)
+
+    def add_result(self, result: Result) -> None:
+        """Record a result; when this returns it is on disk."""
+        self.record.results[result.id] = result
+        self._append({"event": "result", **result.as_dict()}, sync=True)
+
+    def _append(self, line: Dict[str, Any], sync: bool) -> None:
+        self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
+        if sync:
+            self._file.flush()
+            if self._fsync:
+                os.fsync(self._file.fileno())
+
+
+def _locked(run: Path) -> IO[str]:
+    """RUN/lock, held until it is closed or this process ends, however it ends."""
+    lock = open(run / "lock", "a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().strip() or "another process"
+        lock.close()
+        raise UserError(f"{run} is being written by {owner}; wait for it, or give another --out") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.flush()
+    return lock

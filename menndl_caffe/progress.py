@@ -1,0 +1,78 @@
+"""What the user sees while a search runs: one line that is rewritten on a terminal, plain lines elsewhere."""
+from __future__ import annotations
+
+import sys
+import time
+from typing import IO, Optional
+
+from menndl_caffe.trial import DEFAULT, OK, Result, Trial
+
+PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed."""
+
+    def __init__(self, total: int, generations: int, live: bool, stream: Optional[IO[str]] = None):
+        self._total, self._generations, self._live = total, generations, live
+        self._stream = stream or sys.stderr
+        self._done = self._trained = self._failed = 0
+        self._best = self._default = -1.0
+        self._generation = -1
+        self._start, self._told = time.monotonic(), 0.0
+
+    def __call__(self, trial: Trial, result: Result, recorded: bool) -> None:
+        """Take note of a result."""
+        begins = trial.generation is not None and trial.generation > self._generation
+        if trial.role == DEFAULT:
+            self._default = result.fitness
+        elif trial.generation is not None:
+            self._done += 1
+            self._best = max(self._best, result.fitness)
+            self._generation = max(self._generation, trial.generation)
+        if not recorded and result.same_as is None:
+            self._trained += 1
+        if result.status != OK and result.same_as is None:
+            self._failed += 1
+            if not recorded:
+                self._write(f"trial {result.id} {result.status}: {result.reason}")
+        self._show(begins or self._done == self._total)
+
+    def _show(self, now: bool) -> None:
+        if self._live:
+            self._stream.write(f"\r\x1b[K{self.line()}")
+            self._stream.flush()
+        elif now or time.monotonic() - self._told > PLAIN_SECONDS:
+            self._told = time.monotonic()
+            self._write(self.line())
+
+    def line(self) -> str:
+        """generation, done/total, best, failures, speed and time left."""
+        parts = [f"generation {self._generation + 1}/{self._generations}", f"{self._done}/{self._total}"]
+        if self._best >= 0:
+            parts.append(f"best {self._best:.4f}")
+        if self._default >= 0:
+            parts.append(f"default {self._default:.4f}")
+        if self._failed:
+            parts.append(f"failed {self._failed}")
+        if self._trained:
+            speed = self._trained / (time.monotonic() - self._start)
+            parts += [f"{3600 * speed:.0f} trials/h", f"{duration((self._total - self._done) / speed)} left"]
+        return "  ".join(parts)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._live:
+            self._stream.write("\n")
+            self._stream.flush()

@@ -1,0 +1,111 @@
+"""Genome + templates -> the two texts that Caffe reads, and the same parsed. Pure but for reading the two templates."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
+
+from menndl_caffe import prototxt
+from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.search_file import RESERVED, Experiment
+from menndl_caffe.trial import Trial
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where an individual's training reads: the templates' `train_source`, `test_source` and `mean_file`."""
+
+    train: str
+    test: str
+    mean: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One individual's net and solver, as Documents (`.message`, `.line(path)`) and as texts."""
+
+    net_text: str
+    solver_text: str
+    net: prototxt.Document
+    solver: prototxt.Document
+
+
+class Template:
+    """A Jinja template over Caffe's text format: sandboxed, and every name must be known."""
+
+    def __init__(self, path: Path):
+        environment = jinja2.sandbox.SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        self.path = path
+        source = path.read_text()
+        try:
+            self.names = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise UserError(f"{path}:{error.lineno}: {error.message}") from None
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text with every name replaced; UserError with template and line where a name is unknown or an expression fails."""
+        try:
+            return self._template.render(values)
+        except jinja2.UndefinedError as error:
+            unknown = sorted(self.names - set(values))
+            hint = did_you_mean(unknown[0], values) if unknown else ""
+            raise UserError(f"{self.path}:{_line(error)}: {error.message}{hint}") from None
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
+            raise UserError(f"{self.path}:{_line(error)}: {error}") from None
+
+
+def _line(error: BaseException) -> int:
+    """The template's line in which a rendering failed: Jinja maps the frames of its own code back to the template."""
+    traceback, line = error.__traceback__, 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+class Renderer:
+    """The two templates of an experiment, ready to render any of its individuals."""
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
+        self._net = Template(experiment.net_template)
+        self._solver = Template(experiment.solver_template)
+        self._fixed: Dict[str, Any] = dict(experiment.constants)
+        mode = experiment.message.DESCRIPTOR.fields_by_name["solver_mode"].enum_type
+        self._fixed["solver_mode"] = mode.values_by_number[experiment.message.solver_mode].name
+        self._check_names()
+
+    def render(self, trial: Trial, sources: Sources, directory: str = ".") -> Rendered:
+        """The files of one trial; `directory` is where they are or would be.
+
+        UserError where a template names something unknown or renders to something that is not a net or a solver.
+        """
+        values = {**self._fixed, **trial.genome.as_dict(), "random_seed": trial.seed, "max_iter": trial.max_iter,
+                  "train_source": sources.train, "test_source": sources.test, "mean_file": sources.mean,
+                  "directory": directory}
+        net_text, solver_text = self._net.render(values), self._solver.render(values)
+        net = prototxt.parse(net_text, caffe_pb2.NetParameter, f"{self._net.path} (rendered)")
+        solver = prototxt.parse(solver_text, caffe_pb2.SolverParameter, f"{self._solver.path} (rendered)")
+        return Rendered(net_text, solver_text, net, solver)
+
+    def _check_names(self) -> None:
+        """Every gene and constant is used, and so are the seed and the budget: else a search would vary nothing."""
+        used = self._net.names | self._solver.names
+        experiment = self.experiment
+        for kind in ("gene", "constant"):
+            for i, item in enumerate(getattr(experiment.message, kind)):
+                if item.name not in used:
+                    raise UserError(f"{experiment.file}: {kind} {item.name!r} is named by neither {self._net.path} nor "
+                                    f"{self._solver.path}{did_you_mean(item.name, used - set(RESERVED))}")
+        for name in ("random_seed", "max_iter"):
+            if name not in self._solver.names:
+                raise UserError(f"{self._solver.path}: names no {{{{ {name} }}}}; "
+                                f"expected a line '{name}: {{{{ {name} }}}}', so that it is the search that sets it")

@@ -1,0 +1,172 @@
+"""The trainer: a process of its own that trains one net after the other through pycaffe's API. It knows no genes and no MPI.
+
+It runs in the engine's own Python, for real Caffe Python 3.9 with numpy 1.19, so it needs nothing but the engine.
+One JSON object a line, on standard input and output; the engine's log goes to standard error.
+
+    ->  {"net": text, "solver": text}
+    <-  {"event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
+    <-  {"event": "done", "engine_seconds": 97.1}
+    <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss that is not finite
+    <-  {"event": "error", "reason": "..."}                                 an exception of the engine
+
+The first line it writes says that it is ready: {"event": "ready", "engine": "caffe", "version": "1.0.0", "pid": 123}.
+Where the engine aborts or is killed the process ends, and whoever started it sees that.
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Dict, IO, Iterator
+
+MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
+
+
+class Diverged(Exception):
+    """A loss that is not finite: what follows is NaN for ever, so the rest is not trained.
+
+    The process must not be used again: max pooling finds no maximum among NaN and then writes its gradient before the
+    start of the blob (pooling_layer.cpp, the mask stays -1), which damages the heap.
+    """
+
+
+class Clock:
+    """Seconds spent inside the engine."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Counts the time of its block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def main() -> None:
+    """Serve trainings until standard input ends. Argument: the engine, `caffe` or `torch`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "caffe"
+    _die_with_parent()
+    replies = _own_stdout()
+
+    def say(**message: Any) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    engine = importlib.import_module(MODULES[name])
+    engine.init_log(0, True)
+    say(event="ready", engine=name, version=str(engine.__version__), pid=os.getpid())
+    for line in sys.stdin:
+        request = json.loads(line)
+        clock = Clock()
+        try:
+            train(engine, request["net"], request["solver"], clock, say)
+            say(event="done", engine_seconds=clock.seconds)
+        except Diverged as error:
+            say(event="diverged", reason=str(error), engine_seconds=clock.seconds)
+        except Exception as error:  # whatever an engine raises belongs to this training, not to the next
+            say(event="error", reason=f"{type(error).__name__}: {error}")
+
+
+def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None]) -> None:
+    """Train a net as `caffe train` does, and report every test pass.
+
+    Tests come at the iterations at which Caffe tests (solver.cpp, Solver::Step), and always at max_iter, since that one is the
+    fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's solver
+    does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
+    """
+    parameter = _solver_parameter(engine, net, solver)
+    test_iter, interval = parameter.test_iter[0], parameter.test_interval or parameter.max_iter
+    first_test = parameter.test_initialization
+    _take_tests_over(parameter)
+    with clock.running():
+        training = _make_solver(engine, parameter)
+        training.test_nets[0].share_with(training.net)
+    for iteration in range(parameter.max_iter + 1):
+        if iteration == parameter.max_iter or (iteration % interval == 0 and (iteration > 0 or first_test)):
+            with clock.running():
+                outputs = test(engine, training.test_nets[0], test_iter, iteration)
+            say(event="test", iteration=iteration, outputs=outputs)
+        if iteration < parameter.max_iter:
+            with clock.running():
+                training.step(1)
+            loss = total_loss(training.net)
+            if not math.isfinite(loss):
+                raise Diverged(f"training loss is {loss} at iteration {iteration}")
+
+
+def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float]:
+    """Mean of every scalar output of the test net over `batches` batches (solver.cpp, Solver::Test)."""
+    engine.log(f"Iteration {iteration}, Testing net (#0)")
+    sums = {name: 0.0 for name in sorted(net.outputs) if net.blobs[name].data.size == 1}
+    for _ in range(batches):
+        net.forward()
+        for name in sums:
+            sums[name] += float(net.blobs[name].data)
+    means = {name: float(f"{value / batches:.6g}") for name, value in sums.items()}  # as many digits as Caffe prints
+    for i, (name, mean) in enumerate(means.items()):
+        engine.log(f"    Test net output #{i}: {name} = {mean:g}")
+        if not math.isfinite(mean):
+            raise Diverged(f"test output {name} is {mean} at iteration {iteration}")
+    return means
+
+
+def total_loss(net: Any) -> float:
+    """The net's loss in its last forward pass: every top times its loss weight (layer.hpp, Layer::Forward)."""
+    return sum(weight * float(net.blobs[name].data.sum()) for name, weight in net.blob_loss_weights.items() if weight)
+
+
+def _solver_parameter(engine: Any, net: str, solver: str) -> Any:
+    """The solver's message with the net inside it, in place of the path that it names."""
+    proto = importlib.import_module(f"{engine.__name__}.proto.caffe_pb2")
+    text_format = importlib.import_module("google.protobuf.text_format")
+    parameter = text_format.Parse(solver, proto.SolverParameter())
+    parameter.ClearField("net")
+    text_format.Parse(net, parameter.net_param)
+    return parameter
+
+
+def _take_tests_over(parameter: Any) -> None:
+    """Leave the test net in place but let the solver itself neither test nor write files."""
+    parameter.test_interval = parameter.max_iter + 1
+    parameter.test_initialization = False
+    parameter.snapshot = 0
+    parameter.snapshot_after_train = False
+
+
+def _make_solver(engine: Any, parameter: Any) -> Any:
+    if parameter.solver_mode == parameter.GPU:
+        engine.set_mode_gpu()
+    else:
+        engine.set_mode_cpu()
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(str(parameter))
+        file.flush()
+        return engine.get_solver(file.name)
+
+
+def _own_stdout() -> IO[str]:
+    """The real standard output, for replies alone; what the engine prints goes to standard error from now on."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it dies, since a step may hold Python for minutes."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

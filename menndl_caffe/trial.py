@@ -1,0 +1,108 @@
+"""What travels between master, ranks and journal: a Trial goes out, a Result comes back. Plain data, both ways to JSON."""
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from menndl_caffe.genome import Genome
+
+INDIVIDUAL = "individual"  # a member of the population
+DEFAULT = "default"  # the network that the search starts from, at the same budget
+TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
+
+OK = "ok"
+INVALID = "invalid"  # refused before training: the net cannot exist
+DIVERGED = "diverged"  # a loss that is not finite
+CRASHED = "crashed"  # the trainer died
+TIMEOUT = "timeout"  # given up after trial_timeout seconds
+STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
+
+CurvePoint = Tuple[int, float, float]  # iteration, accuracy, loss of one test pass
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation of an individual: everything that decides its result."""
+
+    id: int
+    genome: Genome
+    seed: int
+    max_iter: int
+    generation: Optional[int] = None
+    role: str = INDIVIDUAL
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The form in which it is recorded and sent."""
+        return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
+                "seed": self.seed, "max_iter": self.max_iter}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> "Trial":
+        """Inverse of `as_dict`."""
+        genes = record["genes"]
+        return Trial(record["id"], Genome(tuple(genes), tuple(genes.values())), record["seed"], record["max_iter"],
+                     record["generation"], record["role"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a trial. Fitness is an accuracy in [0, 1]; every status but `ok` has fitness 0 and a reason."""
+
+    id: int
+    status: str
+    fitness: float = 0.0
+    loss: Optional[float] = None
+    reason: str = ""
+    curve: Tuple[CurvePoint, ...] = ()
+    started: float = 0.0  # seconds since the epoch
+    seconds: float = 0.0  # wall time on the rank, from receiving the trial to its result
+    engine_seconds: float = 0.0  # of these, inside the engine: training and testing
+    rank: int = 0
+    host: str = ""
+    same_as: Optional[int] = None  # the trial of the same individual whose result this is
+    log: str = ""  # the engine's own log; travels, but is not in the journal
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The form in which it is recorded; `log` is left out, empty fields too."""
+        record: Dict[str, Any] = {"id": self.id, "status": self.status, "fitness": self.fitness}
+        record.update({name: value for name, value in (("loss", self.loss), ("reason", self.reason or None)) if value is not None})
+        record.update(started=round(self.started, 3), seconds=round(self.seconds, 3),
+                      engine_seconds=round(self.engine_seconds, 3), rank=self.rank, host=self.host)
+        if self.same_as is not None:
+            record["same_as"] = self.same_as
+        record["curve"] = [list(point) for point in self.curve]
+        return record
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> "Result":
+        """Inverse of `as_dict`; fields it does not know are ignored."""
+        known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
+        known["curve"] = tuple((int(i), a, b) for i, a, b in record.get("curve", ()))
+        return Result(**known)
+
+    def copied_to(self, trial: Trial) -> "Result":
+        """The same result for another trial of the same individual; it cost no time."""
+        return replace(self, id=trial.id, same_as=self.id if self.same_as is None else self.same_as,
+                       seconds=0.0, engine_seconds=0.0, log="")
+
+
+def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:
+    """A result of fitness 0 that says why."""
+    return Result(trial_id, status, fitness=0.0, reason=" ".join(reason.split()), **known)
+
+
+def judged(trial_id: int, accuracy: float, loss: float, **known: Any) -> Result:
+    """`ok` with the accuracy as fitness, if the loss is finite: Caffe reports accuracy 1.0 for outputs of NaN
+    (accuracy_layer.cpp counts the scores that are >= the true one, and nothing is >= NaN)."""
+    if not (math.isfinite(loss) and math.isfinite(accuracy)):
+        return failure(trial_id, DIVERGED, f"test loss is {loss}, accuracy {accuracy} is not to be believed", **known)
+    return Result(trial_id, OK, fitness=accuracy, loss=loss, **known)
+
+
+def training_seed(run_seed: int, genome: Genome, salt: str = "") -> int:
+    """Caffe's random_seed of an individual, in [0, 2**31): from the run's seed and the genome, so that an individual
+    met again is the same training. `salt` makes another one of it."""
+    text = f"{run_seed}|{genome}|{salt}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1

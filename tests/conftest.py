@@ -1,0 +1,73 @@
+"""What the tests share: real Caffe, real images, and small experiments on small data."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
+
+
+def missing(what: str) -> None:
+    """A test cannot run: under CI that is a failure, elsewhere a skip that says what to do."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def caffe_root() -> Path:
+    """The folder of real Caffe as `make caffe` writes it."""
+    root = Path(os.environ.get("MENNDL_TEST_CAFFE", REPOSITORY / "build" / "caffe"))
+    if not (root / "bin" / "caffe").exists():
+        missing(f"no real Caffe in {root}: run `make caffe`")
+    return root
+
+
+@pytest.fixture(scope="session")
+def cifar10_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CIFAR-10 in the official binary layout, unpacked from the shared JPEG copy."""
+    unpack = SHARED_IMAGES / "unpack-cifar-10"
+    if not unpack.exists():
+        missing(f"no CIFAR-10 images: {SHARED_IMAGES} is not there")
+    kept = REPOSITORY / "build" / "test-data"  # unpacking takes 15 s, so it is done once
+    folder = kept / "cifar-10-batches-bin"
+    if not (folder / "batches.meta.txt").exists():
+        subprocess.run([sys.executable, str(unpack), str(kept)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10_data(cifar10_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The databases of these images, with 5,000 held out."""
+    from menndl_caffe.data import write_cifar10
+
+    folder = tmp_path_factory.mktemp("cifar10")
+    write_cifar10(folder, cifar10_source, validation=5000, report=lambda text: None)
+    return folder
+
+
+@pytest.fixture
+def in_repository(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in the repository's folder, as its own files' relative paths expect."""
+    monkeypatch.chdir(REPOSITORY)
+    return REPOSITORY
+
+
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def menndl(tmp_path: Path) -> Runner:
+    """Runs the command `menndl` in a process of its own, in the repository."""
+
+    def run(*arguments: object, timeout: float = 120, **keywords: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)], cwd=REPOSITORY, text=True,
+                              capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL, **keywords)  # type: ignore[call-overload]
+
+    return run

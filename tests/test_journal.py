@@ -1,0 +1,160 @@
+"""The journal: what was recorded is read back, a torn end is forgiven, all other damage is named, and one writer writes."""
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import List
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from menndl_caffe import journal
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import Genome
+from menndl_caffe.journal import Journal
+from menndl_caffe.trial import DEFAULT, STATUSES, Result, Trial
+
+
+def trial(id: int, value: int = 0, role: str = "individual") -> Trial:
+    return Trial(id, Genome(("kernel1", "pool"), (value, "MAX")), seed=7, max_iter=10, generation=0, role=role)
+
+
+def result(id: int, fitness: float = 0.5) -> Result:
+    return Result(id, "ok", fitness, loss=1.25, curve=((0, 0.1, 2.3), (10, fitness, 1.25)), started=1e9, seconds=2.5,
+                  engine_seconds=2.0, rank=3, host="node7")
+
+
+def write(run: Path, n: int) -> None:
+    with Journal(run) as writer:
+        writer.begin({"search": "x"})
+        for id in range(n):
+            writer.add_trial(trial(id, id))
+            writer.add_result(result(id, id / 10))
+
+
+def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, 4)
+    record = journal.read(tmp_path)
+    assert record.run["search"] == "x"
+    assert record.trials == {id: trial(id, id) for id in range(4)}
+    assert record.results == {id: result(id, id / 10) for id in range(4)}
+
+
+fields = st.fixed_dictionaries({
+    "status": st.sampled_from(STATUSES), "fitness": st.floats(0, 1), "loss": st.none() | st.floats(0, 100),
+    "reason": st.text(max_size=30), "curve": st.lists(st.tuples(st.integers(0, 4000), st.floats(0, 1), st.floats(0, 90))).map(tuple),
+    "rank": st.integers(0, 18688), "host": st.text(max_size=9), "same_as": st.none() | st.integers(0, 9)})
+
+
+@given(fields)
+def test_every_result_survives_json(known: dict) -> None:
+    before = Result(5, **known)
+    assert Result.from_dict(json.loads(json.dumps(before.as_dict(), allow_nan=False))) == before
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_a_journal_cut_anywhere_loses_at_most_its_last_line(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    run = tmp_path_factory.mktemp("run")
+    write(run, 3)
+    path = run / journal.NAME
+    whole = path.read_bytes()
+    cut = cut % (len(whole) + 1)
+    path.write_bytes(whole[:cut])
+    kept = whole[:cut].count(b"\n")
+    record = journal.read(run)
+    assert len(record.trials) == kept // 2 and len(record.results) == max(0, (kept - 1) // 2)
+    with Journal(run) as writer:  # going on after the tear leaves a whole journal
+        writer.begin({"search": "x"})
+        for id in range(3):
+            if id not in writer.record.results:
+                writer.add_trial(trial(id, id))
+                writer.add_result(result(id, id / 10))
+    assert journal.read(run).results == {id: result(id, id / 10) for id in range(3)}
+
+
+def damage(lines: List[str], number: int, line: str) -> List[str]:
+    return lines[:number - 1] + [line] + lines[number:]
+
+
+@pytest.mark.parametrize("number, line, expected", [
+    (3, "{garbage", "damaged"),
+    (3, '{"event": "result"}', "'id' is missing"),
+    (3, '{"event": "banana"}', "expected one of run, resume, trial, result"),
+    (3, '{"event": "run"}', "first line"),
+    (1, '{"event": "trial", "id": 0}', "first line"),
+    (5, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0}', "second result of trial 0"),
+    (5, '{"event": "result", "id": 9, "status": "ok", "fitness": 1.0}', "never handed out"),
+    (3, '[1, 2]', "damaged"),
+    (3, '\x00\x00\x00', "damaged"),
+])
+def test_damage_is_an_error_that_names_the_line(tmp_path: Path, number: int, line: str, expected: str) -> None:
+    write(tmp_path, 3)
+    path = tmp_path / journal.NAME
+    path.write_text("\n".join(damage(path.read_text().splitlines(), number, line)) + "\n")
+    before = path.read_bytes()
+    for attempt in (lambda: journal.read(tmp_path), lambda: Journal(tmp_path)):
+        with pytest.raises(UserError, match=f"journal.jsonl:{number}: ") as error:
+            attempt()
+        assert expected in str(error.value)
+    assert path.read_bytes() == before  # and nothing is lost by the attempt
+
+
+def hold(run: Path, held: "multiprocessing.synchronize.Event") -> None:
+    with Journal(run):
+        held.set()
+        while True:
+            os.sched_yield()
+
+
+def test_two_masters_on_one_run_are_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    other = context.Process(target=hold, args=(tmp_path, held))
+    other.start()
+    try:
+        assert held.wait(20)
+        with pytest.raises(UserError, match=f"is being written by process {other.pid} on "):
+            Journal(tmp_path)
+        journal_path = tmp_path / journal.NAME
+        assert journal_path.exists()
+    finally:
+        other.kill()
+        other.join()
+    with Journal(tmp_path):
+        pass
+
+
+def test_a_folder_without_journal_and_a_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run"):
+        journal.read(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        Journal(tmp_path / "file")
+
+
+def test_a_result_is_on_disk_before_add_result_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: List[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
+    with Journal(tmp_path) as writer:
+        writer.begin({})
+        writer.add_trial(trial(0))
+        before = len(synced)
+        writer.add_result(result(0))
+        assert len(synced) == before + 1 and synced[-1] == (tmp_path / journal.NAME).stat().st_size
+
+
+def test_best_are_different_individuals_fittest_first(tmp_path: Path) -> None:
+    with Journal(tmp_path) as writer:
+        writer.begin({})
+        writer.add_trial(trial(0, 99, role=DEFAULT))
+        writer.add_result(result(0, 0.99))  # the default is no individual
+        for id, value, fitness in ((1, 4, 0.5), (2, 5, 0.7), (3, 5, 0.7), (4, 6, 0.7), (5, 7, 0.1)):
+            writer.add_trial(trial(id, value))
+            writer.add_result(result(id, fitness))
+        record = writer.record
+    assert [t.id for t, _ in record.best(3)] == [2, 4, 1]
+    assert record.default() == result(0, 0.99)
