@@ -60,7 +60,7 @@ paper: OUT = build/paper
 paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, or for months
 
 bench: build/venv/test caffe  ## overheads: rendering and checking, the master, a rank's time outside training
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.overhead
 
 lint: build/venv/lint  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck containers/*.sh .ci/run

@@ -4,11 +4,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from menndl_caffe.errors import UserError
 
@@ -20,18 +21,12 @@ _START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.traine
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that was found: its name, the Python that it lives in, and where that was found."""
+    """An engine that was found: its name, where, the command of its trainer, and the Python that it lives in ("" if unknown)."""
 
     name: str
-    python: str
     found: str
-
-    def command(self) -> List[str]:
-        """The command of a trainer process."""
-        override = os.environ.get("MENNDL_TRAINER")
-        if override:
-            return override.split()
-        return [self.python, "-c", _START, str(PACKAGE.parent), self.name]
+    command: Tuple[str, ...]
+    python: str = ""
 
     def environment(self, threads: int) -> Dict[str, str]:
         """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
@@ -41,7 +36,7 @@ class Engine:
 
     def versions(self) -> Dict[str, Any]:
         """Version of the engine, of its BLAS, Python and numpy, as found by running it; UserError where it does not run."""
-        return _probe(self.python, self.name)
+        return _probe(self.python, self.name) if self.python else {"trainer": shlex.join(self.command)}
 
 
 def find(name: str) -> Engine:
@@ -50,9 +45,12 @@ def find(name: str) -> Engine:
         raise UserError(f"--engine {name}: valid: {', '.join(NAMES)}")
     if name == "torch":
         raise UserError("--engine torch: this version of menndl has no torch engine yet; valid: caffe")
+    trainer = os.environ.get("MENNDL_TRAINER")  # any command that speaks the trainer's protocol, such as one in a container
+    if trainer:
+        return Engine(name, "MENNDL_TRAINER", tuple(shlex.split(trainer)))
     for python, found in _pythons():
         if _imports_caffe(python):
-            return Engine(name, python, found)
+            return Engine(name, found, (python, "-c", _START, str(PACKAGE.parent), name), python)
     raise UserError("no Caffe found: run `make caffe` (Debian's own packages, no root needed), or set MENNDL_CAFFE_PYTHON "
                     "to a Python that can `import caffe`")
 
@@ -69,12 +67,18 @@ def _pythons() -> Iterator[Tuple[str, str]]:
         yield str(root / "build" / "caffe" / "bin" / "python3"), "make caffe"
 
 
+_LOOK = """
+import importlib.util, os
+spec = importlib.util.find_spec('caffe')
+print(bool(spec and spec.origin and os.path.exists(os.path.join(os.path.dirname(spec.origin), 'pycaffe.py'))))
+"""
+
+
 @functools.lru_cache(maxsize=None)
 def _imports_caffe(python: str) -> bool:
     """Whether this Python finds a module `caffe` that is pycaffe (an unrelated package of that name has no Net)."""
-    code = "import importlib.util as u, os; s = u.find_spec('caffe'); print(bool(s and s.origin and os.path.exists(os.path.join(os.path.dirname(s.origin), 'pycaffe.py'))))"
     try:
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.stdout.strip() == "True"
@@ -84,11 +88,9 @@ _PROBE = """
 import json, os, sys, importlib
 engine = importlib.import_module(sys.argv[1])
 import numpy
-maps = open('/proc/self/maps').read()
-libraries = sorted({os.path.basename(l.split()[-1]) for l in maps.splitlines() if 'blas' in l.split()[-1].lower()})
-blas = next((n for n in ('openblas', 'mkl', 'atlas', 'blis') if any(n in l.split()[-1].lower() for l in maps.splitlines())), None)
-print(json.dumps({'version': engine.__version__, 'blas': blas or 'reference', 'blas_libraries': libraries,
-                  'python': sys.version.split()[0], 'numpy': numpy.__version__}))
+mapped = {os.path.basename(line.split()[-1]).lower() for line in open('/proc/self/maps')}
+blas = next((name for name in ('openblas', 'mkl', 'atlas', 'blis') if any(name in library for library in mapped)), 'reference')
+print(json.dumps({'version': engine.__version__, 'blas': blas, 'python': sys.version.split()[0], 'numpy': numpy.__version__}))
 """
 
 

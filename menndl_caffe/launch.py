@@ -57,7 +57,7 @@ class Parts:
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
-        trainer = TrainerProcess(self.engine.command(), self.engine.environment(self.options.threads))
+        trainer = TrainerProcess(self.engine.command, self.engine.environment(self.options.threads))
         return Evaluator(self.renderer, trainer, rank)
 
 

@@ -1,4 +1,4 @@
-"""Caffe's rules for a net as a whole: which layers a phase has, where Split layers come in, which parameters are shared.
+"""Caffe's rules for a net as a whole: the layers of a phase, where Split layers come in, which parameters are shared.
 
 Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam), `insert_splits.cpp`, `upgrade_proto.cpp`.
 """
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import prod
-from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, UnknownShape, text
@@ -19,46 +19,49 @@ class Placed(NamedTuple):
     """A layer and its place in `net.layer` (None for one that Caffe adds)."""
 
     layer: Message
-    index: Optional[int]
+    place: Optional[int]
 
 
 class Wired(NamedTuple):
     """A layer with the blobs that it really reads and writes once Split layers are in."""
 
     layer: Message
-    index: Optional[int]
+    place: Optional[int]
     bottoms: Tuple[str, ...]
     tops: Tuple[str, ...]
     loss_weights: int
 
 
 def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Placed]:
-    """The layers that the phase includes, old `input` fields first (as `Net`'s constructor with phase, level, stages)."""
+    """The layers that the phase includes, old `input` fields first (as pycaffe's Net(file, phase, level, stages))."""
     if len(net.layers):
-        raise UnknownShape("the net is in the format of before Caffe 1.0 (`layers`): upgrade_net_proto_text converts it")
+        raise UnknownShape("the net is in an old format (`layers`): Caffe's upgrade_net_proto_text converts it")
     state = PHASES[phase], level, {*stages, *net.state.stage}
     placed = [Placed(layer, None) for layer in _input_layer(net)]
-    return placed + [Placed(layer, i) for i, layer in enumerate(net.layer) if _is_included(layer, i, *state)]
+    placed += [Placed(_upgraded(layer), i) for i, layer in enumerate(net.layer) if _is_included(layer, i, *state)]
+    if not placed:
+        raise ImpossibleNet(f"the net has no layer in phase {phase}")
+    return placed
 
 
-def insert_splits(placed: List[Placed]) -> List[Wired]:
+def insert_splits(layers: List[Placed]) -> List[Wired]:
     """A top that is read n > 1 times (being a loss counts as one) goes through a Split layer with n tops of its own."""
-    sources, uses, weighted = _uses(placed)
+    sources, uses, weighted = _uses(layers)
+    names = {top: _split_name(layers, top) for top, times in uses.items() if times > 1}
+    taken = Counter(weighted)  # a loss takes the first top of its split
     wired: List[Wired] = []
-    taken: Counter = Counter(top for top in weighted if uses[top] > 1)  # a loss takes the first of its split's tops
-    for place, (layer, index) in enumerate(placed):
+    for i, (layer, place) in enumerate(layers):
         bottoms = []
-        for name, source in zip(layer.bottom, sources[place]):
-            if uses[source] > 1:
-                bottoms.append(_split_top(placed, source, name, taken[source]))
+        for bottom, source in zip(layer.bottom, sources[i]):
+            if source in names:
+                bottom = f"{names[source]}_{taken[source]}"
                 taken[source] += 1
-            else:
-                bottoms.append(name)
+            bottoms.append(bottom)
         tops = tuple(layer.top)
-        split = [(place, j) for j in range(len(tops)) if uses[place, j] > 1]
-        loss_weights = 0 if any(top in weighted for top in split) else len(layer.loss_weight)
-        wired.append(Wired(layer, index, tuple(bottoms), tops, loss_weights))
-        wired += [_split_layer(placed, top, tops[top[1]], uses[top]) for top in split]
+        split = [(i, j) for j in range(len(tops)) if (i, j) in names]
+        loss_weights = 0 if weighted.intersection(split) else len(layer.loss_weight)
+        wired.append(Wired(layer, place, tuple(bottoms), tops, loss_weights))
+        wired += [_split_layer(names[top], tops[top[1]], uses[top]) for top in split]
     return wired
 
 
@@ -70,6 +73,7 @@ class Parameters:
         self._owners: Dict[str, _Owner] = {}
 
     def add(self, layer: Message, shapes: Shapes) -> None:
+        """Count a layer's parameters of these shapes, those that it shares with earlier layers aside."""
         specs = layer.param
         if len(specs) > len(shapes):
             raise ImpossibleNet(f"has {len(specs)} param blocks for {len(shapes)} parameters")
@@ -95,8 +99,8 @@ class _Owner:
     def share(self, spec: Message, shape: Shape) -> None:
         permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
         if prod(shape) != prod(self.shape) if permissive else shape != self.shape:
-            raise ImpossibleNet(f"parameter '{spec.name}' of shape {text(shape)} cannot be shared with layer {self.layer}, "
-                                f"where it has shape {text(self.shape)}")
+            raise ImpossibleNet(f"parameter '{spec.name}' has shape {text(shape)} here and {text(self.shape)} in layer "
+                                f"{self.layer}, which shares it")
         for rate in ("lr_mult", "decay_mult"):
             if spec.HasField(rate) and self.rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
                 raise ImpossibleNet(f"shared parameter '{spec.name}' has {rate} {getattr(spec, rate):g} here and "
@@ -111,16 +115,27 @@ def _input_layer(net: Message) -> List[Message]:
     dims = [list(shape.dim) for shape in net.input_shape]
     dims = dims or [net.input_dim[i:i + 4] for i in range(0, len(net.input_dim) - 3, 4)]
     if len(dims) < len(net.input):
-        raise ImpossibleNet(f"{len(net.input)} input fields, but shapes (input_shape, or four input_dim each) of {len(dims)}")
+        raise ImpossibleNet(f"{len(net.input)} inputs, but {len(dims)} shapes of them (input_shape, or four input_dim)")
     for dim in dims[:len(net.input)]:
         layer.input_param.shape.add(dim=dim)
     return [layer]
 
 
-def _is_included(layer: Message, index: int, phase: int, level: int, stages: Collection[str]) -> bool:
+def _upgraded(layer: Message) -> Message:
+    """Old nets state rates for batch norm's three statistics; they are not learned, so Caffe sets them to 0."""
+    if layer.type != "BatchNorm" or len(layer.param) != 3:
+        return layer
+    upgraded = caffe_pb2.LayerParameter()
+    upgraded.CopyFrom(layer)
+    for spec in upgraded.param:
+        spec.lr_mult = spec.decay_mult = 0
+    return upgraded
+
+
+def _is_included(layer: Message, place: int, phase: int, level: int, stages: Collection[str]) -> bool:
     include, exclude = layer.include, layer.exclude
     if len(include) and len(exclude):
-        raise ImpossibleNet("has include and exclude rules: one kind only", layer.name, index)
+        raise ImpossibleNet("has include and exclude rules: one kind only", layer.name, place)
     if len(include):
         return any(_meets(rule, phase, level, stages) for rule in include)
     return not any(_meets(rule, phase, level, stages) for rule in exclude)
@@ -136,38 +151,35 @@ def _meets(rule: Message, phase: int, level: int, stages: Collection[str]) -> bo
     )
 
 
-Top = Tuple[int, int]  # place of a layer in the phase, and of one of its tops
+Top = Tuple[int, int]  # number of a layer among those of the phase, and of one of its tops
 
 
-def _uses(placed: List[Placed]) -> Tuple[List[List[Top]], Counter, Dict[Top, float]]:
-    """The top that each bottom of each layer reads, how often each top is read, and the weights of those that are losses."""
+def _uses(layers: List[Placed]) -> Tuple[List[List[Top]], Dict[Top, int], Set[Top]]:
+    """The tops that each layer's bottoms read, how often each top is read, and the tops with a loss_weight."""
     latest: Dict[str, Top] = {}
     sources: List[List[Top]] = []
-    uses: Counter = Counter()
-    weighted: Dict[Top, float] = {}
-    for place, (layer, index) in enumerate(placed):
-        for name in layer.bottom:
-            if name not in latest:
-                raise ImpossibleNet(f"unknown bottom '{name}'{did_you_mean(name, latest)}", layer.name, index)
-        sources.append([latest[name] for name in layer.bottom])
-        uses.update(sources[-1])
-        latest.update((name, (place, j)) for j, name in enumerate(layer.top))
-        for name, weight in zip(layer.top, layer.loss_weight):
+    uses: Dict[Top, int] = Counter()
+    weighted: Set[Top] = set()
+    for i, (layer, place) in enumerate(layers):
+        for bottom in layer.bottom:
+            if bottom not in latest:
+                raise ImpossibleNet(f"unknown bottom '{bottom}'{did_you_mean(bottom, latest)}", layer.name, place)
+        sources.append([latest[bottom] for bottom in layer.bottom])
+        for top in sources[-1]:
+            uses[top] += 1
+        latest.update((top, (i, j)) for j, top in enumerate(layer.top))
+        for top, weight in zip(layer.top, layer.loss_weight):
             if weight:
-                weighted[latest[name]] = weight
-                uses[latest[name]] += 1
+                weighted.add(latest[top])
+                uses[latest[top]] += 1
     return sources, uses, weighted
 
 
-def _split_name(placed: List[Placed], top: Top, blob: str) -> str:
-    return f"{blob}_{placed[top[0]].layer.name}_{top[1]}_split"
+def _split_name(layers: List[Placed], top: Top) -> str:
+    layer = layers[top[0]].layer
+    return f"{layer.top[top[1]]}_{layer.name}_{top[1]}_split"
 
 
-def _split_top(placed: List[Placed], top: Top, blob: str, index: int) -> str:
-    return f"{_split_name(placed, top, blob)}_{index}"
-
-
-def _split_layer(placed: List[Placed], top: Top, blob: str, times: int) -> Wired:
-    tops = tuple(_split_top(placed, top, blob, index) for index in range(times))
-    layer = caffe_pb2.LayerParameter(name=_split_name(placed, top, blob), type="Split", bottom=[blob], top=tops)
-    return Wired(layer, None, (blob,), tops, 0)
+def _split_layer(name: str, blob: str, times: int) -> Wired:
+    tops = tuple(f"{name}_{index}" for index in range(times))
+    return Wired(caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops), None, (blob,), tops, 0)

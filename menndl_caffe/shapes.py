@@ -1,7 +1,7 @@
 """Caffe's shape rules on a parsed net: every blob, parameters, memory and multiply-adds, known before training.
 
-`infer` does on paper what `Net::Init` (`net.cpp`) does in memory. A net that Caffe would abort on raises `ImpossibleNet`
-with the layer and the reason; one whose shapes are not in its files raises `UnknownShape`.
+`infer` does on paper what `Net::Init` (`net.cpp`) does in memory. A net on which Caffe would abort raises
+`ImpossibleNet` with the layer and the reason; one whose shapes are not in its file raises `UnknownShape`.
 """
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules import LAYERS, Rule
-from menndl_caffe.layer_rules.blob import ImpossibleNet, LayerError, Message, Outcome, Shape, UnknownShape, check_size, text
+from menndl_caffe.layer_rules.blob import (
+    ImpossibleNet,
+    LayerError,
+    Message,
+    Outcome,
+    Shape,
+    UnknownShape,
+    check_size,
+    text,
+)
 from menndl_caffe.net_rules import Parameters, Wired, insert_splits, layers_of_phase
 
 __all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer"]
@@ -47,14 +56,14 @@ class NetShape(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """Those of convolutions and inner products in one forward pass of the batch; training costs about three times that."""
+        """Of convolutions and inner products, one forward pass of the batch; training costs about three times that."""
         return sum(layer.multiply_adds for layer in self.layers)
 
 
 def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = ()) -> NetShape:
     """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
 
-    Files that a net names (databases, means, weights, images) are not looked at, nor is the engine that a layer asks for.
+    Files that a net names (databases, means, images) are not looked at, nor is the engine that a layer asks for.
     """
     blobs: Dict[str, Shape] = {}
     layers: List[LayerShape] = []
@@ -64,7 +73,7 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
             layer = _layer_shape(wired, blobs, datum_shape)
             parameters.add(wired.layer, layer.params)
         except LayerError as error:
-            raise type(error)(error.reason + _bottoms(wired, blobs), wired.layer.name, wired.index) from None
+            raise type(error)(error.reason + _bottoms(wired, blobs), wired.layer.name, wired.place) from None
         blobs.update(layer.tops)
         layers.append(layer)
     memory = FLOAT_BYTES * sum(prod(shape) for layer in layers for shape in layer.tops.values())
@@ -82,7 +91,8 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     shapes = (datum_shape(layer),) if layer.type == "Data" else tuple(bottoms.values())
     outcome = rule.shapes(shapes, layer)
     _check_outcome(wired, tops, bottoms, outcome)
-    return LayerShape(layer.name, layer.type, bottoms, dict(zip(tops, outcome.tops)), outcome.params, outcome.multiply_adds)
+    made = dict(zip(tops, outcome.tops))
+    return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
 
 
 def _check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Dict[str, Shape]) -> None:
@@ -98,7 +108,7 @@ def _check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Dict[s
         elif top in blobs or top in wired.tops[:index]:
             raise ImpossibleNet(f"top '{top}' exists already")
     if len(layer.propagate_down) not in (0, len(wired.bottoms)):
-        raise ImpossibleNet(f"propagate_down is given {len(layer.propagate_down)} times for {len(wired.bottoms)} bottoms")
+        raise ImpossibleNet(f"{len(layer.propagate_down)} propagate_down for {len(wired.bottoms)} bottoms")
     loss_weights = wired.loss_weights or (1 if rule.loss else 0)
     if loss_weights not in (0, len(tops)):
         raise ImpossibleNet(f"loss_weight is given {loss_weights} times for {len(tops)} tops")

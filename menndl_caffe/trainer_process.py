@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Dict, IO, List, Mapping, Optional
+from typing import Any, Dict, IO, Mapping, Optional, Sequence
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
 
@@ -36,7 +36,7 @@ def _ending(code: int) -> str:
 class TrainerProcess:
     """One trainer, started when it is first needed. Never blocks: messages are fetched with `poll`."""
 
-    def __init__(self, command: List[str], environment: Mapping[str, str]):
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
         self._command, self._environment = command, environment
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._log: IO[bytes] = tempfile.TemporaryFile()

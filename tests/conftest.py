@@ -24,7 +24,7 @@ def missing(what: str) -> None:
 def caffe_root() -> Path:
     """The folder of real Caffe as `make caffe` writes it."""
     root = Path(os.environ.get("MENNDL_TEST_CAFFE", REPOSITORY / "build" / "caffe"))
-    if not (root / "bin" / "caffe").exists():
+    if not (root / "VERSION").exists():
         missing(f"no real Caffe in {root}: run `make caffe`")
     return root
 

@@ -1,0 +1,253 @@
+"""A data set's folder: the LMDBs, the means and dataset.json, written whole or not at all.
+
+Everything is written into FOLDER/.partial first (inside, so that a rename never crosses file systems), then moved into
+place; dataset.json comes last and says what belongs to the set. What a killed process leaves is not a set, and is
+written anew by the next call.
+"""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+import lmdb
+import numpy as np
+
+import menndl_caffe
+from menndl_caffe.data import cifar10, mnist, synthetic
+from menndl_caffe.data.download import download
+from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_lmdb, write_mean
+from menndl_caffe.data.source import Content, Source
+from menndl_caffe.errors import UserError
+
+SUMMARY = "dataset.json"
+STAGING = ".partial"
+MEAN = "mean.binaryproto"
+MEAN_FIT = "mean_fit.binaryproto"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How Caffe's example calls a set's files, counts its keys, and whether its nets subtract a mean image."""
+
+    prefix: str
+    key_digits: int
+    has_mean: bool
+
+    def lmdb(self, part: str) -> str:
+        return f"{self.prefix}_{part}_lmdb"
+
+    def names(self) -> List[str]:
+        """Everything that a set of this format may consist of."""
+        return [self.lmdb(part) for part in ("train", "test", "fit", "validation")] + [MEAN, MEAN_FIT]
+
+
+CIFAR10_FORMAT = Format("cifar10", key_digits=5, has_mean=True)
+MNIST_FORMAT = Format("mnist", key_digits=8, has_mean=False)
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What a data folder holds, which is what its dataset.json says: records by LMDB, SHA-256 by mean file."""
+
+    folder: Path
+    dataset: str
+    source: Source
+    shape: Shape
+    records: Dict[str, int]
+    means: Dict[str, str]
+    validation: int
+    made_by: str
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {count:,}" for name, count in self.records.items())
+        return f"{self.folder}: {counts} images of {'x'.join(map(str, self.shape))}, from {self.source}"
+
+
+def write_cifar10(out: Path, source: Optional[Path] = None, validation: int = 0, report: Report = print,
+                  force: bool = False) -> DataSummary:
+    """CIFAR-10 as Caffe's create_cifar10.sh makes it: cifar10_train_lmdb, cifar10_test_lmdb, mean.binaryproto.
+
+    `source` is an archive or a folder; None downloads the binary archive into `out` unless it is there. `validation`
+    N > 0 adds the training images without the last N, those N, and the mean of the former: cifar10_fit_lmdb,
+    cifar10_validation_lmdb, mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`.
+    """
+    def read() -> Content:
+        path = source or download(cifar10.ARCHIVE, out, report)
+        report(f"reading {path}")
+        return cifar10.read_cifar10(path)
+
+    return _write("cifar10", CIFAR10_FORMAT, Path(out), read, validation, report, force)
+
+
+def write_mnist(out: Path, source: Optional[Path] = None, report: Report = print, force: bool = False,
+                validation: int = 0) -> DataSummary:
+    """MNIST as Caffe's create_mnist.sh makes it: mnist_train_lmdb and mnist_test_lmdb (LeNet has no mean)."""
+    def read() -> Content:
+        if source is None:
+            raise UserError(f"menndl data mnist needs --source FOLDER: {mnist.NEEDED}")
+        report(f"reading {source}")
+        return mnist.read_mnist(source)
+
+    return _write("mnist", MNIST_FORMAT, Path(out), read, validation, report, force)
+
+
+def write_synthetic(out: Path, images_train: int = 10_000, images_test: int = 2_000, seed: int = 1, validation: int = 0,
+                    report: Report = print, force: bool = False) -> DataSummary:
+    """Drawn images of ten classes in CIFAR-10's format and under its file names, the same on every machine."""
+    def read() -> Content:
+        report(f"drawing {images_train + images_test:,} images")
+        return synthetic.draw_content(images_train, images_test, seed)
+
+    return _write("synthetic", CIFAR10_FORMAT, Path(out), read, validation, report, force)
+
+
+def read_summary(folder: Path) -> Optional[DataSummary]:
+    """What a complete data set in `folder` says of itself; None where there is none, or a part of it is missing."""
+    try:
+        fields = json.loads((folder / SUMMARY).read_text())
+        source = Source(**fields.pop("source"))
+        summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
+        complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
+            _sha256(folder / name) == checksum for name, checksum in summary.means.items())
+    except (OSError, ValueError, TypeError, KeyError):  # of json and of UserError: ValueError
+        return None
+    return summary if complete else None
+
+
+def _write(dataset: str, files: Format, out: Path, read: Callable[[], Content], validation: int, report: Report,
+           force: bool) -> DataSummary:
+    with _alone_in(out):
+        there = None if force else read_summary(out)
+        if there and there.dataset != dataset:
+            raise UserError(f"{out} holds {there.dataset}; give {dataset} another --out, or --force to replace it")
+        if there and validation in (0, there.validation):
+            report(f"{out}: already there, left as it is (--force writes it anew)")
+            return there
+        content = _content_of(there, files) if there else read()
+        summary = _build(dataset, files, out, content, validation, report)
+    return summary
+
+
+def _content_of(summary: DataSummary, files: Format) -> Content:
+    """The set's own images, to be split anew without its source."""
+    train, test = (_loaded(summary.folder / files.lmdb(part), summary.shape) for part in ("train", "test"))
+    return Content(summary.source, train, test)
+
+
+def _loaded(path: Path, shape: Shape) -> Images:
+    count = describe(path).records
+    images = Images(np.empty(count, np.uint8), np.empty((count, *shape), np.uint8))
+    for index, (label, pixels) in enumerate(records(path)):
+        images.labels[index], images.pixels[index] = label, pixels
+    return images
+
+
+def _parts(content: Content, files: Format, validation: int) -> Tuple[Dict[str, Images], Dict[str, Images]]:
+    """The LMDBs to write by name, and the means to write by name with the images that they are of."""
+    train, test = content.train, content.test
+    if not 0 <= validation < len(train):
+        raise UserError(f"--validation {validation}: 0 to {len(train) - 1} of the training images can be held out")
+    databases, means = {files.lmdb("train"): train, files.lmdb("test"): test}, {MEAN: train}
+    if validation:
+        fit, held_out = train.part(0, len(train) - validation), train.part(len(train) - validation, len(train))
+        databases.update({files.lmdb("fit"): fit, files.lmdb("validation"): held_out})
+        means[MEAN_FIT] = fit
+    return databases, means if files.has_mean else {}
+
+
+def _build(dataset: str, files: Format, out: Path, content: Content, validation: int, report: Report) -> DataSummary:
+    databases, means = _parts(content, files, validation)
+    with _staging(out) as folder:
+        for name, images in databases.items():
+            report(f"writing {out / name}: {len(images):,} images")
+            write_lmdb(folder / name, images, files.key_digits)
+        for name, images in means.items():
+            write_mean(folder / name, images)
+        summary = DataSummary(out, dataset, content.source, content.train.shape,
+                              {name: len(images) for name, images in databases.items()},
+                              {name: _sha256(folder / name) for name in means}, validation,
+                              f"menndl_caffe {menndl_caffe.__version__}")
+        fields = {name: value for name, value in asdict(summary).items() if name != "folder"}
+        (folder / SUMMARY).write_text(json.dumps(fields, indent=1) + "\n")
+        _install(folder, out, [*databases, *means, SUMMARY], files.names())
+    return summary
+
+
+def _install(staged: Path, out: Path, written: List[str], earlier: List[str]) -> None:
+    """Moves what was written into place, the summary last, once it is all on the disk and an earlier set is moved away.
+
+    Everything moves by renaming, so what lies under its name is whole at every moment.
+    """
+    for name in written:
+        _sync(staged / name / "data.mdb" if (staged / name).is_dir() else staged / name)
+    (out / SUMMARY).unlink(missing_ok=True)
+    (staged / "earlier").mkdir()
+    for name in earlier:
+        if (out / name).exists():
+            os.replace(out / name, staged / "earlier" / name)
+    for name in written:
+        os.replace(staged / name, out / name)
+    _sync(out)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """`out`, made if need be, with no other process writing a data set there; one made in vain is removed again."""
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UserError(f"{out}: no folder to write to ({error.strerror})") from None
+    try:
+        _lock(descriptor, out)
+        yield
+    finally:
+        os.close(descriptor)
+        if new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _lock(descriptor: int, out: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{out}: another menndl is writing there; wait for it to end") from None
+    except OSError:
+        pass  # a file system without locks, as on some clusters
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """An empty folder on the file system of `out`, gone at the end; UserError where the disk refuses."""
+    folder = out / STAGING
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    except (OSError, lmdb.Error) as error:
+        free = shutil.disk_usage(out).free
+        raise UserError(f"{out}: cannot be written ({error}); {free / 1e6:.0f} MB are free there, "
+                        "and CIFAR-10 takes 250") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

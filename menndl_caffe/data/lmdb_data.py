@@ -1,0 +1,185 @@
+"""LMDBs of `Datum` and mean images: written byte for byte as Caffe's own tools do (convert_cifar_data.cpp,
+convert_mnist_data.cpp, compute_image_mean.cpp), and read and checked before Caffe opens them."""
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Optional, Tuple, Union, cast
+
+import lmdb
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.proto import caffe_pb2
+
+Shape = Tuple[int, int, int]
+Bytes = Union[bytes, memoryview]
+RECORDS_A_TRANSACTION = 10_000
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images in file order: labels uint8 (N,), pixels uint8 (N, channels, height, width)."""
+
+    labels: np.ndarray
+    pixels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, height, width."""
+        return cast(Shape, tuple(int(size) for size in self.pixels.shape[1:]))
+
+    def part(self, start: int, stop: int) -> Images:
+        """The images from `start` up to, not including, `stop`."""
+        return Images(self.labels[start:stop], self.pixels[start:stop])
+
+
+@dataclass(frozen=True)
+class LmdbInfo:
+    """How many records an LMDB has, and the size of its first image in pixels."""
+
+    records: int
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> Shape:
+        return self.channels, self.height, self.width
+
+
+def write_lmdb(folder: Path, images: Images, key_digits: int) -> None:
+    """A new LMDB of one `Datum` an image; the keys are the running index in `key_digits` decimal digits.
+
+    `folder` holds data.mdb alone: no lock file, so whoever reads it first owns the lock. Raises OSError or lmdb.Error.
+    """
+    folder.mkdir()
+    channels, height, width = images.shape
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width)
+    with closing(lmdb.open(str(folder), map_size=_map_size(images), mode=0o664, lock=False, sync=False)) as environment:
+        for start in range(0, len(images), RECORDS_A_TRANSACTION):
+            with environment.begin(write=True) as transaction:
+                for index in range(start, min(start + RECORDS_A_TRANSACTION, len(images))):
+                    datum.data = images.pixels[index].tobytes()
+                    datum.label = int(images.labels[index])
+                    transaction.put(b"%0*d" % (key_digits, index), datum.SerializeToString(), append=True)
+        environment.sync(True)
+
+
+def _map_size(images: Images) -> int:
+    """Enough bytes of address space for these records; the file itself grows only as far as it is written.
+
+    A value that fills half a page gets whole pages of its own, and its key an entry in a leaf page.
+    """
+    pages_a_record = 1 + (images.pixels[0].nbytes + 64) // 4096
+    return len(images) * (pages_a_record * 4096 + 256) + (1 << 20)
+
+
+def write_mean(path: Path, images: Images) -> None:
+    """The mean image of a training set as a `BlobProto`: a float32 sum in file order, then divided, as in Caffe."""
+    total = np.zeros(images.shape, np.float32)
+    for pixels in images.pixels:
+        total += pixels
+    channels, height, width = images.shape
+    blob = caffe_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
+    blob.data.extend((total / np.float32(len(images))).ravel().tolist())
+    path.write_bytes(blob.SerializeToString())
+
+
+def describe(path: Path) -> LmdbInfo:
+    """How many records there are, and the shape of the first. UserError for what Caffe could not read."""
+    with _reading(path) as transaction:
+        cursor = transaction.cursor()
+        if not cursor.first():
+            raise UserError(f"{path}: an LMDB without records; {_how_to_make(path)}")
+        _, pixels = _decoded(path, cursor.key(), cursor.value())
+        return LmdbInfo(transaction.stat()["entries"], *pixels.shape)
+
+
+def records(path: Path) -> Iterator[Tuple[int, np.ndarray]]:
+    """Every record in Caffe's order, which is the keys': label, and pixels uint8 (channels, height, width)."""
+    with _reading(path) as transaction:
+        for key, value in transaction.cursor():
+            yield _decoded(path, key, value)
+
+
+def check_data(train: Path, test: Path, mean: Optional[Path]) -> Shape:
+    """Channels, height, width that both LMDBs and the mean (None: no mean) agree on; UserError if they do not."""
+    shape = describe(train).shape
+    others = {test: describe(test).shape}
+    if mean is not None:
+        others[mean] = mean_shape(mean)
+    for path, other in others.items():
+        if other != shape:
+            raise UserError(f"{path}: {_by(other)}, but the images of {train} are {_by(shape)}; {_how_to_make(train)}")
+    return shape
+
+
+def mean_shape(path: Path) -> Shape:
+    """Channels, height, width of a mean file, from its legacy fields or its `shape`, as in Caffe's blob.cpp."""
+    blob = caffe_pb2.BlobProto()
+    try:
+        blob.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: no mean file ({error.strerror}); {_how_to_make(path)}") from None
+    except DecodeError:
+        raise UserError(f"{path}: not a mean file (a BlobProto); {_how_to_make(path)}") from None
+    legacy = any(blob.HasField(name) for name in ("num", "channels", "height", "width"))
+    sizes = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    values = len(blob.data) or len(blob.double_data)
+    if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != np.prod(sizes):
+        raise UserError(f"{path}: not one mean image: {values} values in the shape {_by(sizes)}; {_how_to_make(path)}")
+    return cast(Shape, tuple(int(size) for size in sizes[1:]))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[lmdb.Transaction]:
+    """A read transaction that needs neither a lock file nor the right to write one."""
+    if not path.is_dir():
+        raise UserError(f"{path}: no such LMDB; {_how_to_make(path)}")
+    try:
+        environment = lmdb.open(str(path), readonly=True, lock=False, create=False)
+    except lmdb.Error as error:
+        raise UserError(f"{path}: not an LMDB that can be read ({error}); {_how_to_make(path)}") from None
+    with closing(environment), environment.begin() as transaction:
+        _require_whole(path, environment)
+        try:
+            yield transaction
+        except lmdb.Error as error:
+            raise UserError(f"{path}: damaged ({error}); {_how_to_make(path)}") from None
+
+
+def _require_whole(path: Path, environment: lmdb.Environment) -> None:
+    """Reading past the end of a truncated data.mdb would kill the process (SIGBUS), and Caffe's too."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = (path / "data.mdb").stat().st_size
+    if size < needed:
+        raise UserError(f"{path / 'data.mdb'}: truncated: {size} bytes of {needed}; {_how_to_make(path)}")
+
+
+def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
+    name = bytes(key).decode("ascii", "backslashreplace")
+    try:
+        datum = caffe_pb2.Datum.FromString(bytes(value))
+    except DecodeError:
+        raise UserError(f"{path}: record {name} is not a Caffe Datum; {_how_to_make(path)}") from None
+    shape = datum.channels, datum.height, datum.width
+    if datum.encoded or min(shape) < 1 or len(datum.data) != np.prod(shape):
+        what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {_by(shape)}"
+        raise UserError(f"{path}: record {name} is {what}; one byte for each pixel and channel is needed; "
+                        f"{_how_to_make(path)}")
+    return datum.label, np.frombuffer(datum.data, np.uint8).reshape(shape)
+
+
+def _how_to_make(path: Path) -> str:
+    dataset = "mnist" if path.name.startswith("mnist") else "cifar10"
+    return f"`menndl data {dataset} --out {path.parent}` makes it"
+
+
+def _by(sizes: Tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

@@ -1,0 +1,81 @@
+"""What all layer rules speak: shapes of blobs, a layer's outcome, and the two ways in which a net can be turned down.
+
+Caffe's own words for the same things are in `blob.hpp` and `blob.cpp`.
+"""
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple, Optional, Tuple
+
+Shape = Tuple[int, ...]
+Shapes = Tuple[Shape, ...]
+Message = Any  # a protobuf message of caffe.proto, whose class is made when the schema is loaded
+
+SCALAR: Shape = ()
+INT_MAX = 2**31 - 1
+MAX_AXES = 32
+
+
+class Outcome(NamedTuple):
+    """What a layer makes of its bottoms: shapes of its tops and of its parameters, and its forward multiply-adds."""
+
+    tops: Shapes
+    params: Shapes = ()
+    multiply_adds: int = 0
+
+
+class LayerError(ValueError):
+    """A layer was turned down: `layer` is its name, `place` its index in `net.layer` (None for one that Caffe adds)."""
+
+    def __init__(self, reason: str, layer: Optional[str] = None, place: Optional[int] = None) -> None:
+        super().__init__(reason, layer, place)
+        self.reason, self.layer, self.place = reason, layer, place
+
+    def __str__(self) -> str:
+        return self.reason if self.layer is None else f"layer {self.layer}: {self.reason}"
+
+
+class ImpossibleNet(LayerError):
+    """Caffe would abort on this net, or compute nonsense without a word."""
+
+
+class UnknownShape(LayerError):
+    """The net's files do not tell the shape (Python layers, HDF5 files, …): nothing is known to be wrong; ask Caffe."""
+
+
+def text(shape: Shape) -> str:
+    """`100x3x32x32`, or `()` for a scalar."""
+    return "x".join(map(str, shape)) or "()"
+
+
+def axis_of(axis: int, shape: Shape, field: str = "axis") -> int:
+    """Index of a possibly negative axis (`Blob::CanonicalAxisIndex`)."""
+    if not -len(shape) <= axis < len(shape):
+        raise ImpossibleNet(f"{field} {axis} does not exist in a blob of shape {text(shape)}")
+    return axis % len(shape)
+
+
+def legacy(shape: Shape) -> Tuple[int, int, int, int]:
+    """num, channels, height, width, missing ones being 1 (`Blob::LegacyShape`)."""
+    if len(shape) > 4:
+        raise ImpossibleNet(f"takes blobs of at most 4 axes, not {text(shape)}")
+    num, channels, height, width = shape + (1,) * (4 - len(shape))
+    return num, channels, height, width
+
+
+def image_axes(shape: Shape) -> Tuple[int, int, int, int]:
+    """The four axes of a batch of images."""
+    if len(shape) != 4:
+        raise ImpossibleNet(f"takes a blob of 4 axes (num, channels, height, width), not {text(shape)}")
+    num, channels, height, width = shape
+    return num, channels, height, width
+
+
+def check_size(shape: Shape, what: str) -> None:
+    """Refuse a blob that Caffe cannot hold (`Blob::Reshape`), or one without elements, which it cannot touch."""
+    if min(shape, default=1) < 1:
+        raise ImpossibleNet(f"{what} would have shape {text(shape)}, which holds no element")
+    if prod(shape) > INT_MAX:
+        raise ImpossibleNet(f"{what} would have shape {text(shape)}, more than Caffe's limit of {INT_MAX} elements")
+    if len(shape) > MAX_AXES:
+        raise ImpossibleNet(f"{what} would have {len(shape)} axes, more than Caffe's limit of {MAX_AXES}")

@@ -1,0 +1,39 @@
+"""Text and CSV tables, and numbers as they read in them."""
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Collection, Iterable, Optional, Sequence
+
+
+def fixed(value: Optional[float], digits: int = 4) -> str:
+    """A number with so many decimals; nothing for none."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def gene_text(value: Any) -> str:
+    """A gene's value: real numbers to four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def interval(low: str, high: str) -> str:
+    """`3-4`, or `4` when both are the same; `1e-05 to 0.01` where a dash would mislead."""
+    if low == high:
+        return low
+    return f"{low} to {high}" if "-" in low + high else f"{low}-{high}"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Rows of equal length in columns, flush right but for the columns `left`."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(width) if i in left else cell.rjust(width)
+                               for i, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows)
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV as Python's csv module writes it, lines ended by a newline; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

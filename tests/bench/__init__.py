@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. Speeds are printed with their spread, and never asserted."""

@@ -1,0 +1,142 @@
+"""What menndl itself costs: rendering and checking, the master, and a rank's time outside of training and testing.
+
+    python -m tests.bench.overhead [--data DIR] [--iterations N] [--quick]
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+
+from menndl_caffe import journal, search, search_file
+from menndl_caffe.data import write_synthetic
+from menndl_caffe.evaluate import check, sources
+from menndl_caffe.journal import Journal
+from menndl_caffe.render import Renderer
+from menndl_caffe.run import Loop
+from menndl_caffe.trial import DEFAULT, Result, Trial
+from tests import runs
+
+PAPER = "solvers/paper.search.prototxt"
+
+
+def repeated(measure: Callable[[], float], times: int) -> str:
+    """median (smallest to largest) of several measurements, after one that does not count."""
+    measure()
+    values = sorted(measure() for _ in range(times))
+    return f"{statistics.median(values):,.0f} ({values[0]:,.0f} to {values[-1]:,.0f}, n = {times})"
+
+
+def rendering(data: str) -> None:
+    """Individuals a second that one core renders, parses and checks in both phases."""
+    experiment = search_file.load(PAPER, data=data)
+    renderer, where = Renderer(experiment), sources(experiment, DEFAULT)
+    points = np.random.RandomState(0).random_sample((300, len(experiment.space.genes)))
+    trials = [experiment.trial(i, experiment.space.from_unit(point)) for i, point in enumerate(points)]
+
+    def measure() -> float:
+        start = time.perf_counter()
+        for trial in trials:
+            check(renderer.render(trial, where))
+        return len(trials) / (time.perf_counter() - start)
+
+    print(f"render and check          {repeated(measure, 5)} individuals/s")
+
+
+class InstantFarm:
+    """A farm whose 500 ranks answer at once."""
+
+    slots = 500
+
+    def __init__(self) -> None:
+        self._results: List[Result] = []
+
+    @property
+    def idle(self) -> int:
+        return self.slots - len(self._results)
+
+    def submit(self, trial: Trial) -> None:
+        curve = tuple((i, 0.5, 1.25) for i in range(0, 4001, 500))
+        self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(), seconds=900, host="node"))
+
+    def poll(self, seconds: float) -> List[Result]:
+        results, self._results = self._results, []
+        return results
+
+    def close(self) -> None:
+        pass
+
+
+def master(data: str, generations: int) -> None:
+    """Results a second that the master takes: search, journal and bookkeeping, without rendering and without training."""
+    experiment = search_file.load(PAPER, data=data)
+    experiment.message.ga_param.generations = generations
+
+    def measure(fsync: bool) -> float:
+        with tempfile.TemporaryDirectory(dir="build") as folder, Journal(Path(folder), fsync) as writer:
+            algorithm = search.make(experiment.message, experiment.space, experiment.trial, lambda genome: 0.0)
+            writer.begin({})
+            loop = Loop(algorithm, InstantFarm(), writer, True, lambda trial, result: None, lambda trial, result, recorded: None)
+            start = time.perf_counter()
+            loop.run()
+            return algorithm.total / (time.perf_counter() - start)
+
+    print(f"master, fsync off         {repeated(lambda: measure(False), 5)} results/s")
+    print(f"master, fsync every one   {repeated(lambda: measure(True), 5)} results/s")
+
+
+def ranks(data: str, iterations: int) -> None:
+    """Share of a rank's wall time, from its first trial to its last result, that is neither training nor testing."""
+    with tempfile.TemporaryDirectory(dir="build") as folder:
+        path = Path(folder) / "bench.search.prototxt"
+        runs.write_search(path, Path(data), population=3, generations=2, batch_size=100, test_iter=20, test_interval=500, max_iter=iterations)
+        env = runs.environment()
+        del env["MENNDL_TRAINER"]
+        out = Path(folder) / "run"
+        code = runs.start(["run", path, "--out", out], ranks=2, env=env).wait()
+        if code:
+            sys.exit(f"the benchmark's search ended with code {code}")
+        record = journal.read(out)
+    by_rank: Dict[int, List[Any]] = {}
+    for result in record.results.values():
+        if result.same_as is None:
+            by_rank.setdefault(result.rank, []).append(result)
+    for rank, results in sorted(by_rank.items()):
+        inside = sum(result.engine_seconds for result in results)
+        wall = sum(result.seconds for result in results)
+        seconds = sorted(result.seconds for result in results)
+        print(f"rank {rank}: {len(results)} trials of {seconds[0]:.0f} to {seconds[-1]:.0f} s, {100 * (1 - inside / wall):.2f}% of their wall time "
+              "outside training and testing (the start of its trainer included)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of CIFAR-10 databases; default: synthetic images")
+    parser.add_argument("--iterations", type=int, default=100, help="of each training of the ranks' measurement")
+    arguments = parser.parse_args()
+    os.makedirs("build", exist_ok=True)
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    print(f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory(dir="build") as folder:
+        data = arguments.data
+        if data is None:
+            data = folder
+            write_synthetic(Path(folder), images_train=2000, images_test=500, report=lambda text: None)
+        rendering(data)
+        master(data, generations=10)
+        ranks(data, arguments.iterations)
+
+
+if __name__ == "__main__":
+    main()

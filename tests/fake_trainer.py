@@ -1,0 +1,49 @@
+"""A trainer of a few milliseconds for tests of all that surrounds a training: it speaks the trainer's protocol, and its
+accuracy is a smooth function of the net's kernel sizes and numbers of outputs. Some nets misbehave on purpose:
+
+    kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+
+def say(**message: object) -> None:
+    print(json.dumps(message), flush=True)
+
+
+def misbehave(kernel1: int) -> bool:
+    """True where the training has been answered."""
+    if kernel1 == 1:
+        print("F1121 08:03:04.628316 1 fake.cpp:1] Check failed: kernel_size is not to my liking", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGABRT)
+    if kernel1 == 2:
+        time.sleep(3600)
+    if kernel1 == 3:
+        say(event="diverged", reason="training loss is nan at iteration 3", engine_seconds=0.001)
+    return kernel1 == 3
+
+
+def main() -> None:
+    say(event="ready", engine="fake", version="0", pid=os.getpid())
+    for line in sys.stdin:
+        request = json.loads(line)
+        kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
+        outputs = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
+        iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(outputs) / 378))
+        if os.environ.get("FAKE_FAILURES") and misbehave(kernels[0]):
+            continue
+        accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(outputs) / 4000, 6)
+        for share in (0.5, 1.0):
+            say(event="test", iteration=int(iterations * share), outputs={"accuracy": accuracy * share, "loss": 2 - accuracy * share})
+        say(event="done", engine_seconds=0.01)
+
+
+if __name__ == "__main__":
+    main()

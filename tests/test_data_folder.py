@@ -1,0 +1,211 @@
+"""A data folder: whole or not there, left alone when it is, safe from kills, full disks and second writers."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+
+from menndl_caffe.data import describe, read_summary, records, write_cifar10, write_synthetic
+from menndl_caffe.errors import UserError
+
+DRAW = """
+import sys
+from pathlib import Path
+from menndl_caffe.data import write_synthetic
+write_synthetic(Path(sys.argv[1]), 600, 100, validation=100, force=True, report=lambda line: print(line, flush=True))
+"""
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def draw(out: Path, **keywords: object) -> List[str]:
+    lines: List[str] = []
+    write_synthetic(out, 60, 20, report=lines.append, **keywords)  # type: ignore[arg-type]
+    return lines
+
+
+def contents(folder: Path) -> Dict[str, object]:
+    """All that matters of a folder: records of each LMDB, bytes of each other file."""
+    return {path.name: all_records(path) if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+
+
+def all_records(path: Path) -> List[Tuple[int, bytes]]:
+    return [(label, image.tobytes()) for label, image in records(path)]
+
+
+def test_the_summary_on_the_disk(tmp_path: Path) -> None:
+    draw(tmp_path / "out", validation=5)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cifar10_fit_lmdb", "cifar10_test_lmdb", "cifar10_train_lmdb", "cifar10_validation_lmdb", "dataset.json",
+        "mean.binaryproto", "mean_fit.binaryproto"]
+    fields = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert fields["dataset"] == "synthetic"
+    assert fields["source"] == {"kind": "synthetic images of seed 1", "official": False, "sha256": {}}
+    assert fields["shape"] == [3, 32, 32]
+    assert fields["records"]["cifar10_validation_lmdb"] == 5
+    assert fields["made_by"].startswith("menndl_caffe ")
+
+
+def test_read_summary_gives_what_was_written(tmp_path: Path) -> None:
+    assert read_summary(tmp_path / "out") is None
+    written = write_synthetic(tmp_path / "out", 60, 20, report=quiet)
+    assert read_summary(tmp_path / "out") == written
+
+
+def test_a_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    draw(tmp_path / "out")
+    before = (tmp_path / "out" / "cifar10_train_lmdb" / "data.mdb").stat()
+    assert draw(tmp_path / "out", seed=2) == [
+        f"{tmp_path / 'out'}: already there, left as it is (--force writes it anew)"]
+    assert (tmp_path / "out" / "cifar10_train_lmdb" / "data.mdb").stat().st_mtime_ns == before.st_mtime_ns
+    draw(tmp_path / "out", seed=2, force=True)
+    summary = read_summary(tmp_path / "out")
+    assert summary and summary.source.kind == "synthetic images of seed 2"
+
+
+def test_a_split_is_taken_from_the_set_that_is_there(tmp_path: Path) -> None:
+    draw(tmp_path / "whole", validation=7)
+    draw(tmp_path / "later")
+    lines = draw(tmp_path / "later", validation=7)
+    assert not any("drawing" in line for line in lines)
+    assert contents(tmp_path / "later") == contents(tmp_path / "whole")
+    draw(tmp_path / "later", validation=9)
+    assert describe(tmp_path / "later" / "cifar10_validation_lmdb").records == 9
+
+
+def test_force_leaves_no_part_of_the_earlier_set(tmp_path: Path) -> None:
+    draw(tmp_path / "out", validation=5)
+    (tmp_path / "out" / "notes.txt").write_text("the user's own")
+    draw(tmp_path / "out", force=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cifar10_test_lmdb", "cifar10_train_lmdb", "dataset.json", "mean.binaryproto", "notes.txt"]
+
+
+def test_another_data_set_is_not_overwritten(tmp_path: Path) -> None:
+    draw(tmp_path / "out")
+    with pytest.raises(UserError, match="holds synthetic; give cifar10 another --out, or --force"):
+        write_cifar10(tmp_path / "out", tmp_path, report=quiet)
+    assert read_summary(tmp_path / "out")
+
+
+@pytest.mark.parametrize("validation", [-1, 60, 1000])
+def test_validation_out_of_range(tmp_path: Path, validation: int) -> None:
+    with pytest.raises(UserError, match=f"--validation {validation}: 0 to 59"):
+        draw(tmp_path / "out", validation=validation)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_a_refused_source_leaves_nothing(tmp_path: Path, made_before: bool) -> None:
+    (tmp_path / "source").mkdir()
+    if made_before:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(UserError):
+        write_cifar10(tmp_path / "out", tmp_path / "source", report=quiet)
+    assert (tmp_path / "out").exists() == made_before
+    assert not made_before or list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_refused_source_leaves_the_earlier_set(tmp_path: Path) -> None:
+    draw(tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(UserError):
+        write_cifar10(tmp_path / "out", tmp_path / "nowhere", report=quiet, force=True)
+    assert contents(tmp_path / "out") == before
+
+
+def remove_test(out: Path) -> None:
+    shutil.rmtree(out / "cifar10_test_lmdb")
+
+
+def truncate_train(out: Path) -> None:
+    os.truncate(out / "cifar10_train_lmdb" / "data.mdb", 100_000)
+
+
+def change_mean(out: Path) -> None:
+    (out / "mean.binaryproto").write_bytes(b"")
+
+
+def tear_summary(out: Path) -> None:
+    os.truncate(out / "dataset.json", 50)
+
+
+@pytest.mark.parametrize("damage", [remove_test, truncate_train, change_mean, tear_summary])
+def test_an_incomplete_set_is_written_anew(tmp_path: Path, damage: object) -> None:
+    draw(tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    damage(tmp_path / "out")  # type: ignore[operator]
+    assert read_summary(tmp_path / "out") is None
+    draw(tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
+
+
+def test_kill_at_any_moment_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", DRAW, str(out)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    whole, summary = contents(out), read_summary(out)
+    assert summary
+    for lines, delay in ((1, 0), (2, 0), (2, 0.02), (4, 0), (5, 0), (5, 0.01), (5, 0.02), (5, 0.04)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        for _ in range(lines):  # drawing, and writing four times
+            process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert read_summary(out) in (None, summary)
+        for path in out.glob("*_lmdb"):  # what lies under its name is whole, whether the set is complete or not
+            assert all_records(path) == whole[path.name]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert contents(out) == whole
+
+
+def test_a_killed_writers_rest_is_no_set(tmp_path: Path) -> None:
+    draw(tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    (tmp_path / "out" / ".partial").mkdir()
+    (tmp_path / "out" / "dataset.json").rename(tmp_path / "out" / ".partial" / "dataset.json")
+    assert read_summary(tmp_path / "out") is None
+    draw(tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """No file may grow beyond 1 MB here, which the system reports as it reports a full disk."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n" + DRAW
+    done = subprocess.run([sys.executable, "-c", limited, str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"UserError: {tmp_path / 'out'}: cannot be written (" in done.stderr.splitlines()[-1]
+    assert "MB are free there" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", DRAW, str(tmp_path / "out")], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    with pytest.raises(UserError, match="another menndl is writing there"):
+        draw(tmp_path / "out")
+    process.communicate()
+    summary = read_summary(tmp_path / "out")
+    assert summary and summary.validation == 100
+
+
+def test_out_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="no folder to write to"):
+        draw(tmp_path / "file")
+    with pytest.raises(UserError, match="no folder to write to"):
+        draw(tmp_path / "file" / "below")
