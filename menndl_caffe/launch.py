@@ -22,11 +22,11 @@ from menndl_caffe.farm import Farm, launched_size
 from menndl_caffe.farm.serial import SerialFarm
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.progress import Progress
-from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.render import Renderer
 from menndl_caffe.run import Loop
 from menndl_caffe.trainer_process import TrainerProcess
-from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial import DEFAULT, OK, TEST
 from menndl_caffe.trial_files import TrialFiles
 
 
@@ -88,8 +88,8 @@ def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
         loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress)
         with _explained(options.out), contextlib.closing(progress):
             loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
-                best, _ = journal.record.best(1)[0]
+            best, result = journal.record.best(1)[0]
+            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and result.status == OK:
                 loop.run([experiment.trial(algorithm.total + 1, best.genome, role=TEST)])
         return journal.record
 
@@ -130,14 +130,20 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
 def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str, Any]:
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
-    test = parts.default.net.message.layer
-    batch = next((layer.data_param.batch_size for layer in test
-                  if layer.type == "Data" and any(rule.phase == 1 for rule in layer.include)), 0)
     return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
             "threads": parts.options.threads, "seed": message.random_seed, "total": total, "generations": message.ga_param.generations,
-            "test_images": batch * parts.default.solver.message.test_iter[0], "data_folder": message.data,
+            "test_images": _test_images(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
+
+
+def _test_images(parts: Parts) -> int:
+    """Different images of which a test pass takes the accuracy; 0 where the test net has no Data layer."""
+    batches = parts.default.solver.message.test_iter[0]
+    for layer in parts.default.net.message.layer:
+        if layer.type == "Data" and any(rule.phase == caffe_pb2.TEST for rule in layer.include):
+            return min(layer.data_param.batch_size * batches, describe(Path(layer.data_param.source)).records)
+    return 0
 
 
 @contextlib.contextmanager

@@ -23,6 +23,45 @@ from menndl_caffe.data import write_synthetic
 write_synthetic(Path(sys.argv[1]), 600, 100, validation=100, force=True, report=lambda line: print(line, flush=True))
 """
 
+# Replaces a whole set again and again by a process that dies before its first, second, ... change to the folder's entries.
+DIE_AT_EACH_STEP = """
+import os, sys
+from pathlib import Path
+from menndl_caffe.data import read_summary, records, write_synthetic
+
+out = Path(sys.argv[1])
+
+def write():
+    write_synthetic(out, 20, 10, validation=4, force=True, report=lambda line: None)
+
+def found():
+    return {path.name: [(label, image.tobytes()) for label, image in records(path)] for path in out.glob("*_lmdb")}
+
+def die_before(change):
+    seen = []
+    def hook(event, arguments):
+        seen.extend([event] if event in ("os.rename", "os.remove", "os.rmdir") else [])
+        if len(seen) > change:
+            os._exit(9)
+    sys.addaudithook(hook)
+
+change = died = 0
+while died == change:
+    write()
+    whole, summary = found(), read_summary(out)
+    child = os.fork()
+    if not child:
+        die_before(change)
+        write()
+        os._exit(0)
+    died += os.waitpid(child, 0)[1] != 0
+    change += 1
+    assert summary and read_summary(out) in (None, summary), change
+    assert all(content == whole[name] for name, content in found().items()), change
+assert found() == whole
+print(died)
+"""
+
 
 def quiet(line: str) -> None:
     pass
@@ -150,13 +189,13 @@ def test_an_incomplete_set_is_written_anew(tmp_path: Path, damage: object) -> No
     assert contents(tmp_path / "out") == whole
 
 
-def test_kill_at_any_moment_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
+def test_kill_while_writing_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", DRAW, str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     whole, summary = contents(out), read_summary(out)
     assert summary
-    for lines, delay in ((1, 0), (2, 0), (2, 0.02), (4, 0), (5, 0), (5, 0.01), (5, 0.02), (5, 0.04)):
+    for lines, delay in ((1, 0), (2, 0), (5, 0), (5, 0.01), (5, 0.02)):
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         for _ in range(lines):  # drawing, and writing four times
@@ -170,6 +209,13 @@ def test_kill_at_any_moment_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
             assert all_records(path) == whole[path.name]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert contents(out) == whole
+
+
+def test_death_at_each_step_of_replacing_a_set(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DIE_AT_EACH_STEP, str(tmp_path / "out")], capture_output=True, text=True,
+                          env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 14, "7 entries are moved away and 7 moved into place"
 
 
 def test_a_killed_writers_rest_is_no_set(tmp_path: Path) -> None:

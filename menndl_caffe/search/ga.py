@@ -29,10 +29,9 @@ def random_population(space: SearchSpace, population: int, rng: np.random.Random
 
 
 def survivors(genomes: Sequence[Genome], fitness: Sequence[float]) -> List[Genome]:
-    """Selection: "removing any individuals ... that have a fitness value below the average fitness for their generation"."""
-    average = np.mean(fitness)
+    """Selection: "removing any individuals ... that have a fitness value below the average fitness"."""
     # The mean of equal numbers may be rounded to just above them all, so the best always stay.
-    threshold = min(average, max(fitness))
+    threshold = min(float(np.mean(fitness)), max(fitness))
     return [genome for genome, value in zip(genomes, fitness) if value >= threshold]
 
 
@@ -49,7 +48,7 @@ def pairs(parents: Sequence[Genome], rng: np.random.RandomState) -> Iterator[Tup
 
 
 def cross(pair: Tuple[Genome, Genome], crossover: float, rng: np.random.RandomState) -> Tuple[Genome, Genome]:
-    """Two children: with probability p_c they exchange all genes from a point uniform in [0, N_GENE], else they are copies."""
+    """Two children: with probability p_c they exchange all genes from a point uniform in [0, N_GENE], else copies."""
     first, second = pair
     if rng.random_sample() >= crossover:
         return pair
@@ -79,6 +78,10 @@ class GeneticAlgorithm:
         self._space, self._settings, self._seed = space, settings, seed
         self._new_trial, self._cost = new_trial, cost
         self._generation = 0
+        self._genomes: List[Genome] = []
+        self._fitness: Dict[int, float] = {}
+        self._waiting: List[Trial] = []
+        self._sorted = False
         self._begin(random_population(space, settings.population, self._rng()))
 
     @property
@@ -93,7 +96,7 @@ class GeneticAlgorithm:
 
     def ask(self, n: int) -> List[Trial]:
         """Up to n trials of the current generation."""
-        if n < len(self._waiting) and not self._sorted:  # sorting costs a rendering each, and is idle when all go out at once
+        if n < len(self._waiting) and not self._sorted:  # sorting renders each one: not worth it when all go out at once
             self._waiting.sort(key=lambda trial: -self._cost(trial.genome))
             self._sorted = True
         asked, self._waiting = self._waiting[:n], self._waiting[n:]
@@ -121,10 +124,8 @@ class GeneticAlgorithm:
 
     def _begin(self, genomes: List[Genome]) -> None:
         first = 1 + self._generation * self._settings.population
-        self._genomes: List[Genome] = genomes
-        self._fitness: Dict[int, float] = {}
-        self._waiting: List[Trial] = [self._new_trial(first + i, genome, self._generation) for i, genome in enumerate(genomes)]
-        self._sorted = False
+        self._genomes, self._fitness, self._sorted = genomes, {}, False
+        self._waiting = [self._new_trial(first + i, genome, self._generation) for i, genome in enumerate(genomes)]
 
     def _rng(self) -> np.random.RandomState:
         return np.random.RandomState([self._seed & 0xFFFFFFFF, self._generation])
