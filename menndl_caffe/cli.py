@@ -113,7 +113,7 @@ def _data(arguments: Any) -> None:
     if arguments.set == "cifar10":
         summary = data.write_cifar10(out, arguments.source, arguments.validation, say, force=arguments.force)
     elif arguments.set == "mnist":
-        summary = data.write_mnist(out, arguments.source, say, force=arguments.force)
+        summary = data.write_mnist(out, arguments.source, say, arguments.force, arguments.validation)
     else:
         summary = data.write_synthetic(out, validation=arguments.validation, report=say, force=arguments.force)
     print(summary)

@@ -5,6 +5,8 @@ import re
 from functools import cache, lru_cache
 from typing import Any, Callable, Dict
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from menndl_caffe.errors import did_you_mean
 
 QUOTES = "\"'"
@@ -12,6 +14,8 @@ SIGN = r"(-?)\s*(?:#[^\n]*\n\s*)*"
 INTEGER = re.compile(SIGN + r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
 REAL = re.compile(SIGN + r"((?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[fF]?", re.ASCII)
 NOT_FINITE = re.compile(SIGN + r"(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
+RANGES = {FieldDescriptor.CPPTYPE_INT32: (-2**31, 2**31 - 1), FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+          FieldDescriptor.CPPTYPE_INT64: (-2**63, 2**63 - 1), FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1)}
 BOOLEANS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 PIECE = re.compile(rb"""\s*(?:#[^\n]*\n\s*)*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
 ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([\da-fA-F]{1,2})|u([\da-fA-F]{4})|"
@@ -32,11 +36,12 @@ def converter(field: Any) -> Callable[[str], Any]:
     """The function token -> value for a field that is no message; its ValueErrors say what was expected and found."""
     if field.enum_type:
         return _enum(field.enum_type)
-    kinds: Dict[int, Callable[[str], Any]] = {
-        field.CPPTYPE_INT32: _integer(-2**31, 2**31 - 1), field.CPPTYPE_UINT32: _integer(0, 2**32 - 1),
-        field.CPPTYPE_INT64: _integer(-2**63, 2**63 - 1), field.CPPTYPE_UINT64: _integer(0, 2**64 - 1),
-        field.CPPTYPE_FLOAT: _real, field.CPPTYPE_DOUBLE: _real, field.CPPTYPE_BOOL: _boolean}
-    return kinds.get(field.cpp_type) or (_bytes if field.type == field.TYPE_BYTES else _string)
+    if field.cpp_type in RANGES:
+        return _integer(*RANGES[field.cpp_type])
+    others: Dict[int, Callable[[str], Any]] = {
+        FieldDescriptor.TYPE_FLOAT: _real, FieldDescriptor.TYPE_DOUBLE: _real, FieldDescriptor.TYPE_BOOL: _boolean,
+        FieldDescriptor.TYPE_STRING: _string, FieldDescriptor.TYPE_BYTES: _bytes}
+    return others[field.type]
 
 
 def _whole(token: str) -> Any:

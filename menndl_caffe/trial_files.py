@@ -1,4 +1,4 @@
-"""RUN/trials/ID: net, solver and the engine's log of single trials, kept for the failed ones and for the best so far."""
+"""RUN/trials/ID: net, solver and the engine's log of single trials: the failed ones, the best individual so far, and what it is held against."""
 from __future__ import annotations
 
 import shutil
@@ -8,7 +8,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.evaluate import sources
 from menndl_caffe.journal import Record
 from menndl_caffe.render import Rendered, Renderer
-from menndl_caffe.trial import OK, TEST, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, OK, Result, Trial
 
 NET, SOLVER, LOG = "train_test.prototxt", "solver.prototxt", "caffe.log"
 
@@ -25,17 +25,18 @@ class TrialFiles:
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
         self._folder, self._renderer = run / "trials", renderer
-        trained = [(trial, result) for trial, result in record.best(1) if result.status == OK]
-        self._best = (trained[0][1].fitness, trained[0][0].id) if trained else (-1.0, -1)
+        # As Record.best ranks them: of equally fit individuals the one with the smaller id.
+        self._best = next(((result.fitness, -trial.id) for trial, result in record.best(1) if result.status == OK), None)
 
     def keep(self, trial: Trial, result: Result) -> None:
-        """Write the trial's files where they are wanted; a new best takes the place of the one before."""
-        if result.status != OK or trial.role == TEST:
+        """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
+        if result.status != OK or trial.role != INDIVIDUAL:
             self._write(trial, result)
-        elif result.fitness > self._best[0]:
+        elif self._best is None or (result.fitness, -trial.id) > self._best:
             self._write(trial, result)
-            shutil.rmtree(self._folder / str(self._best[1]), ignore_errors=True)
-            self._best = (result.fitness, trial.id)
+            if self._best is not None:
+                shutil.rmtree(self._folder / str(-self._best[1]), ignore_errors=True)
+            self._best = (result.fitness, -trial.id)
 
     def _write(self, trial: Trial, result: Result) -> None:
         directory = self._folder / str(trial.id)

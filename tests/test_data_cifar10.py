@@ -186,7 +186,7 @@ def test_not_an_archive(tmp_path: Path, content: bytes) -> None:
 
 
 def test_neither_file_nor_batches(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file or folder"):
+    with pytest.raises(UserError, match="cannot be read .No such file"):
         cifar10.read_cifar10(tmp_path / "nowhere")
     with pytest.raises(UserError, match="without any batch"):
         cifar10.read_cifar10(tmp_path)

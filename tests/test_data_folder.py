@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 
-from menndl_caffe.data import describe, read_summary, records, write_cifar10, write_synthetic
+from menndl_caffe.data import describe, read_summary, records, write_cifar10, write_mnist, write_synthetic
 from menndl_caffe.errors import UserError
 
 DRAW = """
@@ -23,7 +23,7 @@ from menndl_caffe.data import write_synthetic
 write_synthetic(Path(sys.argv[1]), 600, 100, validation=100, force=True, report=lambda line: print(line, flush=True))
 """
 
-# Replaces a whole set again and again by a process that dies before its first, second, ... change to the folder's entries.
+# Replaces a whole set again and again, by a process that dies before its first, second, ... change to the folder.
 DIE_AT_EACH_STEP = """
 import os, sys
 from pathlib import Path
@@ -159,8 +159,15 @@ def test_a_refused_source_leaves_the_earlier_set(tmp_path: Path) -> None:
     draw(tmp_path / "out")
     before = contents(tmp_path / "out")
     with pytest.raises(UserError):
-        write_cifar10(tmp_path / "out", tmp_path / "nowhere", report=quiet, force=True)
+        write_cifar10(tmp_path / "out", tmp_path, report=quiet, force=True)
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("write", [write_cifar10, write_mnist])
+def test_a_mistyped_source_is_an_error_where_a_set_is_there_too(tmp_path: Path, write: Callable[..., object]) -> None:
+    draw(tmp_path / "out")
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        write(tmp_path / "out", tmp_path / "nowhere", report=quiet)
 
 
 def remove_test(out: Path) -> None:
@@ -212,8 +219,8 @@ def test_kill_while_writing_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
 
 
 def test_death_at_each_step_of_replacing_a_set(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", DIE_AT_EACH_STEP, str(tmp_path / "out")], capture_output=True, text=True,
-                          env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    done = subprocess.run([sys.executable, "-c", DIE_AT_EACH_STEP, str(tmp_path / "out")], capture_output=True,
+                          text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 14, "7 entries are moved away and 7 moved into place"
 

@@ -77,7 +77,7 @@ def test_missing_files(folder: Path, tmp_path: Path) -> None:
     (folder / "train-images-idx3-ubyte").unlink()
     with pytest.raises(UserError, match="train-images-idx3-ubyte is missing, packed or not"):
         read_mnist(folder)
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="not a folder"):
         read_mnist(tmp_path / "nowhere")
     with pytest.raises(UserError, match="needs --source FOLDER"):
         write_mnist(tmp_path / "out", report=quiet)

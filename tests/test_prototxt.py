@@ -8,6 +8,7 @@ from typing import Any, Dict, Tuple
 
 import pytest
 from google.protobuf import text_format
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,9 +70,12 @@ def test_old_protobuf_reads_them_too(caffe_root: Path, backend: str) -> None:
 
 # --- random messages, printed by protobuf, come back equal
 
-NUMBERS = {"INT32": st.integers(-2**31, 2**31 - 1), "UINT32": st.integers(0, 2**32 - 1),
-           "INT64": st.integers(-2**63, 2**63 - 1), "BOOL": st.booleans(),
-           "FLOAT": st.floats(width=32, allow_nan=False), "DOUBLE": st.floats(allow_nan=False)}
+SIMPLE = {FieldDescriptor.TYPE_INT32: st.integers(-2**31, 2**31 - 1),
+          FieldDescriptor.TYPE_UINT32: st.integers(0, 2**32 - 1),
+          FieldDescriptor.TYPE_INT64: st.integers(-2**63, 2**63 - 1), FieldDescriptor.TYPE_BOOL: st.booleans(),
+          FieldDescriptor.TYPE_FLOAT: st.floats(width=32, allow_nan=False),
+          FieldDescriptor.TYPE_DOUBLE: st.floats(allow_nan=False), FieldDescriptor.TYPE_BYTES: st.binary(max_size=6),
+          FieldDescriptor.TYPE_STRING: st.text(st.characters(codec="utf-8"), max_size=6)}
 
 
 def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
@@ -79,9 +83,7 @@ def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
         return contents(field.message_type, depth - 1)
     if field.enum_type:
         return st.sampled_from([value.number for value in field.enum_type.values])
-    kinds = {getattr(field, f"CPPTYPE_{name}"): strategy for name, strategy in NUMBERS.items()}
-    text = st.text(st.characters(codec="utf-8"), max_size=6)
-    return kinds.get(field.cpp_type, st.binary(max_size=6) if field.type == field.TYPE_BYTES else text)
+    return SIMPLE[field.type]
 
 
 @st.composite
@@ -95,7 +97,7 @@ def contents(draw: Any, descriptor: Any, depth: int = 4) -> Dict[str, Any]:
     taken = {}
     for field in draw(chosen) if eligible else []:
         one = values(field, depth)
-        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
         taken[field.name] = draw(st.lists(one, max_size=3) if repeated else one)
     return taken
 

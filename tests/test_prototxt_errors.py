@@ -36,6 +36,7 @@ MISTAKES: List[Tuple[str, int, str, str]] = [  # text, line, field, what the err
     ("layer { inner_product_param {\nnum_output: -1 } }", 2, "layer[0].inner_product_param.num_output",
      "in 0..4294967295, found -1"),
     ("layer { embed_param { input_dim: 4294967296 } }", 1, "layer[0].embed_param.input_dim", "found 4294967296"),
+    ("layer { embed_param { input_dim: -0 } }", 1, "layer[0].embed_param.input_dim", "found -0"),
     ('layer { embed_param { input_dim: "64" } }', 1, "layer[0].embed_param.input_dim", 'found "64"'),
     ("input_shape { dim: 9223372036854775808 }", 1, "input_shape[0].dim[0]", "in -9223372036854775808..92233"),
     ("layer { loss_weight: 0x10 }", 1, "layer[0].loss_weight[0]", "expected a number, found 0x10"),

@@ -29,8 +29,10 @@ import numpy, caffe
 def build(case, path):
     net = caffe.Net(path, getattr(caffe, case["phase"]), level=case["level"], stages=case["stages"] or None)
     learned = {p.data.ctypes.data: p.count for params in net.params.values() for p in params}
+    shapes = {name: [list(p.shape) for p in params] for name, params in net.params.items()}
     found = {"blobs": {name: list(blob.shape) for name, blob in net.blobs.items()},
-             "params": {name: [list(p.shape) for p in params] for name, params in net.params.items()},
+             "layers": {name: [list(net.bottom_names[name]), list(net.top_names[name]), shapes.get(name, [])]
+                        for name in net.layer_dict},
              "parameters": sum(learned.values())}
     if case["forward"]:
         net.forward()
@@ -79,10 +81,10 @@ class Case(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a side says of a net: its blobs, parameters by layer, their number and memory, or (all None) why not."""
+    """What a side says of a net: blobs, each layer's bottoms, tops and parameters, and totals; or (all None) why not."""
 
     blobs: Optional[Dict[str, Shape]] = None
-    params: Optional[Dict[str, List[Shape]]] = None
+    layers: Optional[Dict[str, List[Any]]] = None
     parameters: Optional[int] = None
     memory: Optional[int] = None
     reason: str = ""
@@ -112,8 +114,8 @@ def real_caffe(caffe_root: Path, tmp_path_factory: pytest.TempPathFactory) -> It
                 assert found["died"] & 127 in (ABORTED, DIVIDED_BY_ZERO), (case, found)
                 return Verdict(reason=str(found["why"]))
             blobs = {name: tuple(shape) for name, shape in found["blobs"].items()}
-            params = {name: list(map(tuple, shapes)) for name, shapes in found["params"].items()}
-            return Verdict(blobs, params, found["parameters"], found["memory"], nonsense=found.get("nonsense", False))
+            nonsense = found.get("nonsense", False)
+            return Verdict(blobs, found["layers"], found["parameters"], found["memory"], nonsense=nonsense)
 
         yield ask
 
@@ -124,8 +126,8 @@ def ours(case: Case, datum: Tuple[int, int, int] = (3, 32, 32)) -> Verdict:
         shape = infer(net, case.phase, lambda layer: datum, level=case.level, stages=case.stages)
     except ImpossibleNet as impossible:
         return Verdict(reason=str(impossible))
-    params = {layer.name: list(layer.params) for layer in shape.layers if layer.params}
-    return Verdict(shape.blobs, params, shape.parameters, shape.memory)
+    layers = {one.name: [list(one.bottoms), list(one.tops), list(map(list, one.params))] for one in shape.layers}
+    return Verdict(shape.blobs, layers, shape.parameters, shape.memory)
 
 
 def disagreements(caffe: Caffe, nets: Dict[str, str]) -> Dict[str, Tuple[Verdict, Verdict]]:

@@ -72,8 +72,6 @@ def _checked_read(path: Path) -> bytes:
 
 def _archive_files(path: Path) -> Dict[str, bytes]:
     """The batches in a tar file, packed or not, by file name; all of it is read, so that gzip's checksum is checked."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder; {FORMS}")
     with opened(path) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r:") as archive:

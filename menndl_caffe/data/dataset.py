@@ -42,6 +42,7 @@ class Format:
     has_mean: bool
 
     def lmdb(self, part: str) -> str:
+        """Folder name of the database of a part: train, test, fit or validation."""
         return f"{self.prefix}_{part}_lmdb"
 
     def names(self) -> List[str]:
@@ -79,6 +80,8 @@ def write_cifar10(out: Path, source: Optional[Path] = None, validation: int = 0,
     N > 0 adds the training images without the last N, those N, and the mean of the former: cifar10_fit_lmdb,
     cifar10_validation_lmdb, mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`.
     """
+    _require_exists(source)
+
     def read() -> Content:
         path = source or download(cifar10.ARCHIVE, out, report)
         report(f"reading {path}")
@@ -90,6 +93,8 @@ def write_cifar10(out: Path, source: Optional[Path] = None, validation: int = 0,
 def write_mnist(out: Path, source: Optional[Path] = None, report: Report = print, force: bool = False,
                 validation: int = 0) -> DataSummary:
     """MNIST as Caffe's create_mnist.sh makes it: mnist_train_lmdb and mnist_test_lmdb (LeNet has no mean)."""
+    _require_exists(source)
+
     def read() -> Content:
         if source is None:
             raise UserError(f"menndl data mnist needs --source FOLDER: {mnist.NEEDED}")
@@ -117,9 +122,15 @@ def read_summary(folder: Path) -> Optional[DataSummary]:
         summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
         complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
             _sha256(folder / name) == checksum for name, checksum in summary.means.items())
-    except (OSError, ValueError, TypeError, KeyError):  # of json and of UserError: ValueError
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # json and UserError raise ValueError
         return None
     return summary if complete else None
+
+
+def _require_exists(source: Optional[Path]) -> None:
+    """A mistyped source is an error even where the set is there already."""
+    if source is not None and not source.exists():
+        raise UserError(f"{source}: no such file or folder")
 
 
 def _write(dataset: str, files: Format, out: Path, read: Callable[[], Content], validation: int, report: Report,

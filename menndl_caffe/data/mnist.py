@@ -29,7 +29,7 @@ NEEDED = f"a folder with {', '.join(OFFICIAL)}, each as it is or as .gz, is need
 def read_mnist(folder: Path) -> Content:
     """Training and test images of the four files in `folder`; UserError naming file and byte of what is wrong."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; {NEEDED}")
+        raise UserError(f"{folder}: not a folder; {NEEDED}")
     paths = {name: _find(folder, name) for name in OFFICIAL}
     files: Dict[str, bytes] = {}
     for name, path in paths.items():

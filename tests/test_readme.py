@@ -1,0 +1,95 @@
+"""The README's commands are run as they stand there, and its links and those of the documents lead somewhere."""
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from menndl_caffe import journal
+from tests import runs
+from tests.conftest import REPOSITORY, missing
+
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*/README.md")])
+README = (REPOSITORY / "README.md").read_text()
+
+
+def commands(text: str) -> List[str]:
+    """The lines of all sh blocks, without their comments."""
+    lines = [line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+MENNDL = [line for line in commands(README) if line.startswith("build/venv/bin/menndl")]
+
+
+def test_the_two_commands_come_first() -> None:
+    assert [line.split("  ")[0] for line in commands(README)[:2]] == ["make run", "make test"]
+    targets = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.M))
+    assert {"help", "run", "test", "data", "caffe", "report", "paper", "bench", "lint", "clean"} <= targets
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+@pytest.mark.parametrize("command", MENNDL)
+def test_a_command_of_the_readme_works(command: str, caffe_root: Path) -> None:
+    if not (REPOSITORY / "build" / "run" / journal.NAME).exists():
+        missing("no build/run: the README's commands come after `make run`")
+    if not (REPOSITORY / "data" / "cifar10" / "dataset.json").exists():
+        command += " --data data/synthetic" if " render " in command else ""
+    words = [sys.executable, "-m", "menndl_caffe.cli", *shlex.split(command)[1:]]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:
+    """As in the README but for 2 ranks and a trainer that takes no time: all 17,500 individuals, and once more at once."""
+    line = next(line for line in commands(README) if line.startswith("mpirun"))
+    words = shlex.split(line.replace("64", "2").replace("RUN", str(tmp_path / "run")).replace("/local/cifar10", str(tmp_path / "data")))
+    runs.small_data(tmp_path / "data")
+    assert words[:3] == ["mpirun", "-n", "2"] and words[3] == "menndl"
+    env = runs.environment(FAKE_SECONDS="0")
+    assert runs.start(words[4:], ranks=2, env=env).wait(300) == 0
+    record = journal.read(tmp_path / "run")
+    assert len(record.results) == 17501 and {result.rank for result in record.results.values()} == {0, 1}
+    assert runs.start(words[4:], ranks=2, env=env).wait(60) == 0
+    assert len(journal.read(tmp_path / "run").results) == 17501
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_field_of_the_search_file_and_every_command_is_documented(menndl) -> None:  # type: ignore[no-untyped-def]
+    shown = menndl("--help").stdout
+    for command in ("data", "render", "evaluate", "run", "status", "best", "report", "doctor"):
+        assert re.search(rf"^    {command} ", shown, re.M), command
+        assert f"menndl {command}" in "".join(path.read_text() for path in DOCUMENTS)
+
+
+def test_a_wheel_carries_templates_and_solvers_and_works_anywhere(tmp_path: Path, cifar10_data: Path) -> None:
+    source = tmp_path / "source"  # building in the repository would leave files there
+    for name in ("menndl_caffe", "templates", "solvers"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "installed"), str(wheel)], check=True, capture_output=True)
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "MENNDL_TRAINER": runs.FAKE_TRAINER}
+    for arguments in (["render", "solvers/paper.search.prototxt", "--data", str(cifar10_data), "--out", "one"],
+                      ["run", "solvers/quick.search.prototxt", "--data", str(cifar10_data), "--out", "run"]):
+        done = subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *arguments], cwd=elsewhere, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (elsewhere / "one" / "train_test.prototxt").exists() and len(journal.read(elsewhere / "run").results) == 25
