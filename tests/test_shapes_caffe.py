@@ -81,7 +81,7 @@ class Case(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a side says of a net: blobs, each layer's bottoms, tops and parameters, and totals; or (all None) why not."""
+    """What a side says of a net: blobs, bottoms, tops and parameters by layer, totals; or (all None) why not."""
 
     blobs: Optional[Dict[str, Shape]] = None
     layers: Optional[Dict[str, List[Any]]] = None

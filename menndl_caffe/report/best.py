@@ -41,18 +41,15 @@ def _span(gene: Gene, values: Sequence[Value]) -> str:
 
 def _difference(best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]], images: Optional[int],
                 candidates: int) -> Optional[Dict[str, Any]]:
-    """The best's accuracy above the default's, its standard error if each is a binomial share of `images`, and how
-    often at most the luckiest of `candidates` nets as good as the default gets as far (Bonferroni's bound).
-    The same images decide both, which makes the true error smaller; that another seed trains another net makes it
-    larger."""
+    """The best's accuracy above the default's, and its standard error if each is a binomial share of `images`.
+
+    The same images decide both, which makes the true error smaller; that another seed trains another net, and that the
+    best was picked out of `candidates`, makes it larger, by more than can be known from one training of each.
+    """
     if not best or default is None or default["accuracy"] is None:
         return None
-    difference = {"accuracy": best[0]["accuracy"] - default["accuracy"], "candidates": candidates}
-    if images:
-        error = math.hypot(*(standard_error(row["accuracy"], images) for row in (best[0], default)))
-        ratio = difference["accuracy"] / error if error else math.copysign(math.inf, difference["accuracy"])
-        difference.update(standard_error=error, luck=min(1.0, candidates * math.erfc(ratio / math.sqrt(2)) / 2))
-    return difference
+    error = math.hypot(*(standard_error(row["accuracy"], images) for row in (best[0], default))) if images else None
+    return {"accuracy": best[0]["accuracy"] - default["accuracy"], "candidates": candidates, "standard_error": error}
 
 
 def best_text(record: Record, n: int = 5) -> str:
@@ -120,17 +117,11 @@ def _on_difference(best: Dict[str, Any]) -> str:
     if difference is None:
         return ""
     text = f"difference: the best is {difference['accuracy']:+.4f} from the default"
-    if "luck" not in difference:
+    if difference["standard_error"] is None:
         return text + "; the number of test images is not recorded, so its error is unknown."
-    text += f", with a standard error of {difference['standard_error']:.4f} ({best['test_images']:,} images)"
-    if difference["accuracy"] <= 0:
-        return text + ": no better."
-    return text + (f": luck alone takes the best of {difference['candidates']:,} equals that far "
-                   f"in {_at_most(difference['luck'])} of searches.")
-
-
-def _at_most(share: float) -> str:
-    return "less than 0.1%" if share < 0.001 else f"up to {100 * share:.2g}%"
+    return (f"{text}, with a standard error of {difference['standard_error']:.4f} for being measured on "
+            f"{best['test_images']:,} images;\n            another training seed would move both, "
+            f"and the best was picked out of {difference['candidates']:,}.")
 
 
 def _on_test(best: Dict[str, Any]) -> str:
