@@ -32,8 +32,7 @@ help:  ## this list
 
 run: build/venv/run caffe data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
-	$(MPIRUN) -n $(NP) $(MENNDL) run $(SEARCH) --out $(OUT) --engine $(ENGINE) --data $$data --expect-ranks $(NP) \
-	    --progress $$([ -t 2 ] && echo live || echo plain) && \
+	$(MPIRUN) -n $(NP) $(MENNDL) run $(SEARCH) --out $(OUT) --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
 	$(MENNDL) report $(OUT)
 
 test: build/venv/test caffe  ## every test but the slow ones, with real Caffe

@@ -89,8 +89,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's, such as a copy on a node's own disk")
     command.add_argument("--iterations", type=int, metavar="N", help="max_iter in place of the search file's")
     command.add_argument("--expect-ranks", type=int, metavar="N", help="stop at once unless the MPI world has N ranks")
-    command.add_argument("--progress", choices=("auto", "live", "plain"), default="auto",
-                         help="one line that is rewritten, or plain lines; auto: live on a terminal")
+    command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
 def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -172,9 +171,8 @@ def _run(arguments: Any) -> None:
     from menndl_caffe.launch import Options, run
     from menndl_caffe.report import best_text
 
-    live = {"live": True, "plain": False, "auto": sys.stderr.isatty()}[arguments.progress]
     record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.seed, arguments.data, arguments.iterations,
-                         arguments.expect_ranks, arguments.threads, live))
+                         arguments.expect_ranks, arguments.threads, live=not arguments.plain))
     if record is not None:
         print(best_text(record), flush=True)
 

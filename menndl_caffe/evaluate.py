@@ -1,7 +1,9 @@
 """On a training rank, Trial -> Result: render, check by Caffe's shape rules, hand the two texts to the trainer, name the failure if any."""
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import socket
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from menndl_caffe.data import check_data, describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
+from menndl_caffe.net_rules import layers_of_phase
 from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.render import Rendered, Renderer, Sources
 from menndl_caffe.search_file import Experiment
@@ -61,6 +64,12 @@ def check(rendered: Rendered) -> NetShape:
         raise UserError(f"{rendered.net.file}:{rendered.net.line(path)}: {error}") from None
 
 
+def _check_known(rendered: Rendered) -> None:
+    """`check` as far as it can see: what a layer of the user's own makes, Caffe itself will tell."""
+    with contextlib.suppress(UnknownShape):
+        check(rendered)
+
+
 def expected_cost(renderer: Renderer, genome: Genome) -> float:
     """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
     experiment = renderer.experiment
@@ -77,10 +86,7 @@ def check_experiment(renderer: Renderer) -> Rendered:
     where = sources(experiment, DEFAULT)
     check_data(Path(where.train), Path(where.test), Path(where.mean))
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
-    try:
-        check(rendered)
-    except UnknownShape:
-        pass  # a layer of the user's own: Caffe itself will tell
+    _check_known(rendered)
     _fitness_outputs(rendered)
     if not rendered.solver.message.test_iter:
         raise UserError(f"{rendered.solver.file}: has no test_iter; the fitness is measured by test_iter batches")
@@ -89,12 +95,17 @@ def check_experiment(renderer: Renderer) -> Rendered:
 
 def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
     """The test net's accuracy output, and its loss outputs with their weights."""
-    layers = rendered.net.message.layer
+    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
     accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-    if not accuracy:
-        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy; it is the fitness")
-    losses = {layer.top[0]: (layer.loss_weight[0] if layer.loss_weight else 1.0) for layer in layers if layer.type.endswith("Loss")}
+    losses = {top: weight for layer in layers for top, weight in zip(layer.top, layer.loss_weight or _default_weight(layer))}
+    for found, expected in ((accuracy, "layer of type Accuracy; it is the fitness"), (losses, "loss; without one no accuracy can be believed")):
+        if not found:
+            raise UserError(f"{rendered.net.file}: has in phase TEST no {expected}")
     return accuracy[0], losses
+
+
+def _default_weight(layer: Any) -> Tuple[float, ...]:
+    return (1.0,) if layer.type.endswith("Loss") else ()
 
 
 class Evaluator:
@@ -110,16 +121,14 @@ class Evaluator:
         self._trial = trial
         self._started, self._clock = time.time(), time.monotonic()
         self._curve: List[CurvePoint] = []
-        self._loss: Optional[float] = None
         self._attempt = 1
         self._ready: Optional[Result] = None
+        where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
         try:
-            rendered = self._renderer.render(trial, sources(self._renderer.experiment, trial.role), directory)
+            rendered = self._renderer.render(trial, where, directory)
+            _check_known(rendered)
             self._outputs = _fitness_outputs(rendered)
             self._request = {"net": rendered.net_text, "solver": rendered.solver_text}
-            check(rendered)
-        except UnknownShape:
-            pass
         except UserError as error:
             self._ready = self._failure(INVALID, str(error))
             return
@@ -167,18 +176,30 @@ class Evaluator:
         """Act on one message of the trainer."""
         event = message["event"]
         if event == "test":
-            accuracy, losses = self._outputs
-            outputs = message["outputs"]
-            self._loss = sum(weight * outputs[name] for name, weight in losses.items() if name in outputs)
-            self._curve.append((message["iteration"], outputs[accuracy], self._loss))
-        elif event == "done":
+            return self._take_test(message["iteration"], message["outputs"])
+        if event == "done":
             return judged(self._trial.id, self._curve[-1][1], self._curve[-1][2], **self._known(message["engine_seconds"]))
-        elif event == "diverged":
+        if event == "diverged":
             self._trainer.kill()  # its memory may be damaged: see trainer.Diverged
             return self._failure(DIVERGED, message["reason"], message["engine_seconds"])
-        elif event == "error":
+        if event == "error":
             return self._failure(CRASHED, message["reason"])
-        return None
+        return None  # "ready"
+
+    def _take_test(self, iteration: int, outputs: Dict[str, float]) -> Optional[Result]:
+        """Add a point to the curve; the failure, where the test net gives out nothing that can be believed."""
+        accuracy, losses = self._outputs
+        given = [name for name in losses if name in outputs]
+        if accuracy in outputs and given:
+            loss = sum(losses[name] * outputs[name] for name in given)
+            if math.isfinite(loss) and math.isfinite(outputs[accuracy]):
+                self._curve.append((iteration, outputs[accuracy], loss))
+                return None
+            self._trainer.kill()
+            return judged(self._trial.id, outputs[accuracy], loss, **self._known(0.0))
+        self._trainer.kill()
+        return self._failure(INVALID, f"the test net's outputs are {', '.join(outputs) or 'none'}; "
+                                      f"expected {accuracy} and of {', '.join(losses)} at least one")
 
     def _failure(self, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
         return failure(self._trial.id, status, reason, **self._known(engine_seconds))

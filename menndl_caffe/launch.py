@@ -21,7 +21,7 @@ from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, so
 from menndl_caffe.farm import Farm, launched_size
 from menndl_caffe.farm.serial import SerialFarm
 from menndl_caffe.journal import Journal, Record
-from menndl_caffe.progress import Progress
+from menndl_caffe.progress import Progress, terminal
 from menndl_caffe.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.render import Renderer
 from menndl_caffe.run import Loop
@@ -83,7 +83,8 @@ def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
         algorithm = search.make(experiment.message, experiment.space, experiment.trial,
                                 lambda genome: expected_cost(parts.renderer, genome))
         journal.begin({**identity, **_circumstances(parts, farm, ranks, algorithm.total)})
-        progress = Progress(algorithm.total, experiment.message.ga_param.generations, options.live)
+        progress = Progress(algorithm.total, experiment.message.ga_param.generations,
+                            terminal(launched_size() > 0) if options.live else None)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress)
         with _explained(options.out), contextlib.closing(progress):

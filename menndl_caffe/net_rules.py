@@ -15,53 +15,46 @@ from menndl_caffe.proto import caffe_pb2
 PHASES = {"TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST}
 
 
-class Placed(NamedTuple):
-    """A layer and its place in `net.layer` (None for one that Caffe adds)."""
-
-    layer: Message
-    place: Optional[int]
-
-
 class Wired(NamedTuple):
-    """A layer with the blobs that it really reads and writes once Split layers are in."""
+    """A layer with the blobs that it reads and writes, and its place in `net.layer` (None for one that Caffe adds)."""
 
     layer: Message
     place: Optional[int]
     bottoms: Tuple[str, ...]
     tops: Tuple[str, ...]
-    loss_weights: int
+    loss_weights: Tuple[float, ...]
 
 
-def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Placed]:
+def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Wired]:
     """The layers that the phase includes, old `input` fields first (as pycaffe's Net(file, phase, level, stages))."""
     if len(net.layers):
         raise UnknownShape("the net is in an old format (`layers`): Caffe's upgrade_net_proto_text converts it")
     state = PHASES[phase], level, {*stages, *net.state.stage}
-    placed = [Placed(layer, None) for layer in _input_layer(net)]
-    placed += [Placed(_upgraded(layer), i) for i, layer in enumerate(net.layer) if _is_included(layer, i, *state)]
-    if not placed:
+    layers = [_wired(layer, None) for layer in _input_layer(net)]
+    layers += [_wired(_upgraded(layer), i) for i, layer in enumerate(net.layer) if _is_included(layer, i, *state)]
+    if not layers:
         raise ImpossibleNet(f"the net has no layer in phase {phase}")
-    return placed
+    return layers
 
 
-def insert_splits(layers: List[Placed]) -> List[Wired]:
+def insert_splits(layers: List[Wired]) -> List[Wired]:
     """A top that is read n > 1 times (being a loss counts as one) goes through a Split layer with n tops of its own."""
     sources, uses, weighted = _uses(layers)
-    names = {top: _split_name(layers, top) for top, times in uses.items() if times > 1}
+    names = {top: _split_name(layers[top[0]], top[1]) for top, times in uses.items() if times > 1}
+    if not names:
+        return layers
     taken = Counter(weighted)  # a loss takes the first top of its split
     wired: List[Wired] = []
-    for i, (layer, place) in enumerate(layers):
-        bottoms = []
-        for bottom, source in zip(layer.bottom, sources[i]):
+    for i, layer in enumerate(layers):
+        bottoms = list(layer.bottoms)
+        for j, source in enumerate(sources[i]):
             if source in names:
-                bottom = f"{names[source]}_{taken[source]}"
+                bottoms[j] = f"{names[source]}_{taken[source]}"
                 taken[source] += 1
-            bottoms.append(bottom)
-        tops = tuple(layer.top)
-        split = [(i, j) for j in range(len(tops)) if (i, j) in names]
-        loss_weights = 0 if weighted.intersection(split) else len(layer.loss_weight)
-        wired.append(Wired(layer, place, tuple(bottoms), tops, loss_weights))
-        wired += [_split_layer(names[top], tops[top[1]], uses[top]) for top in split]
+        split = [(i, j) for j in range(len(layer.tops)) if (i, j) in names]
+        loss_weights = () if weighted.intersection(split) else layer.loss_weights
+        wired.append(Wired(layer.layer, layer.place, tuple(bottoms), layer.tops, loss_weights))
+        wired += [_split_layer(names[top], layer.tops[top[1]], uses[top]) for top in split]
     return wired
 
 
@@ -105,6 +98,10 @@ class _Owner:
             if spec.HasField(rate) and self.rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
                 raise ImpossibleNet(f"shared parameter '{spec.name}' has {rate} {getattr(spec, rate):g} here and "
                                     f"{self.rates[rate]:g} before")
+
+
+def _wired(layer: Message, place: Optional[int]) -> Wired:
+    return Wired(layer, place, tuple(layer.bottom), tuple(layer.top), tuple(layer.loss_weight))
 
 
 def _input_layer(net: Message) -> List[Message]:
@@ -154,32 +151,32 @@ def _meets(rule: Message, phase: int, level: int, stages: Collection[str]) -> bo
 Top = Tuple[int, int]  # number of a layer among those of the phase, and of one of its tops
 
 
-def _uses(layers: List[Placed]) -> Tuple[List[List[Top]], Dict[Top, int], Set[Top]]:
+def _uses(layers: List[Wired]) -> Tuple[List[List[Top]], Dict[Top, int], Set[Top]]:
     """The tops that each layer's bottoms read, how often each top is read, and the tops with a loss_weight."""
     latest: Dict[str, Top] = {}
     sources: List[List[Top]] = []
     uses: Dict[Top, int] = Counter()
     weighted: Set[Top] = set()
-    for i, (layer, place) in enumerate(layers):
-        for bottom in layer.bottom:
+    for i, (layer, place, bottoms, tops, loss_weights) in enumerate(layers):
+        for bottom in bottoms:
             if bottom not in latest:
                 raise ImpossibleNet(f"unknown bottom '{bottom}'{did_you_mean(bottom, latest)}", layer.name, place)
-        sources.append([latest[bottom] for bottom in layer.bottom])
-        for top in sources[-1]:
-            uses[top] += 1
-        latest.update((top, (i, j)) for j, top in enumerate(layer.top))
-        for top, weight in zip(layer.top, layer.loss_weight):
+        sources.append([latest[bottom] for bottom in bottoms])
+        for source in sources[-1]:
+            uses[source] += 1
+        for j, top in enumerate(tops):
+            latest[top] = (i, j)
+        for top, weight in zip(tops, loss_weights):
             if weight:
                 weighted.add(latest[top])
                 uses[latest[top]] += 1
     return sources, uses, weighted
 
 
-def _split_name(layers: List[Placed], top: Top) -> str:
-    layer = layers[top[0]].layer
-    return f"{layer.top[top[1]]}_{layer.name}_{top[1]}_split"
+def _split_name(wired: Wired, top: int) -> str:
+    return f"{wired.tops[top]}_{wired.layer.name}_{top}_split"
 
 
 def _split_layer(name: str, blob: str, times: int) -> Wired:
-    tops = tuple(f"{name}_{index}" for index in range(times))
-    return Wired(caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops), None, (blob,), tops, 0)
+    tops = [f"{name}_{index}" for index in range(times)]
+    return _wired(caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops), None)

@@ -1,6 +1,7 @@
 """What the user sees while a search runs: one line that is rewritten on a terminal, plain lines elsewhere."""
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import IO, Optional
@@ -17,13 +18,30 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Progress:
-    """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed."""
+def terminal(launched: bool) -> Optional[IO[str]]:
+    """The terminal that the user looks at; None where there is none. That is standard error, or for a process that was
+    launched by mpirun, which passes on whole lines only, mpirun's own standard error."""
+    if sys.stderr.isatty():
+        return sys.stderr
+    if not launched:
+        return None
+    try:
+        path = os.readlink(f"/proc/{os.getppid()}/fd/2")
+        return open(path, "w") if path.startswith("/dev/pts/") else None
+    except OSError:
+        return None
 
-    def __init__(self, total: int, generations: int, live: bool, stream: Optional[IO[str]] = None):
-        self._total, self._generations, self._live = total, generations, live
-        self._stream = stream or sys.stderr
-        self._done = self._trained = self._failed = 0
+
+class Progress:
+    """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed.
+
+    `screen` is the terminal to write one line on again and again; without it plain lines go to standard error.
+    """
+
+    def __init__(self, total: int, generations: int, screen: Optional[IO[str]]):
+        self._total, self._generations, self._live = total, generations, screen is not None
+        self._stream = screen or sys.stderr
+        self._done = self._trained = self._told_of = self._failed = 0
         self._best = self._default = -1.0
         self._generation = -1
         self._start, self._told = time.monotonic(), 0.0
@@ -37,8 +55,9 @@ class Progress:
             self._done += 1
             self._best = max(self._best, result.fitness)
             self._generation = max(self._generation, trial.generation)
-        if not recorded and result.same_as is None:
-            self._trained += 1
+        if not recorded:
+            self._told_of += 1
+            self._trained += result.same_as is None
         if result.status != OK and result.same_as is None:
             self._failed += 1
             if not recorded:
@@ -64,7 +83,8 @@ class Progress:
             parts.append(f"failed {self._failed}")
         if self._trained:
             speed = self._trained / (time.monotonic() - self._start)
-            parts += [f"{3600 * speed:.0f} trials/h", f"{duration((self._total - self._done) / speed)} left"]
+            new = self._trained / self._told_of  # others are answered at once: individuals met before
+            parts += [f"{3600 * speed:.0f} trials/h", f"{duration((self._total - self._done) * new / speed)} left"]
         return "  ".join(parts)
 
     def _write(self, text: str) -> None:

@@ -109,7 +109,7 @@ def _check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Dict[s
             raise ImpossibleNet(f"top '{top}' exists already")
     if len(layer.propagate_down) not in (0, len(wired.bottoms)):
         raise ImpossibleNet(f"{len(layer.propagate_down)} propagate_down for {len(wired.bottoms)} bottoms")
-    loss_weights = wired.loss_weights or (1 if rule.loss else 0)
+    loss_weights = len(wired.loss_weights) or (1 if rule.loss else 0)
     if loss_weights not in (0, len(tops)):
         raise ImpossibleNet(f"loss_weight is given {loss_weights} times for {len(tops)} tops")
 

@@ -6,7 +6,7 @@ One JSON object a line, on standard input and output; the engine's log goes to s
     ->  {"net": text, "solver": text}
     <-  {"event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
     <-  {"event": "done", "engine_seconds": 97.1}
-    <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss that is not finite
+    <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss, weight or score that is not finite
     <-  {"event": "error", "reason": "..."}                                 an exception of the engine
 
 The first line it writes says that it is ready: {"event": "ready", "engine": "caffe", "version": "1.0.0", "pid": 123}.
@@ -23,13 +23,13 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, IO, Iterator
+from typing import Any, Callable, Dict, IO, Iterator, List, Set
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
 
 
 class Diverged(Exception):
-    """A loss that is not finite: what follows is NaN for ever, so the rest is not trained.
+    """A loss, weight or score that is not finite: what follows is NaN for ever, so the rest is not trained.
 
     The process must not be used again: max pooling finds no maximum among NaN and then writes its gradient before the
     start of the blob (pooling_layer.cpp, the mask stays -1), which damages the heap.
@@ -85,14 +85,13 @@ def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., N
     does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
     """
     parameter = _solver_parameter(engine, net, solver)
-    test_iter, interval = parameter.test_iter[0], parameter.test_interval or parameter.max_iter
-    first_test = parameter.test_initialization
+    tests, test_iter = test_iterations(parameter), parameter.test_iter[0]
     _take_tests_over(parameter)
     with clock.running():
         training = _make_solver(engine, parameter)
         training.test_nets[0].share_with(training.net)
     for iteration in range(parameter.max_iter + 1):
-        if iteration == parameter.max_iter or (iteration % interval == 0 and (iteration > 0 or first_test)):
+        if iteration in tests:
             with clock.running():
                 outputs = test(engine, training.test_nets[0], test_iter, iteration)
             say(event="test", iteration=iteration, outputs=outputs)
@@ -104,12 +103,30 @@ def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., N
                 raise Diverged(f"training loss is {loss} at iteration {iteration}")
 
 
+def test_iterations(parameter: Any) -> Set[int]:
+    """The numbers of iterations after which a test pass is due."""
+    interval, max_iter = parameter.test_interval, parameter.max_iter
+    regular = range(0 if parameter.test_initialization else interval, max_iter, interval) if interval else ()
+    return {*regular, max_iter}
+
+
 def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float]:
-    """Mean of every scalar output of the test net over `batches` batches (solver.cpp, Solver::Test)."""
+    """Mean of every scalar output of the test net over `batches` batches (solver.cpp, Solver::Test).
+
+    A finite loss is no proof that the accuracy means anything: HingeLoss takes max(0, NaN) for 0. So the weights and
+    the scores that Accuracy layers read must be finite too.
+    """
     engine.log(f"Iteration {iteration}, Testing net (#0)")
+    for layer, weights in net.params.items():
+        if not all(_is_finite(blob) for blob in weights):
+            raise Diverged(f"weights of layer {layer} are not finite at iteration {iteration}")
+    scores = scores_of_accuracy(net)
     sums = {name: 0.0 for name in sorted(net.outputs) if net.blobs[name].data.size == 1}
     for _ in range(batches):
         net.forward()
+        for name in scores:
+            if not _is_finite(net.blobs[name]):
+                raise Diverged(f"scores {name} of the test net are not finite at iteration {iteration}")
         for name in sums:
             sums[name] += float(net.blobs[name].data)
     means = {name: float(f"{value / batches:.6g}") for name, value in sums.items()}  # as many digits as Caffe prints
@@ -118,6 +135,15 @@ def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float
         if not math.isfinite(mean):
             raise Diverged(f"test output {name} is {mean} at iteration {iteration}")
     return means
+
+
+def scores_of_accuracy(net: Any) -> List[str]:
+    """The blobs from which Accuracy layers decide what a net recognizes."""
+    return [net.bottom_names[name][0] for name, layer in net.layer_dict.items() if layer.type == "Accuracy"]
+
+
+def _is_finite(blob: Any) -> bool:
+    return math.isfinite(float(abs(blob.data).max()))
 
 
 def total_loss(net: Any) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -10,27 +11,44 @@ import tempfile
 import time
 from typing import Any, Dict, IO, Mapping, Optional, Sequence
 
+from menndl_caffe.errors import UserError
+
 LOG_BYTES = 65536  # of an engine's log, its end is kept
+
+
+KILLS = ("SIGKILL", "SIGTERM")
+# glog's own lines: `F1121 08:03:04.628316 4711 blob.cpp:33] Check failed: ...`; and those of its stack traces.
+_MESSAGE = re.compile(r"(?P<severity>[IWEF])\d{4} [\d:.]+ +\d+ [^ ]+\] +(?P<text>.*)")
+_TRACE = re.compile(r" +@ +0x|PC: @|\*\*\* ")
 
 
 class TrainerDied(Exception):
     """The trainer process ended in the middle of a training. `killed` says that it was from outside, by SIGKILL or SIGTERM;
     `ready` that it had started properly before."""
 
-    def __init__(self, code: int, log: str, ready: bool):
-        self.ready = ready
-        self.killed = -code in (signal.SIGKILL, signal.SIGTERM) or code - 128 in (signal.SIGKILL, signal.SIGTERM)
-        fatal = [line for line in log.splitlines() if line.startswith("F") and "] " in line]
-        last = fatal[0].split("] ", 1)[1] if fatal else (log.strip().splitlines() or [""])[-1]
-        super().__init__(f"trainer ended by {_ending(code)}" + (f": {last}" if last else ""))
+    def __init__(self, ending: str, log: str, ready: bool):
+        self.ready, self.killed = ready, ending in KILLS
+        words = last_words(log)
+        super().__init__(f"trainer ended by {ending}" + (f": {words}" if words else ""))
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """The name of the signal that ended a process, by itself or under a shell (128 + signal), else its exit code."""
     number = -code if code < 0 else code - 128
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"exit code {code}"
+
+
+def last_words(log: str) -> str:
+    """What an engine last had to say: the failed CHECK, else the last line before any stack trace; "" for an empty log."""
+    lines = [line for line in log.splitlines() if line.strip() and not _TRACE.match(line)]
+    said = [_MESSAGE.match(line) for line in lines]
+    fatal = next((match["text"] for match in said if match and match["severity"] == "F"), None)
+    if fatal is not None or not lines:
+        return fatal or ""
+    return said[-1]["text"] if said[-1] else lines[-1].strip()
 
 
 class TrainerProcess:
@@ -44,17 +62,23 @@ class TrainerProcess:
         self._ready = False
 
     def start(self) -> None:
-        """Start the process unless it runs; the first message is then its `ready`."""
+        """Start the process unless it runs, and a new log; the first message is then its `ready`. UserError where there is
+        no such command."""
+        self._log.truncate(0)
+        if self._process is not None and self._process.poll() is not None:
+            self._forget()  # it died after its last training, so that is not the next one's fault
         if self._process is None:
             self._unread, self._ready = b"", False
             # Appending, so that truncating the log for the next training is safe while the trainer holds it open.
             with open(f"/proc/self/fd/{self._log.fileno()}", "ab") as log:
-                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                                 env=dict(self._environment), start_new_session=True)
+                try:
+                    self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                                     env=dict(self._environment), start_new_session=True)
+                except OSError as error:
+                    raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Hand over a training; its log begins here. A trainer that is dead is noticed by `poll`."""
-        self._log.truncate(0)
+        """Hand over a training. A trainer that is dead is noticed by `poll`."""
         assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -75,12 +99,16 @@ class TrainerProcess:
                 raise self._dead()
             self._unread += chunk
         line, self._unread = self._unread.split(b"\n", 1)
-        message: Dict[str, Any] = json.loads(line)
+        try:
+            message: Dict[str, Any] = json.loads(line)
+        except ValueError:
+            self.kill()
+            raise TrainerDied(f"saying {line.decode(errors='replace')[:80]!r}, no message of its protocol", self.log(), self._ready) from None
         self._ready = True
         return message
 
     def log(self) -> str:
-        """The end of what the engine logged since the last `send`."""
+        """The end of what the engine logged since the last `start`."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES)).decode(errors="replace")
 
@@ -97,7 +125,7 @@ class TrainerProcess:
         assert self._process is not None
         code = self._process.wait()
         self._forget()
-        return TrainerDied(code, self.log(), self._ready)
+        return TrainerDied(ending(code), self.log(), self._ready)
 
     def _forget(self) -> None:
         assert self._process is not None

@@ -183,11 +183,12 @@ def _play_master(comm: MPI.Comm, prepare: Callable[[], P], evaluator: Callable[[
         comm.bcast(False, root=MASTER)
         raise
     comm.bcast(True, root=MASTER)
-    farm = MpiFarm(comm, SerialFarm(evaluator(parts, MASTER)) if master_trains(comm) else None)
+    farm = None
     try:
+        farm = MpiFarm(comm, SerialFarm(evaluator(parts, MASTER)) if master_trains(comm) else None)
         return master(parts, farm, comm.size)
     except BaseException as error:
-        if farm.busy:  # ranks in the middle of a training would hold up an orderly end for as long as it takes
+        if farm is None or farm.busy:  # ranks in the middle of a training would hold up an orderly end for as long as it takes
             _abort(comm, error)
         raise
 
