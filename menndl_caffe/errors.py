@@ -18,7 +18,8 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str:
     '; did you mean kernel_size? valid: kernel_size, pad'
     """
     names = sorted(valid)
-    nearest = difflib.get_close_matches(word, names, n=3)
+    spelled = {name.lower(): name for name in names}
+    nearest = [spelled[match] for match in difflib.get_close_matches(word.lower(), spelled, n=3)]
     guess = f"; did you mean {' or '.join(nearest)}?" if nearest else ";"
     if len(names) <= FEW:
         return f"{guess} valid: {', '.join(names)}"

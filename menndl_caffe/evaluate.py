@@ -7,7 +7,7 @@ import math
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.data import check_data, describe
 from menndl_caffe.errors import UserError
@@ -95,17 +95,23 @@ def check_experiment(renderer: Renderer) -> Rendered:
 
 def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
     """The test net's accuracy output, and its loss outputs with their weights."""
-    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
+    try:
+        layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
+    except UnknownShape as error:
+        raise UserError(f"{rendered.net.file}: {error}") from None
     accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-    losses = {top: weight for layer in layers for top, weight in zip(layer.top, layer.loss_weight or _default_weight(layer))}
-    for found, expected in ((accuracy, "layer of type Accuracy; it is the fitness"), (losses, "loss; without one no accuracy can be believed")):
-        if not found:
-            raise UserError(f"{rendered.net.file}: has in phase TEST no {expected}")
+    if not accuracy:
+        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
+    losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
+    if not losses:
+        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; an accuracy counts only if the loss is finite")
     return accuracy[0], losses
 
 
-def _default_weight(layer: Any) -> Tuple[float, ...]:
-    return (1.0,) if layer.type.endswith("Loss") else ()
+def _loss_weights(layer: Any) -> Sequence[float]:
+    """A weight for each top, none for tops that are no loss (layer.hpp, SetLossWeights; loss_layer.cpp)."""
+    default: Sequence[float] = (1.0,) if layer.type.endswith("Loss") else ()
+    return layer.loss_weight or default
 
 
 class Evaluator:

@@ -62,8 +62,10 @@ class TrainerProcess:
         self._ready = False
 
     def start(self) -> None:
-        """Start the process unless it runs, and a new log; the first message is then its `ready`. UserError where there is
-        no such command."""
+        """Start the process unless it runs, and a new log; the first message is then its `ready`.
+
+        UserError where there is no such command.
+        """
         self._log.truncate(0)
         if self._process is not None and self._process.poll() is not None:
             self._forget()  # it died after its last training, so that is not the next one's fault
@@ -71,11 +73,7 @@ class TrainerProcess:
             self._unread, self._ready = b"", False
             # Appending, so that truncating the log for the next training is safe while the trainer holds it open.
             with open(f"/proc/self/fd/{self._log.fileno()}", "ab") as log:
-                try:
-                    self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                                     env=dict(self._environment), start_new_session=True)
-                except OSError as error:
-                    raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
+                self._process = self._popen(log)
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Hand over a training. A trainer that is dead is noticed by `poll`."""
@@ -103,7 +101,8 @@ class TrainerProcess:
             message: Dict[str, Any] = json.loads(line)
         except ValueError:
             self.kill()
-            raise TrainerDied(f"saying {line.decode(errors='replace')[:80]!r}, no message of its protocol", self.log(), self._ready) from None
+            said = line.decode(errors="replace")[:80]
+            raise TrainerDied(f"saying {said!r}, no message of its protocol", self.log(), self._ready) from None
         self._ready = True
         return message
 
@@ -120,6 +119,13 @@ class TrainerProcess:
             except ProcessLookupError:
                 pass
             self._forget()
+
+    def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                    env=dict(self._environment), start_new_session=True)
+        except OSError as error:
+            raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
 
     def _dead(self) -> TrainerDied:
         assert self._process is not None

@@ -1,4 +1,4 @@
-"""RUN/trials/ID: net, solver and the engine's log of single trials: the failed ones, the best individual so far, and what it is held against."""
+"""RUN/trials/ID: net, solver and log of single trials: the failed, the best individual, and what it is held against."""
 from __future__ import annotations
 
 import shutil

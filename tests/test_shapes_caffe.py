@@ -23,20 +23,23 @@ from menndl_caffe.shapes import ImpossibleNet, UnknownShape, infer
 from tests.shape_nets import RULES, SMALL, WIRINGS, X, both, each, given, inner_product, layer, small_net, small_nets
 
 PROBE = r'''
-import json, os, re, signal, sys, tempfile
-import numpy, caffe
+import importlib.util, json, os, re, signal, sys, tempfile
+import numpy
+sys.path += importlib.util.find_spec("caffe").submodule_search_locations
+import _caffe  # the C++ half of pycaffe alone, as a process without the other half forks in half the time
 
 def build(case, path):
-    net = caffe.Net(path, getattr(caffe, case["phase"]), level=case["level"], stages=case["stages"] or None)
-    learned = {p.data.ctypes.data: p.count for params in net.params.values() for p in params}
-    shapes = {name: [list(p.shape) for p in params] for name, params in net.params.items()}
-    found = {"blobs": {name: list(blob.shape) for name, blob in net.blobs.items()},
-             "layers": {name: [list(net.bottom_names[name]), list(net.top_names[name]), shapes.get(name, [])]
-                        for name in net.layer_dict},
-             "parameters": sum(learned.values())}
+    net = _caffe.Net(path, ["TRAIN", "TEST"].index(case["phase"]), level=case["level"], stages=case["stages"] or None)
+    names, params = list(net._blob_names), [p for layer in net.layers for p in layer.blobs]
+    def wires(ids):
+        return [names[blob] for blob in ids]
+    found = {"blobs": {name: list(blob.shape) for name, blob in zip(names, net._blobs)},
+             "layers": {name: [wires(net._bottom_ids(i)), wires(net._top_ids(i)), [list(p.shape) for p in layer.blobs]]
+                        for i, (name, layer) in enumerate(zip(net._layer_names, net.layers))},
+             "parameters": sum({p.data.ctypes.data: p.count for p in params}.values())}  # shared ones have one address
     if case["forward"]:
-        net.forward()
-        tops = [net.blobs[top] for top in net.top_names[net._layer_names[-1]]]
+        net._forward(0, len(net.layers) - 1)
+        tops = [net._blobs[blob] for blob in net._top_ids(len(net.layers) - 1)]
         found["nonsense"] = bool(any((numpy.abs(top.data) > 1e38).any() for top in tops))
     return found
 
