@@ -24,13 +24,13 @@ export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow data caffe report paper bench lint clean
+.PHONY: help run test test-slow data caffe report paper bench lint clean build/engine
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-10s%s\n", n, $$0}'
 	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON) TESTS=$(TESTS)"
 
-run: build/venv/run caffe data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
+run: build/venv/run build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
 	$(MPIRUN) -n $(NP) $(MENNDL) run $(SEARCH) --out $(OUT) --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
 	$(MENNDL) report $(OUT)
@@ -43,6 +43,10 @@ test-slow: build/venv/test caffe  ## the slow tests
 
 caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
 	@containers/install-caffe.sh build/caffe
+
+# A host that can `import caffe` uses its own.
+build/engine: build/venv/run
+	@$(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
 
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \

@@ -63,8 +63,9 @@ def _pythons() -> Iterator[Tuple[str, str]]:
         return
     yield sys.executable, "the Python that runs menndl"
     yield "/usr/bin/python3", "the system's Python"
-    for root in (Path.cwd(), PACKAGE.parent):
-        yield str(root / "build" / "caffe" / "bin" / "python3"), "make caffe"
+    for caffe in (Path.cwd() / "build" / "caffe", PACKAGE.parent / "build" / "caffe"):
+        if (caffe / "VERSION").exists():  # written last: what was interrupted is none
+            yield str(caffe / "bin" / "python3"), "make caffe"
 
 
 _LOOK = """

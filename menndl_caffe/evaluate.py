@@ -127,7 +127,7 @@ class Evaluator:
         self._trial = trial
         self._started, self._clock = time.time(), time.monotonic()
         self._curve: List[CurvePoint] = []
-        self._attempt = 1
+        self._attempt = 0
         self._ready: Optional[Result] = None
         where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
         try:
@@ -164,6 +164,7 @@ class Evaluator:
         self._trainer.kill()
 
     def _train(self) -> None:
+        self._attempt += 1
         self._curve = []
         self._trainer.start()
         self._trainer.send(self._request)
@@ -172,7 +173,6 @@ class Evaluator:
         if not (death.ready or death.killed):
             raise UserError(f"the trainer does not start on {self._host}: {death}")
         if death.killed and self._attempt < ATTEMPTS:
-            self._attempt += 1
             self._train()
             return None
         times = f" ({self._attempt} times)" if self._attempt > 1 else ""
@@ -212,4 +212,5 @@ class Evaluator:
 
     def _known(self, engine_seconds: float) -> Dict[str, Any]:
         return {"curve": tuple(self._curve), "started": self._started, "seconds": time.monotonic() - self._clock,
-                "engine_seconds": engine_seconds, "rank": self._rank, "host": self._host, "log": self._trainer.log()}
+                "engine_seconds": engine_seconds, "rank": self._rank, "host": self._host,
+                "log": self._trainer.log() if self._attempt else ""}
