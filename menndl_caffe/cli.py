@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 import menndl_caffe
 from menndl_caffe.errors import UserError
@@ -25,19 +26,53 @@ def main(argv: Optional[List[str]] = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"menndl {arguments.name}: {error}", file=sys.stderr)
+        _say(f"menndl {arguments.name}: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"menndl {arguments.name}: interrupted", file=sys.stderr)
+        hint = "; the same command goes on where this one stopped" if arguments.name == "run" else ""
+        _say(f"menndl {arguments.name}: interrupted{hint}")
         return 130
-    except BrokenPipeError:  # `menndl status RUN | head`
-        sys.stderr.close()
+    except BrokenPipeError:  # `menndl status RUN | head`: what is still unwritten, nobody wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _say(f"menndl {arguments.name}: {f'{error.filename}: {error.strerror}' if error.filename else error}")
+        return 1
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2 and what is wrong, without the usage before it."""
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def _whole(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `low` to `high`."""
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from {low} to {high}")
+        return value
+    return convert
+
+
+def _new_folder(text: str) -> Path:
+    """The type of an argument that is a folder to be made or to be written into."""
+    path = Path(text)
+    if any(place.exists() and not place.is_dir() for place in (path, *path.parents)):
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; expected a folder, new or not")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
+    parser = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
     commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
@@ -62,7 +97,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("set", choices=("cifar10", "mnist", "synthetic"), help="which data")
     command.add_argument("--source", type=Path, metavar="PATH", help="official archive or unpacked folder; default: download (cifar10)")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: data/SET)", default=argparse.SUPPRESS)
-    command.add_argument("--validation", type=int, default=0, metavar="N", help="also hold out the last N training images, for fitness_set: VALIDATION")
+    command.add_argument("--validation", type=_whole(0), default=0, metavar="N", help="also hold out the last N training images, for fitness_set: VALIDATION")
     command.add_argument("--force", action="store_true", help="write anew what is already there")
 
 
@@ -70,25 +105,25 @@ def _add_individual(command: argparse.ArgumentParser, needs_out: bool) -> None:
     command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
     command.add_argument("--set", action="append", default=[], metavar="GENE=VALUE", dest="settings",
                          help="a gene that is not at its default; may be repeated")
-    command.add_argument("--seed", type=int, metavar="N", help="random_seed in place of the search file's")
+    command.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="random_seed in place of the search file's")
     command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's")
-    command.add_argument("--iterations", type=int, metavar="N", help="max_iter in place of the search file's")
-    command.add_argument("--out", type=Path, required=needs_out, metavar="DIR", help="folder for the rendered files" + ("" if needs_out else " and the log"))
+    command.add_argument("--iterations", type=_whole(1), metavar="N", help="max_iter in place of the search file's")
+    command.add_argument("--out", type=_new_folder, required=needs_out, metavar="DIR", help="folder for the rendered files" + ("" if needs_out else " and the log"))
 
 
 def _add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--engine", default="caffe", choices=("caffe", "torch"), help="what trains")
-    command.add_argument("--threads", type=int, default=1, metavar="N", help="BLAS threads of each trainer")
+    command.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="BLAS threads of each trainer")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
-    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run; one that exists is gone on with")
+    command.add_argument("--out", type=_new_folder, required=True, metavar="RUN", help="folder of the run; one that exists is gone on with")
     _add_engine(command)
-    command.add_argument("--seed", type=int, metavar="N", help="random_seed in place of the search file's")
+    command.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="random_seed in place of the search file's")
     command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's, such as a copy on a node's own disk")
-    command.add_argument("--iterations", type=int, metavar="N", help="max_iter in place of the search file's")
-    command.add_argument("--expect-ranks", type=int, metavar="N", help="stop at once unless the MPI world has N ranks")
+    command.add_argument("--iterations", type=_whole(1), metavar="N", help="max_iter in place of the search file's")
+    command.add_argument("--expect-ranks", type=_whole(1), metavar="N", help="stop at once unless the MPI world has N ranks")
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
@@ -99,7 +134,7 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
     for command in (status, best, report):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    best.add_argument("-n", type=int, default=5, metavar="N", help="how many individuals")
+    best.add_argument("-n", type=_whole(1), default=5, metavar="N", help="how many individuals")
     for command in (status, best, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -113,6 +148,8 @@ def _data(arguments: Any) -> None:
         summary = data.write_cifar10(out, arguments.source, arguments.validation, say, force=arguments.force)
     elif arguments.set == "mnist":
         summary = data.write_mnist(out, arguments.source, say, arguments.force, arguments.validation)
+    elif arguments.source:
+        raise UserError(f"--source {arguments.source}: synthetic images are drawn, they have no source")
     else:
         summary = data.write_synthetic(out, validation=arguments.validation, report=say, force=arguments.force)
     print(summary)
@@ -122,21 +159,17 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _parts(arguments: Any, engine: str = "caffe") -> Any:
-    from menndl_caffe.launch import Options, Parts
-
-    return Parts(Options(arguments.search, Path("."), engine, arguments.seed, arguments.data, arguments.iterations,
-                         threads=getattr(arguments, "threads", 1)))
-
-
 def _render(arguments: Any) -> None:
-    from menndl_caffe.evaluate import check, sources
+    from menndl_caffe import search_file
+    from menndl_caffe.evaluate import check, check_experiment, sources
+    from menndl_caffe.render import Renderer
     from menndl_caffe.trial_files import write_rendered
 
-    parts = _parts(arguments)
-    experiment = parts.experiment
+    experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
+    renderer = Renderer(experiment)
+    check_experiment(renderer)
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
-    rendered = parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
+    rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
     write_rendered(rendered, arguments.out)
     net = check(rendered)
     print(f"{arguments.out}/train_test.prototxt and solver.prototxt: {trial.genome}\n"
@@ -146,9 +179,11 @@ def _render(arguments: Any) -> None:
 
 def _evaluate(arguments: Any) -> None:
     from menndl_caffe.evaluate import sources
+    from menndl_caffe.launch import Options, Parts
     from menndl_caffe.trial_files import LOG, write_rendered
 
-    parts = _parts(arguments, arguments.engine)
+    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.seed, arguments.data, arguments.iterations,
+                          threads=arguments.threads))
     experiment = parts.experiment
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     evaluator = parts.evaluator()
@@ -189,8 +224,6 @@ def _best(arguments: Any) -> None:
     from menndl_caffe import journal
     from menndl_caffe.report import best_dict, best_text
 
-    if arguments.n < 1:
-        raise UserError(f"-n {arguments.n}: expected 1 or more")
     record = journal.read(arguments.run)
     print(json.dumps(best_dict(record, arguments.n), indent=2) if arguments.json else best_text(record, arguments.n))
 

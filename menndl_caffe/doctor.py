@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from typing import Callable, List, NamedTuple
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe.errors import UserError
+from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
+
+TRAINER_SECONDS = 60.0  # a trainer in a container may take so long to start
 
 
 class Finding(NamedTuple):
@@ -49,6 +53,8 @@ def _menndl() -> Finding:
 def _caffe() -> Finding:
     try:
         engine = engines.find("caffe")
+        if not engine.python:
+            return _trainer(engine)
         versions = engine.versions()
     except UserError as error:
         return Finding("caffe", False, "none that works", str(error))
@@ -56,6 +62,21 @@ def _caffe() -> Finding:
     return Finding("caffe", True, f"{versions['version']} ({engine.found}: {engine.python}), BLAS {versions['blas']}, "
                                   f"Python {versions['python']}, numpy {versions['numpy']}",
                    "the reference BLAS is 10 times slower than OpenBLAS: install libopenblas0-pthread" if slow else "")
+
+
+def _trainer(engine: engines.Engine) -> Finding:
+    """Whether a trainer of the user's own starts; UserError where there is no such command."""
+    trainer, command = TrainerProcess(engine.command, engine.environment(threads=1)), shlex.join(engine.command)
+    try:
+        trainer.start()
+        ready = trainer.poll(TRAINER_SECONDS)
+    except TrainerDied as death:
+        return Finding("caffe", False, f"{engine.found}: {command}", f"{death}: mend {engine.found}, or unset it")
+    finally:
+        trainer.kill()
+    if ready is None:
+        return Finding("caffe", False, f"{engine.found}: {command}", f"says nothing for {TRAINER_SECONDS:g} seconds")
+    return Finding("caffe", True, f"{ready.get('engine')} {ready.get('version')} ({engine.found}: {command})")
 
 
 def _torch() -> Finding:

@@ -1,4 +1,4 @@
-"""On a training rank, Trial -> Result: render, check by Caffe's shape rules, hand the two texts to the trainer, name the failure if any."""
+"""On a training rank, Trial -> Result: render, check by Caffe's shape rules, have it trained, name failures if any."""
 from __future__ import annotations
 
 import contextlib
@@ -18,14 +18,27 @@ from menndl_caffe.render import Rendered, Renderer, Sources
 from menndl_caffe.search_file import Experiment
 from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
 from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
-from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, INVALID, TEST, TIMEOUT, CurvePoint, Result, Trial, failure, judged
+from menndl_caffe.trial import (
+    CRASHED,
+    DEFAULT,
+    DIVERGED,
+    INVALID,
+    TEST,
+    TIMEOUT,
+    CurvePoint,
+    Result,
+    Trial,
+    failure,
+    judged,
+)
 
-# A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual: it is trained again.
+# A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual, which is
+# trained again.
 ATTEMPTS = 3
 
 
 def sources(experiment: Experiment, role: str) -> Sources:
-    """The databases and the mean that a trial of this role trains and is tested on; UserError where `data` lacks one."""
+    """The databases and the mean that a trial of this role trains and is tested on; UserError where one is missing."""
     held_out = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
     folder = Path(experiment.message.data)
     train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
@@ -35,14 +48,17 @@ def sources(experiment: Experiment, role: str) -> Sources:
 
 def _database(folder: Path, part: str) -> str:
     found = sorted(folder.glob(f"*_{part}_lmdb"))
-    if len(found) != 1:
+    if not found:
         option = " --validation 5000" if part in ("fit", "validation") else ""
-        raise UserError(f"data {folder}: {len(found)} databases *_{part}_lmdb, expected one; "
-                        f"`menndl data cifar10{option} --out {folder}` writes it")
+        raise UserError(f"data {folder}: no database *_{part}_lmdb; "
+                        f"`menndl data cifar10{option} --out {folder}` writes one")
+    if len(found) > 1:
+        raise UserError(f"data {folder}: {' and '.join(path.name for path in found)}; "
+                        f"expected one *_{part}_lmdb in a folder")
     return str(found[0])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _datum_shape_of(source: str) -> Tuple[int, int, int]:
     info = describe(Path(source))
     return info.channels, info.height, info.width
@@ -54,7 +70,7 @@ def datum_shape(layer: Any) -> Tuple[int, int, int]:
 
 
 def check(rendered: Rendered) -> NetShape:
-    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse the net in either phase."""
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
     try:
         infer(rendered.net.message, "TEST", datum_shape)
         return infer(rendered.net.message, "TRAIN", datum_shape)
@@ -84,12 +100,13 @@ def check_experiment(renderer: Renderer) -> Rendered:
     """The default individual, rendered; UserError where the data, the templates or the default net cannot work."""
     experiment = renderer.experiment
     where = sources(experiment, DEFAULT)
-    check_data(Path(where.train), Path(where.test), Path(where.mean))
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
+    has_mean = any(layer.transform_param.mean_file for layer in rendered.net.message.layer)
+    check_data(Path(where.train), Path(where.test), Path(where.mean) if has_mean else None)
     _check_known(rendered)
     _fitness_outputs(rendered)
-    if not rendered.solver.message.test_iter:
-        raise UserError(f"{rendered.solver.file}: has no test_iter; the fitness is measured by test_iter batches")
+    if min(rendered.solver.message.test_iter, default=0) < 1:
+        raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
     return rendered
 
 
@@ -104,7 +121,8 @@ def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
         raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
     losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
     if not losses:
-        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; an accuracy counts only if the loss is finite")
+        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
+                        "an accuracy counts only if the loss is finite")
     return accuracy[0], losses
 
 
@@ -161,7 +179,7 @@ class Evaluator:
 
     def close(self) -> None:
         """End the trainer."""
-        self._trainer.kill()
+        self._trainer.close()
 
     def _train(self) -> None:
         self._attempt += 1
@@ -184,7 +202,8 @@ class Evaluator:
         if event == "test":
             return self._take_test(message["iteration"], message["outputs"])
         if event == "done":
-            return judged(self._trial.id, self._curve[-1][1], self._curve[-1][2], **self._known(message["engine_seconds"]))
+            _, accuracy, loss = self._curve[-1]
+            return judged(self._trial.id, accuracy, loss, **self._known(message["engine_seconds"]))
         if event == "diverged":
             self._trainer.kill()  # its memory may be damaged: see trainer.Diverged
             return self._failure(DIVERGED, message["reason"], message["engine_seconds"])

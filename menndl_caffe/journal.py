@@ -114,9 +114,10 @@ class Journal:
         self._fsync = fsync
         try:
             run.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise UserError(f"--out {run}: is a file; expected a folder, new or of an earlier run") from None
-        self._lock = _locked(run)
+            self._lock = _locked(run)
+        except OSError as error:
+            raise UserError(f"--out {run}: {error.strerror}; "
+                            "expected a folder to write to, new or of an earlier run") from None
         path = run / NAME
         try:
             self.record, whole = _read(run) if path.exists() else (Record(), 0)

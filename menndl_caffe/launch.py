@@ -10,12 +10,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
 
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe import prototxt, search, search_file
-from menndl_caffe.data import describe
+from menndl_caffe.data import describe, fingerprint
 from menndl_caffe.errors import UserError
 from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources
 from menndl_caffe.farm import Farm, launched_size
@@ -104,8 +104,9 @@ def _identity(parts: Parts) -> Dict[str, Any]:
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
     templates = {field: _sha256(path) for field, path in (("net", experiment.net_template), ("solver", experiment.solver_template))}
     where = sources(experiment, DEFAULT)
-    data = f"{describe(Path(where.train)).records} images, mean {_sha256(Path(where.mean))[:16]}"
-    return {"search": prototxt.dumps(message), "templates": templates, "data": data, "engine": parts.engine.name}
+    databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
+                 for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
+    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "engine": parts.engine.name}
 
 
 def _sha256(path: Path) -> str:
@@ -113,19 +114,40 @@ def _sha256(path: Path) -> str:
 
 
 def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
-    """UserError where the folder holds a run of something else."""
+    """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
     if not record.run:
         return
-    for name, now in identity.items():
-        before = record.run[name]
-        if before == now:
-            continue
-        if name == "search":
-            pairs = zip(before.splitlines() + [""] * 999, now.splitlines() + [""])
-            was, now = next((a.strip(), b.strip()) for a, b in pairs if a != b)
-            before = was
-        raise UserError(f"{out} is a run of another search: its {name} is {before!r}, this one's is {now!r}; "
-                        "give another --out, or the settings it was started with")
+    try:
+        before, now = _features(record.run), _features(identity)
+    except KeyError as missing:
+        raise UserError(f"{out}: the journal's first line has no field {missing}: it is of another version of menndl") from None
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
+                            f"one's is {now.get(name, 'not there')}; "
+                            "give another --out, or the settings it was started with")
+
+
+def _features(identity: Mapping[str, Any]) -> Dict[str, Any]:
+    """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
+    search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
+    templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..." for field, checksum in identity["templates"].items()}
+    return {**search, **templates, "data": identity["data"], "engine": identity["engine"]}
+
+
+def _fields(message: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    """Path and value of every field of a message and of those inside it."""
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if isinstance(value, MutableSequence):
+            values = {f"{path}{field.name}[{i}]": item for i, item in enumerate(value)}
+        else:
+            values = {path + field.name: value} if field.containing_oneof is None or message.HasField(field.name) else {}
+        for name, item in values.items():
+            if field.message_type:
+                yield from _fields(item, f"{name}.")
+            else:
+                yield name, field.enum_type.values_by_number[item].name if field.enum_type else item
 
 
 def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str, Any]:

@@ -1,6 +1,7 @@
 """Genome + templates -> the two texts that Caffe reads, and the same parsed. Pure but for reading the two templates."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping
@@ -41,8 +42,13 @@ class Template:
     def __init__(self, path: Path):
         environment = jinja2.sandbox.SandboxedEnvironment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        for names, name in ((environment.globals, "lipsum"), (environment.filters, "random")):
+            del names[name]  # the same genes must give the same text
         self.path = path
-        source = path.read_text()
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as a template: {error}") from None
         try:
             self.names = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
             self._template = environment.from_string(source)
@@ -54,11 +60,15 @@ class Template:
         try:
             return self._template.render(values)
         except jinja2.UndefinedError as error:
-            unknown = sorted(self.names - set(values))
-            hint = did_you_mean(unknown[0], values) if unknown else ""
-            raise UserError(f"{self.path}:{_line(error)}: {error.message}{hint}") from None
+            raise UserError(f"{self.path}:{_line(error)}: {_undefined(str(error), values)}") from None
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
             raise UserError(f"{self.path}:{_line(error)}: {error}") from None
+
+
+def _undefined(text: str, known: Mapping[str, Any]) -> str:
+    """What Jinja says of something undefined, with what a name could have been."""
+    name = re.match(r"'(\w+)' is undefined", text)
+    return f"{text}: the search file has no gene or constant of this name{did_you_mean(name[1], known)}" if name else text
 
 
 def _line(error: BaseException) -> int:
@@ -103,8 +113,9 @@ class Renderer:
         for kind in ("gene", "constant"):
             for i, item in enumerate(getattr(experiment.message, kind)):
                 if item.name not in used:
-                    raise UserError(f"{experiment.file}: {kind} {item.name!r} is named by neither {self._net.path} nor "
-                                    f"{self._solver.path}{did_you_mean(item.name, used - set(RESERVED))}")
+                    raise experiment.document.error(
+                        (kind, i, "name"), f"{item.name!r} is used by neither {self._net.path} nor {self._solver.path}"
+                                           f"{did_you_mean(item.name, used - set(RESERVED))}")
         for name in ("random_seed", "max_iter"):
             if name not in self._solver.names:
                 raise UserError(f"{self._solver.path}: names no {{{{ {name} }}}}; "

@@ -16,7 +16,10 @@ Watch = Callable[[Trial, Result, bool], None]  # called with every result; True:
 
 
 class Loop:
-    """One search on one farm with one journal. Deterministic: resumed, it asks for the same trials and finds them recorded."""
+    """One search on one farm with one journal.
+
+    Deterministic: resumed, it asks for the same trials and finds them recorded.
+    """
 
     def __init__(self, search: Search, farm: Farm, journal: Journal, reuse: bool, keep: Keep, watch: Watch):
         self._search, self._farm, self._journal = search, farm, journal
@@ -81,5 +84,6 @@ class Loop:
     def _check_same(self, trial: Trial) -> None:
         earlier = self._journal.record.trials.get(trial.id)
         if earlier is not None and earlier != trial:
-            raise UserError(f"{self._journal.run_dir}: recorded trial {trial.id} is [{earlier.genome}] with seed {earlier.seed}, this search "
-                            f"asks for [{trial.genome}] with seed {trial.seed}: the run is of another search or another version of menndl")
+            raise UserError(f"{self._journal.run_dir}: recorded trial {trial.id} is [{earlier.genome}] with seed "
+                            f"{earlier.seed}, this search asks for [{trial.genome}] with seed {trial.seed}: "
+                            "the run is of another search or another version of menndl")

@@ -1,10 +1,11 @@
 """The search file: read, checked, and turned into an Experiment: the space, the two templates and the settings."""
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError, did_you_mean
@@ -19,24 +20,34 @@ RESERVED = ("random_seed", "max_iter", "solver_mode", "train_source", "test_sour
 
 def find_file(name: str, what: str) -> Path:
     """The file of this name in the working directory, else among those that menndl brings; UserError where neither has it."""
-    places = [Path.cwd(), PACKAGE, PACKAGE.parent]
-    for place in places:
-        if (place / name).is_file():
-            return place / name if place != places[0] else Path(name)
-    beside = sorted(str(p.relative_to(place)) for place in places for p in (place / name).parent.glob("*" + Path(name).suffix))
-    raise UserError(f"{what} {name}: no such file here or among menndl's own"
-                    + (did_you_mean(name, dict.fromkeys(beside)) if beside else ""))
+    for path in (Path(name), PACKAGE / name, PACKAGE.parent / name):
+        if path.is_file():
+            return path
+    alike = _files_alike(name)
+    raise UserError(f"{what} {name}: no such file here or among menndl's own" + (did_you_mean(name, alike) if alike else ""))
+
+
+def _files_alike(name: str) -> Set[str]:
+    """The files that could be meant: those beside the place that `name` names and menndl's own, if they end alike."""
+    pattern = f"*{Path(name).suffix or '.prototxt*'}"
+    own = {str(path.relative_to(place)) for place in (PACKAGE, PACKAGE.parent) for folder in ("solvers", "templates")
+           for path in (place / folder).rglob(pattern) if path.is_file()}
+    return own | {str(path) for path in Path(name).parent.glob(pattern) if path.is_file()}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked search file; `message` is its SearchParameter with the command line's settings in it."""
+    """A checked search file: the text, the space that its genes span, and where its templates are."""
 
-    file: str
-    message: Any
+    document: prototxt.Document
     space: SearchSpace
     net_template: Path
     solver_template: Path
+
+    @property
+    def message(self) -> Any:
+        """The SearchParameter, with the command line's settings in it."""
+        return self.document.message
 
     @property
     def constants(self) -> Dict[str, str]:
@@ -66,7 +77,7 @@ def load(name: str, seed: Optional[int] = None, data: Optional[str] = None, max_
         message.max_iter = max_iter
     _check_settings(document)
     _check_names(document)
-    return Experiment(str(path), message, space_of(document),
+    return Experiment(document, space_of(document),
                       find_file(message.net, f"{path}:{document.line(('net',))}: net template"),
                       find_file(message.solver, f"{path}:{document.line(('solver',))}: solver template"))
 
@@ -132,14 +143,18 @@ def _gene(document: Any, i: int) -> Gene:
     if not message.HasField("default"):
         raise document.error(("gene", i), f"{message.name} has no default; expected a value of its range")
     limits = getattr(message, kind)
+    for path, value in (((kind, "min"), limits.min), ((kind, "max"), limits.max), (("default",), message.default)):
+        if not math.isfinite(value):
+            raise document.error(("gene", i, *path), f"of {message.name} is {value}; expected a finite number")
     if limits.min > limits.max:
-        raise document.error(("gene", i, kind, "min"), f"of {message.name} is {limits.min:g}, above its max {limits.max:g}")
+        raise document.error(("gene", i, kind, "min"),
+                             f"of {message.name} is {limits.min:.15g}, above its max {limits.max:.15g}")
     gene = _int_gene(document, i, message) if kind == "int_range" else _real_gene(document, i, message)
     try:
         gene.parse(f"{message.default:.17g}")
     except ValueError:
         raise document.error(("gene", i, "default"),
-                             f"of {message.name} is {message.default:g}; expected {gene.describe()}") from None
+                             f"of {message.name} is {message.default:.15g}; expected {gene.describe()}") from None
     return gene
 
 
@@ -154,7 +169,9 @@ def _real_gene(document: Any, i: int, message: Any) -> RealGene:
     limits = message.real_range
     log = limits.scale == menndl_pb2.RealRange.LOG
     if log and limits.min <= 0:
-        raise document.error(("gene", i, "real_range", "min"), f"of {message.name} is {limits.min:g}; scale LOG needs a min above 0")
+        raise document.error(("gene", i, "real_range", "min"),
+                             f"of {message.name} is {limits.min:g}; "
+                             "scale LOG needs a min above 0")
     return RealGene(message.name, limits.min, limits.max, log, message.default)
 
 
@@ -165,7 +182,10 @@ def _choice_gene(document: Any, i: int, message: Any) -> ChoiceGene:
     for k, value in enumerate(values):
         if value in values[:k]:
             raise document.error(("gene", i, "choice", "value", k), f"of {message.name}: {value!r} stands there twice")
+    if message.HasField("default"):
+        raise document.error(("gene", i, "default"), f"of {message.name} is a range's; the default of a choice belongs inside "
+                                                     f'it: choice {{ ... default: "{values[0]}" }}')
     if message.choice.default not in values:
-        raise document.error(("gene", i, "choice"),
-                             f"default of {message.name} is {message.choice.default!r}; expected one of {', '.join(values)}")
+        stands = f"is {message.choice.default!r}" if message.choice.HasField("default") else "is missing"
+        raise document.error(("gene", i, "choice", "default"), f"of {message.name} {stands}; expected one of {', '.join(values)}")
     return ChoiceGene(message.name, values, message.choice.default)

@@ -1,4 +1,4 @@
-"""The trainer: a process of its own that trains one net after the other through pycaffe's API. It knows no genes and no MPI.
+"""The trainer: a process of its own that trains one net after the other through pycaffe's API. No genes, no MPI.
 
 It runs in the engine's own Python, for real Caffe Python 3.9 with numpy 1.19, so it needs nothing but the engine.
 One JSON object a line, on standard input and output; the engine's log goes to standard error.
@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, IO, Iterator, List, Set
+from typing import IO, Any, Callable, Dict, Iterator, List, Set
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
 
@@ -80,9 +80,9 @@ def main() -> None:
 def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None]) -> None:
     """Train a net as `caffe train` does, and report every test pass.
 
-    Tests come at the iterations at which Caffe tests (solver.cpp, Solver::Step), and always at max_iter, since that one is the
-    fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's solver
-    does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
+    Tests come at the iterations at which Caffe tests (solver.cpp, Solver::Step), and always at max_iter, since that one
+    is the fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's
+    solver does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
     """
     parameter = _solver_parameter(engine, net, solver)
     tests, test_iter = test_iterations(parameter), parameter.test_iter[0]
@@ -170,7 +170,7 @@ def _take_tests_over(parameter: Any) -> None:
 
 
 def _make_solver(engine: Any, parameter: Any) -> Any:
-    if parameter.solver_mode == parameter.GPU:
+    if parameter.HasField("solver_mode") and parameter.solver_mode == parameter.GPU:  # as caffe.cpp: not by default
         engine.set_mode_gpu()
     else:
         engine.set_mode_cpu()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Dict, IO, Mapping, Optional, Sequence
+from typing import IO, Any, Dict, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 
@@ -23,8 +23,10 @@ _TRACE = re.compile(r" +@ +0x|PC: @|\*\*\* ")
 
 
 class TrainerDied(Exception):
-    """The trainer process ended in the middle of a training. `killed` says that it was from outside, by SIGKILL or SIGTERM;
-    `ready` that it had started properly before."""
+    """The trainer process ended in the middle of a training.
+
+    `killed` says that it was from outside, by SIGKILL or SIGTERM; `ready` that it had started properly before.
+    """
 
     def __init__(self, ending: str, log: str, ready: bool):
         self.ready, self.killed = ready, ending in KILLS
@@ -42,7 +44,7 @@ def ending(code: int) -> str:
 
 
 def last_words(log: str) -> str:
-    """What an engine last had to say: the failed CHECK, else the last line before any stack trace; "" for an empty log."""
+    """What an engine last had to say: the failed CHECK, else the last line before any stack trace, else nothing."""
     lines = [line for line in log.splitlines() if line.strip() and not _TRACE.match(line)]
     said = [_MESSAGE.match(line) for line in lines]
     fatal = next((match["text"] for match in said if match and match["severity"] == "F"), None)
@@ -126,6 +128,11 @@ class TrainerProcess:
                                     env=dict(self._environment), start_new_session=True)
         except OSError as error:
             raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """End the process; nothing can be started after that."""
+        self.kill()
+        self._log.close()
 
     def _dead(self) -> TrainerDied:
         assert self._process is not None

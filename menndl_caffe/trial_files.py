@@ -26,7 +26,8 @@ class TrialFiles:
     def __init__(self, run: Path, renderer: Renderer, record: Record):
         self._folder, self._renderer = run / "trials", renderer
         # As Record.best ranks them: of equally fit individuals the one with the smaller id.
-        self._best = next(((result.fitness, -trial.id) for trial, result in record.best(1) if result.status == OK), None)
+        ranked = [(result.fitness, -trial.id) for trial, result in record.best(1) if result.status == OK]
+        self._best = ranked[0] if ranked else None
 
     def keep(self, trial: Trial, result: Result) -> None:
         """Write the trial's files where they are wanted; those of a new best take the place of the one before."""

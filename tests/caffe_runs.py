@@ -1,4 +1,4 @@
-"""Small runs with real Caffe: their environment, nets that train in a fraction of a second, and `caffe train` itself."""
+"""Small runs with real Caffe: their environment, nets that train in a moment, and `caffe train` itself."""
 from __future__ import annotations
 
 import os
@@ -27,9 +27,13 @@ def write_narrow_search(path: Path, data: Path, more: str = "", **settings: int)
 
 
 def caffe_train(caffe_root: Path, solver: Path) -> List[Pass]:
-    """Every test pass that `caffe train` prints; of an output with a loss weight the value itself. Its snapshots are removed."""
-    done = subprocess.run([str(caffe_root / "bin" / "caffe"), "train", f"--solver={solver}"], cwd=runs.REPOSITORY, text=True,
-                          capture_output=True, timeout=120, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    """Every test pass that `caffe train` prints; of an output with a loss weight the value itself.
+
+    Its snapshots are removed.
+    """
+    command = [str(caffe_root / "bin" / "caffe"), "train", f"--solver={solver}"]
+    done = subprocess.run(command, cwd=runs.REPOSITORY, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, text=True,
+                          capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     for snapshot in solver.parent.glob("*_iter_*"):
         snapshot.unlink()

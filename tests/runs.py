@@ -65,7 +65,7 @@ def environment(**variables: str) -> Dict[str, str]:
             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "PRTE_MCA_hwloc_default_binding_policy": "none", **variables}
 
 
-def start(arguments: Sequence[object], ranks: int = 0, env: Optional[Mapping[str, str]] = None, log: Any = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+def start(arguments: Sequence[object], ranks: int = 0, env: Optional[Mapping[str, str]] = None, log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """`menndl ARGUMENTS` in a session of its own, under mpirun for ranks > 0."""
     command = [*launcher(ranks), sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)]
     return subprocess.Popen(command, cwd=REPOSITORY, env=dict(env or environment()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -92,7 +92,15 @@ def descendants(pid: int) -> Dict[int, str]:
     return found
 
 
-def kill(process: "subprocess.Popen[bytes]", target: str) -> None:
+def has_ended(pid: int) -> bool:
+    """Whether this process runs no more; one that nobody has waited for yet has ended too."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def kill(process: subprocess.Popen[bytes], target: str) -> None:
     """kill -9 of the `master`, of a rank's `trainer`, or of `everything`; what has not been started yet is not killed."""
     family = descendants(process.pid)
     trainers = [pid for pid, command in family.items() if "trainer" in command]

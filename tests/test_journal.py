@@ -132,7 +132,7 @@ def test_a_folder_without_journal_and_a_file_are_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match="is not a run"):
         journal.read(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="--out .*file: File exists; expected a folder"):
         Journal(tmp_path / "file")
 
 

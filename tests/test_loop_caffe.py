@@ -1,4 +1,7 @@
-"""The whole loop with real Caffe on real images: search, MPI, training, record, reports; interrupted, resumed, held against `caffe train`."""
+"""The whole loop with real Caffe on real images: search, MPI, training, record, reports; interrupted and resumed.
+
+And held against Caffe itself: what is recorded is what `caffe train` prints for the same files.
+"""
 from __future__ import annotations
 
 import json
@@ -55,7 +58,8 @@ def record(run: Path) -> Record:
 
 
 def test_every_trial_was_recorded_and_trained_well(record: Record) -> None:
-    assert {id: trial.role for id, trial in record.trials.items()} == {0: DEFAULT, **dict.fromkeys(range(1, 9), INDIVIDUAL)}
+    roles = {id: trial.role for id, trial in record.trials.items()}
+    assert roles == {0: DEFAULT, **dict.fromkeys(range(1, 9), INDIVIDUAL)}
     assert set(record.results) == set(record.trials)
     assert {result.status for result in record.results.values()} == {OK}
     assert {trial.generation for trial, _ in record.individuals()} == {0, 1}
@@ -84,13 +88,15 @@ def test_files_are_kept_of_the_best_and_the_default_alone(run: Path, record: Rec
 
 def test_a_recorded_fitness_is_what_caffe_itself_measures(caffe_root: Path, run: Path, record: Record) -> None:
     best, result = record.best(1)[0]
-    assert caffe_runs.caffe_train(caffe_root, kept(run)[best.id] / "solver.prototxt") == caffe_runs.as_printed(result.curve)
+    measured = caffe_runs.caffe_train(caffe_root, kept(run)[best.id] / "solver.prototxt")
+    assert measured == caffe_runs.as_printed(result.curve)
 
 
 def test_status_best_and_report_tell_of_it(run: Path, record: Record, menndl: Runner) -> None:
     status = menndl("status", run, "--json")
     assert (status.returncode, status.stderr) == (0, "")
-    assert {name: json.loads(status.stdout)[name] for name in ("complete", "done", "total")} == {"complete": True, "done": 8, "total": 8}
+    said = json.loads(status.stdout)
+    assert (said["complete"], said["done"], said["total"]) == (True, 8, 8)
     best = json.loads(menndl("best", run, "-n", 3, "--json").stdout)
     assert [row["accuracy"] for row in best["best"]] == [result.fitness for _, result in record.best(3)]
     assert best["default"]["accuracy"] == record.results[0].fitness
@@ -107,7 +113,8 @@ def test_the_same_command_again_trains_nothing(caffe_root: Path, search: Path, r
     assert json.loads((run / "journal.jsonl").read_text().splitlines()[-1])["event"] == "resume"
 
 
-def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: Path, run: Path, tmp_path: Path) -> None:
+def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: Path, run: Path,
+                                                      tmp_path: Path) -> None:
     again = tmp_path / "run"
     process = runs.start(["run", search, "--out", again], RANKS, caffe_runs.environment(caffe_root))
     assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 3, 60), "no three results in a minute"
@@ -116,7 +123,7 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: 
     runs.kill(process, "everything")
     process.wait(30)
     recorded = runs.result_lines(again)
-    assert runs.wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in family), 30), "somebody lives on"
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 30), "somebody lives on"
     finish(caffe_root, search, again)
     assert len(recorded) < 9 and runs.result_lines(again)[:len(recorded)] == recorded
     assert runs.individuals(again) == runs.individuals(run)
@@ -127,8 +134,9 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: 
 def held_out(caffe_root: Path, cifar10_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that takes the validation images for its fitness, alone, without MPI."""
     folder = tmp_path_factory.mktemp("held_out")
-    search = caffe_runs.write_narrow_search(folder / "held_out.search.prototxt", cifar10_data, "fitness_set: VALIDATION",
-                                            population=3, generations=1, max_iter=3, test_interval=3)
+    search = folder / "held_out.search.prototxt"
+    caffe_runs.write_narrow_search(search, cifar10_data, "fitness_set: VALIDATION", population=3, generations=1,
+                                   max_iter=3, test_interval=3)
     finish(caffe_root, search, folder / "run", ranks=0)
     finish(caffe_root, search, folder / "run", ranks=0)
     return folder / "run"
@@ -146,10 +154,12 @@ def test_validation_decides_the_fitness_and_the_test_set_is_seen_once(caffe_root
     tested = [trial for trial in record.trials.values() if trial.role == TEST]
     assert [(trial.id, trial.genome, trial.seed) for trial in tested] == [(4, best.genome, best.seed)]
     folders = kept(held_out)
-    assert databases(folders[best.id]) == ["mean_fit.binaryproto", "cifar10_fit_lmdb", "mean_fit.binaryproto", "cifar10_validation_lmdb"]
-    assert databases(folders[4]) == ["mean_fit.binaryproto", "cifar10_fit_lmdb", "mean_fit.binaryproto", "cifar10_test_lmdb"]
+    fit = ["mean_fit.binaryproto", "cifar10_fit_lmdb", "mean_fit.binaryproto"]
+    assert databases(folders[best.id]) == [*fit, "cifar10_validation_lmdb"]
+    assert databases(folders[4]) == [*fit, "cifar10_test_lmdb"]
     for id, expected in ((best.id, result), (4, record.results[4])):
-        assert caffe_runs.caffe_train(caffe_root, folders[id] / "solver.prototxt")[-1:] == caffe_runs.as_printed(expected.curve[-1:])
+        measured = caffe_runs.caffe_train(caffe_root, folders[id] / "solver.prototxt")
+        assert measured == caffe_runs.as_printed(expected.curve) and len(measured) == 1
 
 
 def test_validation_is_reported_with_the_unbiased_figure(held_out: Path, menndl: Runner) -> None:
@@ -165,13 +175,17 @@ def evaluated(menndl: Runner, caffe_root: Path, search: Path, out: Path, *more: 
     return json.loads(done.stdout)
 
 
-def test_evaluate_measures_what_caffe_train_measures(caffe_root: Path, cifar10_data: Path, menndl: Runner, tmp_path: Path) -> None:
+def test_evaluate_measures_what_caffe_train_measures(caffe_root: Path, cifar10_data: Path, menndl: Runner,
+                                                     tmp_path: Path) -> None:
     """To every digit that Caffe prints, at every test pass, of the full cifar10_quick."""
-    search = runs.write_search(tmp_path / "quick.search.prototxt", cifar10_data, batch_size=25, test_iter=3, test_interval=5)
-    search.write_text(search.read_text().replace('"test_initialization" value: "false"', '"test_initialization" value: "true"'))
-    result = evaluated(menndl, caffe_root, search, tmp_path / "out", "--iterations", 20)
+    search, out = tmp_path / "quick.search.prototxt", tmp_path / "out"
+    runs.write_search(search, cifar10_data, batch_size=25, test_iter=3, test_interval=5)
+    never = '"test_initialization" value: "false"'
+    search.write_text(search.read_text().replace(never, never.replace("false", "true")))
+    result = evaluated(menndl, caffe_root, search, out, "--iterations", 20)
     assert [iteration for iteration, _, _ in result["curve"]] == [0, 5, 10, 15, 20]
-    assert caffe_runs.caffe_train(caffe_root, tmp_path / "out" / "solver.prototxt") == caffe_runs.as_printed(result["curve"])
-    log = (tmp_path / "out" / "caffe.log").read_text()
-    for line in ("] Creating layer conv1", "] Network initialization done.", "] Iteration 0, lr = 0.001", "] Iteration 20, Testing net (#0)"):
-        assert line in log
+    assert caffe_runs.caffe_train(caffe_root, out / "solver.prototxt") == caffe_runs.as_printed(result["curve"])
+    log = (out / "caffe.log").read_text()
+    for line in ("Creating layer conv1", "Network initialization done.", "Iteration 0, lr = 0.001",
+                 "Iteration 20, Testing net (#0)"):
+        assert f"] {line}\n" in log

@@ -9,7 +9,6 @@ from typing import List, Protocol
 
 from menndl_caffe.trial import Result, Trial
 
-
 # Where launchers tell a process how many there are of it: Open MPI; MPICH and Cray; Slurm's srun.
 WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 

@@ -29,21 +29,27 @@ M = TypeVar("M")  # what the master returns
 
 
 def check_world(comm: MPI.Comm, expected: Optional[int]) -> None:
-    """UserError unless the world is as large as the user and the launcher say: where launcher and MPI library do not fit
-    together, every process believes to be alone. Only rank 0 says so."""
+    """UserError unless the world is as large as the user and the launcher say. Only rank 0 says so.
+
+    Where launcher and MPI library do not fit together, every process believes to be alone.
+    """
     launched = launched_size()
     wanted, who = (expected, "--expect-ranks wants") if expected else (launched, "the launcher started")
     if wanted and comm.size != wanted:
         if comm.rank != MASTER:
             raise SystemExit(2)
-        raise UserError(f"the MPI world has {comm.size} rank{'s' * (comm.size != 1)}, {who} {wanted}: "
-                        f"mpirun and the MPI library of this Python ({MPI.Get_library_version().split(',')[0].strip()}) "
-                        "do not belong together, or -n is not that number; `menndl doctor` shows both")
+        library = MPI.Get_library_version().split(",")[0].strip()
+        ranks = f"{comm.size} rank" + "s" * (comm.size != 1)
+        raise UserError(f"the MPI world has {ranks}, {who} {wanted}: "
+                        f"mpirun and the MPI library of this Python ({library}) do not belong together, or -n is not that number; "
+                        "`menndl doctor` shows both")
 
 
 def master_trains(comm: MPI.Comm) -> bool:
-    """Whether rank 0 trains as well: when its host has a core for each of its ranks, the master's would be idle otherwise.
-    Collective."""
+    """Whether rank 0 trains as well: when its host has a core for each of its ranks, its own would be idle otherwise.
+
+    Collective.
+    """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     cores = set().union(*node.allgather(os.sched_getaffinity(0)))
     fits = comm.bcast(node.size <= len(cores), root=MASTER)
@@ -188,7 +194,7 @@ def _play_master(comm: MPI.Comm, prepare: Callable[[], P], evaluator: Callable[[
         farm = MpiFarm(comm, SerialFarm(evaluator(parts, MASTER)) if master_trains(comm) else None)
         return master(parts, farm, comm.size)
     except BaseException as error:
-        if farm is None or farm.busy:  # ranks in the middle of a training would hold up an orderly end for as long as it takes
+        if farm is None or farm.busy:  # ranks in the middle of a training would hold up an orderly end
             _abort(comm, error)
         raise
 

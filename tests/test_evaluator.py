@@ -1,0 +1,272 @@
+"""The evaluator on trainers that follow a script: deaths, kills, hangs, nonsense, and what each of them costs."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, List, Optional
+
+import pytest
+
+from menndl_caffe import search_file
+from menndl_caffe.errors import UserError
+from menndl_caffe.evaluate import Evaluator, check_experiment
+from menndl_caffe.render import Renderer
+from menndl_caffe.trainer_process import LOG_BYTES, TrainerProcess
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
+from tests import runs
+
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+def say(**message):
+    print(json.dumps(message), flush=True)
+def test(iteration=1, **outputs):
+    say(event="test", iteration=iteration, outputs=outputs or {"accuracy": 0.5, "loss": 1.0})
+def done():
+    say(event="done", engine_seconds=0.25)
+def note(text):
+    with open(sys.argv[1], "a") as file:
+        file.write(str(text) + "\\n")
+"""
+LOOP = """
+note(os.getpid())
+say(event="ready", engine="script", version="0", pid=os.getpid())
+for trial, line in enumerate(sys.stdin):
+    starts = len(open(sys.argv[1]).readlines())
+"""
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_search(folder / "s.search.prototxt", runs.small_data(folder / "data"))
+
+
+@pytest.fixture(scope="module")
+def renderer(search: Path) -> Renderer:
+    return Renderer(search_file.load(str(search)))
+
+
+def changed(search: Path, folder: Path, old: str, new: str) -> Renderer:
+    """Of that search with something else in its net template, or in the search file itself."""
+    text, net = search.read_text(), Path("templates/cifar10_quick/train_test.prototxt.j2").read_text()
+    assert (text + net).count(old) == 1
+    (folder / "net.j2").write_text(net.replace(old, new))
+    other = folder / "changed.search.prototxt"
+    other.write_text(re.sub('^net: .*', f'net: "{folder}/net.j2"', text.replace(old, new)))
+    return Renderer(search_file.load(str(other)))
+
+
+class Scripted:
+    """An evaluator whose trainer does, for each trial, what the given lines of Python say."""
+
+    def __init__(self, renderer: Renderer, notes: Path, lines: str, prelude: str = PRELUDE + LOOP, timeout: float = 0):
+        indented = "".join(f"    {line}\n" for line in lines.splitlines())
+        command = [sys.executable, "-c", prelude + indented, str(notes)]
+        self.notes, self._experiment = notes, renderer.experiment
+        renderer.experiment.message.trial_timeout = timeout
+        self.evaluator = Evaluator(renderer, TrainerProcess(command, os.environ), rank=5)
+
+    def evaluate(self, kernel1: int = 5) -> Result:
+        space = self._experiment.space
+        self.evaluator.start(self._experiment.trial(4, space.with_settings([f"kernel1={kernel1}"])))
+        result: Optional[Result] = None
+        deadline = time.monotonic() + 20
+        while result is None and time.monotonic() < deadline:
+            result = self.evaluator.poll(0.5)
+        assert result is not None
+        return result
+
+    @property
+    def noted(self) -> List[int]:
+        """What the trainers noted, first of all their process ids."""
+        return [int(line) for line in self.notes.read_text().splitlines()]
+
+
+Make = Callable[..., Scripted]
+
+
+@pytest.fixture
+def scripted(renderer: Renderer, tmp_path: Path, in_repository: Path) -> Any:
+    made: List[Scripted] = []
+
+    def make(lines: str, renderer: Renderer = renderer, **keywords: Any) -> Scripted:
+        made.append(Scripted(renderer, tmp_path / "notes", lines, **keywords))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.evaluator.close()
+
+
+def test_a_good_training(scripted: Make) -> None:
+    rank = scripted("test(1, accuracy=0.25, loss=2.0)\ntest(2, accuracy=0.5, loss=1.5)\ndone()")
+    for _ in range(2):
+        result = rank.evaluate()
+        assert (result.id, result.status, result.fitness, result.loss) == (4, OK, 0.5, 1.5)
+        assert result.curve == ((1, 0.25, 2.0), (2, 0.5, 1.5))
+        assert (result.rank, result.host, result.engine_seconds) == (5, socket.gethostname(), 0.25)
+        assert 0 < result.seconds < 20 and abs(result.started - time.time()) < 20
+    assert len(rank.noted) == 1, "a trainer that is well is used again"
+
+
+def test_polling_does_not_wait(scripted: Make) -> None:
+    rank = scripted("time.sleep(1)\ntest()\ndone()")
+    rank.evaluator.start(rank._experiment.trial(0, rank._experiment.space.default))
+    before = time.monotonic()
+    assert rank.evaluator.poll(0.0) is None
+    assert rank.evaluator.poll(0.1) is None
+    assert time.monotonic() - before < 0.8
+
+
+@pytest.mark.parametrize(("start", "why"), [
+    ("print('ImportError: no caffe here', file=sys.stderr)\nsys.exit(3)",
+     "trainer ended by exit code 3: ImportError: no caffe here"),
+    ("print('Welcome to this machine', flush=True)\ntime.sleep(9)",
+     "trainer ended by saying 'Welcome to this machine', no message of its protocol"),
+])
+def test_a_trainer_that_does_not_start_is_no_fault_of_the_individual(scripted: Make, start: str, why: str) -> None:
+    with pytest.raises(UserError) as error:
+        scripted("", prelude=PRELUDE + start + "\nif True:\n    pass\n").evaluate()
+    assert str(error.value) == f"the trainer does not start on {socket.gethostname()}: {why}"
+
+
+def test_a_command_that_does_not_exist(renderer: Renderer, in_repository: Path) -> None:
+    evaluator = Evaluator(renderer, TrainerProcess(["/no/such/trainer"], os.environ))
+    with pytest.raises(UserError, match="^trainer command /no/such/trainer: No such file or directory$"):
+        evaluator.start(renderer.experiment.trial(0, renderer.experiment.space.default))
+    evaluator.close()
+
+
+CHECK = "F1121 08:03:04.628316 4711 blob.cpp:33] Check failed: shape[i] >= 0 (-1 vs. 0)"
+
+
+@pytest.mark.parametrize(("end", "reason"), [
+    (f"print({CHECK!r}, '*** Check failure stack trace: ***', sep='\\n', file=sys.stderr)\nos.abort()",
+     "trainer ended by SIGABRT: Check failed: shape[i] >= 0 (-1 vs. 0)"),
+    ("print('last words', file=sys.stderr)\nos.kill(os.getpid(), signal.SIGSEGV)",
+     "trainer ended by SIGSEGV: last words"),
+    ("os._exit(134)", "trainer ended by SIGABRT"),  # as a shell around it says it
+    ("os._exit(7)", "trainer ended by exit code 7"),
+    ("print('hello', flush=True)\ntime.sleep(9)", "trainer ended by saying 'hello', no message of its protocol"),
+    ("say(event='error', reason='ValueError: no')", "ValueError: no"),
+])
+def test_a_death_in_the_middle_costs_the_trial_alone(scripted: Make, end: str, reason: str) -> None:
+    fatal = "".join(f"    {line}\n" for line in end.splitlines())
+    rank = scripted(f"if starts == 1 and trial == 0:\n    test(3)\n{fatal}    continue\ntest()\ndone()")
+    result = rank.evaluate()
+    assert (result.status, result.fitness, result.reason, result.curve) == (CRASHED, 0.0, reason, ((3, 0.5, 1.0),))
+    assert rank.evaluate().status == OK
+    assert len(rank.noted) == (1 if "error" in end else 2)
+
+
+def test_a_trainer_that_died_between_two_trials_is_replaced(scripted: Make) -> None:
+    rank = scripted("test()\ndone()\nsys.exit(3)")
+    assert rank.evaluate().status == OK
+    assert runs.wait_until(lambda: runs.has_ended(rank.noted[0]), 5)
+    assert rank.evaluate().status == OK
+
+
+@pytest.mark.parametrize("kill", ["os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)",
+                                  "os._exit(137)"])
+def test_a_kill_from_outside_is_tried_again(scripted: Make, kill: str) -> None:
+    rank = scripted(f"test()\nif starts < 3:\n    {kill}\ndone()")
+    result = rank.evaluate()
+    assert (result.status, result.fitness, result.curve) == (OK, 0.5, ((1, 0.5, 1.0),))
+    assert len(rank.noted) == 3
+
+
+def test_three_kills_are_enough(scripted: Make) -> None:
+    rank = scripted("test()\nos.kill(os.getpid(), signal.SIGKILL)")
+    result = rank.evaluate()
+    assert (result.status, result.reason, result.fitness) == (CRASHED, "trainer ended by SIGKILL (3 times)", 0.0)
+    assert len(rank.noted) == 3
+
+
+def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
+    rank = scripted("if starts == 1:\n    note(subprocess.Popen(['sleep', '1000']).pid)\n    time.sleep(1000)\n"
+                    "test()\ndone()", timeout=2.5)
+    result = rank.evaluate()
+    assert (result.status, result.fitness) == (TIMEOUT, 0.0)
+    assert result.reason == "not finished after trial_timeout of 2.5 seconds"
+    assert 2.5 < result.seconds < 5
+    assert len(rank.noted) == 2 and runs.wait_until(lambda: all(map(runs.has_ended, rank.noted)), 5)
+    assert rank.evaluate().status == OK
+    assert len(rank.noted) == 3
+
+
+def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:
+    rank = scripted("test()\nsay(event='diverged', reason='training loss is nan at iteration 3', engine_seconds=0.5)")
+    for starts in (1, 2):
+        result = rank.evaluate()
+        assert (result.status, result.reason) == (DIVERGED, "training loss is nan at iteration 3")
+        assert (result.fitness, result.curve, result.engine_seconds) == (0.0, ((1, 0.5, 1.0),), 0.5)
+        assert len(set(rank.noted)) == starts
+
+
+@pytest.mark.parametrize("outputs", ["accuracy=1.0, loss=float('nan')", "accuracy=float('inf'), loss=1.0"])
+def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> None:
+    rank = scripted(f"test()\ntest(2, {outputs})\ndone()")
+    result = rank.evaluate()
+    assert (result.status, result.fitness, result.curve) == (DIVERGED, 0.0, ((1, 0.5, 1.0),))
+    json.dumps(result.as_dict(), allow_nan=False)
+    assert rank.evaluate().status == DIVERGED, "what was left of the first training has been taken for the second"
+
+
+@pytest.mark.parametrize(("outputs", "reason"), [
+    ("accuracy=0.5", "the test net's outputs are accuracy; expected accuracy and of loss at least one"),
+    ("loss=0.5, top5=1", "the test net's outputs are loss, top5; expected accuracy and of loss at least one"),
+])
+def test_an_accuracy_without_a_loss_does_not_count(scripted: Make, outputs: str, reason: str) -> None:
+    rank = scripted(f"test(1, {outputs})\ntest()\ndone()")
+    for _ in range(2):
+        result = rank.evaluate()
+        assert (result.status, result.fitness, result.reason) == (INVALID, 0.0, reason)
+
+
+def test_a_log_belongs_to_its_trial_and_has_an_end(scripted: Make) -> None:
+    rank = scripted("print(f'begin {trial}', file=sys.stderr)\n"
+                    f"print('x' * {3 * LOG_BYTES}, file=sys.stderr)\n"
+                    "print(f'end {trial}', file=sys.stderr, flush=True)\ntest()\ndone()")
+    for trial in range(2):
+        log = rank.evaluate().log
+        assert log.endswith(f"x\nend {trial}\n") and len(log) <= LOG_BYTES and "begin" not in log
+    small = scripted("print(f'only {trial}', file=sys.stderr, flush=True)\ntest()\ndone()")
+    assert [small.evaluate().log for _ in range(2)] == ["only 0\n", "only 1\n"]
+
+
+def test_an_individual_that_is_refused_costs_no_training_and_has_no_log(scripted: Make, search: Path,
+                                                                        tmp_path: Path) -> None:
+    """Without padding kernel1 8 leaves too little for kernel3 5, kernel1 1 does not."""
+    tight = changed(search, tmp_path, 'name: "pad" value: "2"', 'name: "pad" value: "0"')
+    rank = scripted("print('something', file=sys.stderr, flush=True)\ntest()\ndone()", tight)
+    good, refused = rank.evaluate(kernel1=1), rank.evaluate(kernel1=8)
+    assert (good.status, good.log) == (OK, "something\n")
+    assert (refused.status, refused.fitness, refused.log, refused.engine_seconds) == (INVALID, 0.0, "", 0.0)
+    assert re.search(r":\d+: layer conv3: kernel_size 5x5 is larger than its padded input 4x4", refused.reason)
+    assert rank.evaluate(kernel1=1).status == OK and len(rank.noted) == 1
+
+
+SOFTMAX = 'type: "SoftmaxWithLoss"\n'
+
+
+@pytest.mark.parametrize(("old", "new", "error"), [
+    ('type: "Accuracy"', 'type: "HingeLoss"', "has no layer of type Accuracy in phase TEST; it is the fitness"),
+    (SOFTMAX, SOFTMAX + "  include {\n    phase: TRAIN\n  }\n",
+     "has no loss in phase TEST; an accuracy counts only if the loss is finite"),
+])
+def test_a_test_net_needs_an_accuracy_and_a_loss(search: Path, in_repository: Path, tmp_path: Path, old: str, new: str,
+                                                 error: str) -> None:
+    with pytest.raises(UserError, match=re.escape(error) + "$"):
+        check_experiment(changed(search, tmp_path, old, new))
+
+
+@pytest.mark.parametrize(("new", "loss"), [(SOFTMAX, 1.5), (SOFTMAX + "  loss_weight: 0.5\n", 0.75)])
+def test_the_loss_is_weighted_as_caffe_weights_it(scripted: Make, search: Path, tmp_path: Path, new: str,
+                                                  loss: float) -> None:
+    rank = scripted("test(1, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
+    assert rank.evaluate().loss == loss

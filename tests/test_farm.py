@@ -1,0 +1,154 @@
+"""Farms: slots, roles, and what becomes of a job when a rank fails or is killed."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+from menndl_caffe.farm.serial import SerialFarm
+from menndl_caffe.launch import Options, Parts
+from tests import farm_world, runs
+
+CORES = sorted(os.sched_getaffinity(0))
+PINNED = """
+import os, sys
+os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
+
+
+def world(search: Path, ranks: int, case: str = "contract", cores: int = len(CORES),
+          **variables: str) -> subprocess.CompletedProcess[str]:
+    """The program farm_world under mpirun, on so many cores."""
+    if cores > len(CORES):
+        pytest.skip(f"needs {cores} cores")
+    pin = [sys.executable, "-c", PINNED, ",".join(map(str, CORES[:cores]))]
+    command = [*pin, *runs.launcher(ranks), sys.executable, "-m", "tests.farm_world", str(search), case]
+    return ended(command, **variables)
+
+
+def ended(command: List[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command of a run, once it has ended."""
+    return subprocess.run(command, cwd=runs.REPOSITORY, env=runs.environment(**variables), text=True,
+                          capture_output=True, timeout=60)
+
+
+def test_the_serial_farm(search: Path, in_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MENNDL_TRAINER", runs.FAKE_TRAINER)
+    parts = Parts(Options(str(search), Path(".")))
+    farm = SerialFarm(parts.evaluator(7))
+    try:
+        default = parts.experiment.space.default
+        summary = farm_world.contract(farm, lambda id: parts.experiment.trial(id, default))
+        assert summary == {"slots": 1, "ranks": [7]}
+        assert runs.descendants(os.getpid())
+    finally:
+        farm.close()
+    assert not any("fake_trainer" in command for command in runs.descendants(os.getpid()).values())
+
+
+@pytest.mark.parametrize(("ranks", "cores", "training"), [
+    (1, 1, [0]),
+    (2, 2, [0, 1]),  # a core for each, so the master trains too
+    (2, 1, [1]),
+    (3, 2, [1, 2]),
+    (3, 3, [0, 1, 2]),
+])
+def test_the_mpi_farm(search: Path, ranks: int, cores: int, training: List[int]) -> None:
+    done = world(search, ranks, cores=cores)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"slots": len(training), "ranks": training, "world": ranks}
+
+
+def test_a_master_that_fails_sends_the_others_home(search: Path) -> None:
+    done = world(search, 2, "fail_idle")
+    assert done.returncode == 2
+    assert done.stdout.strip() == "the program's end: the master does not like it"
+    assert "MPI_ABORT" not in done.stderr
+
+
+def test_a_master_that_fails_does_not_wait_for_the_busy(search: Path) -> None:
+    before = time.monotonic()
+    done = world(search, 3, "fail_busy", FAKE_SECONDS="1000")
+    assert (done.returncode, time.monotonic() - before < 20) == (2, True)
+    assert f"menndl: rank 0 on {socket.gethostname()}: the master does not like it\n" in done.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_breaks_ends_the_job_and_says_where(search: Path, rank: int) -> None:
+    """Rank 0 trains here, so it can break as others do: when they wait for it already."""
+    done = world(search, 2, f"rank {rank} breaks", cores=2)
+    assert done.returncode == 1
+    assert f"menndl: rank {rank} on {socket.gethostname()}: Traceback (most recent call last):\n" in done.stderr
+    assert "RuntimeError: a rank that breaks\n" in done.stderr
+
+
+def test_a_rank_without_data_ends_the_job_and_says_where(search: Path, tmp_path: Path) -> None:
+    """As on a cluster where the data have been copied to some nodes only."""
+    run = [sys.executable, "-m", "menndl_caffe.cli", "run", str(search), "--out", str(tmp_path / "run")]
+    command = [*runs.launcher(1), *run, ":", "-n", "1", *run, "--data", str(tmp_path / "nowhere")]
+    done = ended(command)
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if line.startswith("menndl")]
+    assert len(said) == 1
+    assert said[0].startswith(f"menndl: rank 1 on {socket.gethostname()}: data {tmp_path / 'nowhere'}: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("ranks", "expected", "variables", "said"), [
+    (2, ["--expect-ranks", "3"], {}, "has 2 ranks, --expect-ranks wants 3"),
+    (0, ["--expect-ranks", "2"], {}, "has 1 rank, --expect-ranks wants 2"),
+    (0, [], {"SLURM_STEP_NUM_TASKS": "4"}, "has 1 rank, the launcher started 4"),  # srun and MPI library do not fit
+])
+def test_a_wrong_world_is_an_error_at_once(search: Path, tmp_path: Path, ranks: int, expected: List[str],
+                                           variables: Dict[str, str], said: str) -> None:
+    run = [sys.executable, "-m", "menndl_caffe.cli", "run", str(search), "--out", str(tmp_path / "run"), *expected]
+    done = ended([*runs.launcher(ranks), *run], **variables)
+    assert done.returncode == 2
+    line, = (line for line in done.stderr.splitlines() if line.startswith("menndl"))
+    assert line.startswith(f"menndl run: the MPI world {said}: ")
+    assert not (tmp_path / "run").exists()
+
+
+def ranks_of(process: subprocess.Popen[bytes]) -> Dict[int, int]:
+    """Rank -> process id, as Open MPI or PMIx tell a rank its number."""
+    found = {}
+    for pid, command in runs.descendants(process.pid).items():
+        if "menndl_caffe.cli" in command and "mpirun" not in command:
+            text = Path(f"/proc/{pid}/environ").read_text()
+            variables = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
+            found[int(variables.get("OMPI_COMM_WORLD_RANK", variables.get("PMIX_RANK", "-1")))] = pid
+    return found
+
+
+@pytest.mark.parametrize("victim", ["rank", "launcher"])
+def test_a_kill_ends_the_job_and_nothing_is_lost(search: Path, tmp_path: Path, victim: str) -> None:
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    process = runs.start(["run", search, "--out", run], 3, runs.environment(FAKE_SECONDS="0.1"))
+    assert runs.wait_until(lambda: len(runs.result_lines(run)) >= 3, 30)
+    pids, family = ranks_of(process), runs.descendants(process.pid)
+    assert sorted(pids) == [0, 1, 2]
+    os.kill({"rank": pids[2], "launcher": process.pid}[victim], signal.SIGKILL)
+    assert runs.wait_until(lambda: process.poll() is not None, 20), "the job goes on"
+    assert process.returncode != 0
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 20), "somebody lives on"
+    recorded = runs.result_lines(run)
+    assert len(recorded) < 19
+    assert runs.start(["run", search, "--out", run], 3).wait(60) == 0
+    assert runs.start(["run", search, "--out", alone]).wait(60) == 0
+    assert runs.result_lines(run)[:len(recorded)] == recorded
+    assert runs.individuals(run) == runs.individuals(alone)

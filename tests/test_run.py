@@ -1,0 +1,201 @@
+"""The loop of every search, on a farm that follows a script: twins, known individuals, resuming, journal first."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+import pytest
+
+from menndl_caffe import journal, search_file
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import Genome
+from menndl_caffe.journal import Journal
+from menndl_caffe.run import Loop
+from menndl_caffe.trial import CRASHED, DEFAULT, OK, TEST, Result, Trial
+from tests import runs
+
+
+def trial(id: int, value: int, generation: Optional[int] = 0, role: str = "individual", seed: int = 11) -> Trial:
+    return Trial(id, Genome(("g",), (value,)), seed, 100, generation, role)
+
+
+def trained(trial: Trial) -> Result:
+    """Its fitness shows its genome, its loss the trial that was really trained."""
+    return Result(trial.id, OK, trial.genome.values[0] / 10, loss=float(trial.id), seconds=3.0, log="a log")
+
+
+class Generations:
+    """A search of given trials: the next generation is asked for when the last result of the one before was told."""
+
+    def __init__(self, run: Path, *generations: Sequence[Trial]):
+        self._run, self._waiting, self._later = run, list(generations[0]), [list(g) for g in generations[1:]]
+        self._asked: List[int] = []
+        self.total = sum(map(len, generations))
+        self.told: List[Result] = []
+
+    @property
+    def finished(self) -> bool:
+        return len(self.told) == self.total
+
+    def ask(self, n: int) -> List[Trial]:
+        if not self._waiting and len(self.told) == len(self._asked) and self._later:
+            self._waiting = self._later.pop(0)
+        asked, self._waiting = self._waiting[:n], self._waiting[n:]
+        self._asked += [trial.id for trial in asked]
+        return asked
+
+    def tell(self, result: Result) -> None:
+        assert result.id in self._asked and result.id not in [earlier.id for earlier in self.told]
+        assert journal.read(self._run).results[result.id].fitness == result.fitness, "told before it was on disk"
+        self.told.append(result)
+
+
+class ScriptedFarm:
+    """Answers one of its trials at each poll: the one that `which` picks among those that run."""
+
+    def __init__(self, slots: int, which: int = 0, train: Callable[[Trial], Result] = trained):
+        self.slots, self._which, self._train = slots, which, train
+        self._running: List[Trial] = []
+        self.submitted: List[int] = []
+
+    @property
+    def idle(self) -> int:
+        return self.slots - len(self._running)
+
+    def submit(self, trial: Trial) -> None:
+        assert self.idle, "a trial too many"
+        self._running.append(trial)
+        self.submitted.append(trial.id)
+
+    def poll(self, seconds: float) -> List[Result]:
+        assert self._running, "nothing runs, so nothing will come"
+        return [self._train(self._running.pop(self._which))]
+
+    def close(self) -> None:
+        pass
+
+
+class Case:
+    """One run of the loop in a folder, and what was seen of it."""
+
+    def __init__(self, run: Path, *generations: Sequence[Trial], reuse: bool = True, first: Sequence[Trial] = (),
+                 last: Sequence[Trial] = (), farm: Any = None):
+        self.farm, self.search = farm or ScriptedFarm(2), Generations(run, *generations)
+        self.kept: List[int] = []
+        self.watched: List[Tuple[int, bool]] = []
+        with Journal(run) as self.journal:
+            self.journal.begin({})
+            loop = Loop(self.search, self.farm, self.journal, reuse, self.keep, self.watch)
+            loop.run(first)
+            loop.run(last)
+        self.results = journal.read(run).results
+
+    def keep(self, trial: Trial, result: Result) -> None:
+        assert trial.id not in self.journal.record.results, "files come before the record, else a kill loses them"
+        assert (trial.id, result.log) == (result.id, "a log")
+        self.kept.append(trial.id)
+
+    def watch(self, trial: Trial, result: Result, recorded: bool) -> None:
+        self.watched.append((trial.id, recorded))
+
+    @property
+    def told(self) -> List[int]:
+        return [result.id for result in self.search.told]
+
+
+def test_different_individuals_are_all_trained_in_the_order_asked(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5), trial(2, 6), trial(3, 7)], [trial(4, 8)])
+    assert case.farm.submitted == case.told == case.kept == [1, 2, 3, 4]
+    assert case.watched == [(1, False), (2, False), (3, False), (4, False)]
+    assert [result.fitness for result in case.search.told] == [0.5, 0.6, 0.7, 0.8]
+
+
+def test_results_are_told_as_they_come(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(id, id) for id in (1, 2, 3, 4)], farm=ScriptedFarm(2, which=-1))
+    assert case.farm.submitted == [1, 2, 3, 4]
+    assert case.told == [2, 3, 4, 1]
+
+
+def test_a_twin_waits_for_the_one_in_training(tmp_path: Path) -> None:
+    """And its slot is given to the next."""
+    case = Case(tmp_path, [trial(1, 5), trial(2, 5), trial(3, 5), trial(4, 6)])
+    assert case.farm.submitted == case.kept == [1, 4]
+    assert case.told == [1, 2, 3, 4]
+    for id in (2, 3):
+        twin = case.results[id]
+        assert (twin.status, twin.fitness, twin.loss, twin.same_as, twin.seconds) == (OK, 0.5, 1.0, 1, 0.0)
+    assert case.results[1].same_as is None and case.results[1].seconds == 3.0
+
+
+def test_an_individual_met_again_takes_its_recorded_result(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5), trial(2, 6)], [trial(3, 6, 1), trial(4, 7, 1)], [trial(5, 6, 2)])
+    assert case.farm.submitted == [1, 2, 4]
+    assert {id: case.results[id].same_as for id in (3, 5)} == {3: 2, 5: 2}, "named is the one that was trained"
+    assert case.results[5].loss == 2.0
+
+
+def test_a_failure_met_again_is_the_same_failure(tmp_path: Path) -> None:
+    farm = ScriptedFarm(1, train=lambda trial: Result(trial.id, CRASHED, reason="it does not work", log="a log"))
+    case = Case(tmp_path, [trial(1, 5), trial(2, 5)], [trial(3, 5, 1)], farm=farm)
+    assert farm.submitted == [1]
+    results = {(result.status, result.reason, result.fitness) for result in case.results.values()}
+    assert results == {(CRASHED, "it does not work", 0.0)}
+
+
+def test_the_default_is_an_individual_too_but_not_the_searchs(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5), trial(2, 6)], first=[trial(0, 5, None, DEFAULT)])
+    assert case.farm.submitted == [0, 2]
+    assert case.told == [1, 2] and case.results[1].same_as == 0
+
+
+def test_a_final_test_is_always_trained_and_answers_nobody(tmp_path: Path) -> None:
+    """For it trains the same individual, but measures it on other images."""
+    case = Case(tmp_path / "last", [trial(1, 5), trial(2, 6)], last=[trial(3, 6, None, TEST)])
+    assert case.farm.submitted == [1, 2, 3] and case.told == [1, 2]
+    case = Case(tmp_path / "first", [trial(1, 5), trial(2, 6)], [trial(4, 6, 1)], first=[trial(3, 6, None, TEST)])
+    assert case.farm.submitted == [3, 1, 2] and case.told == [1, 2, 4]
+    assert case.results[4].same_as == 2
+
+
+def test_without_reuse_every_trial_is_trained(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5), trial(2, 5)], [trial(3, 5, 1)], reuse=False)
+    assert case.farm.submitted == [1, 2, 3]
+    assert [result.same_as for result in case.results.values()] == [None] * 3
+
+
+@pytest.mark.parametrize(("reuse", "seeds"), [("true", 1), ("false", 3)])
+def test_without_reuse_every_training_has_its_own_seed(tmp_path: Path, in_repository: Path, reuse: str,
+                                                       seeds: int) -> None:
+    search = runs.write_search(tmp_path / "s.search.prototxt", tmp_path, f"reuse_results: {reuse}")
+    experiment = search_file.load(str(search))
+    assert len({experiment.trial(id, experiment.space.default).seed for id in (1, 2, 3)}) == seeds
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize("lines", range(12))
+def test_a_cut_journal_is_gone_on_with(tmp_path: Path, lines: int, reuse: bool) -> None:
+    """Cut after any line: what stands there is told and not trained, the rest is trained, and the end is the same."""
+    generations = [[trial(1, 5), trial(2, 5), trial(3, 6)], [trial(4, 6, 1), trial(5, 7, 1)]]
+    Case(tmp_path / "whole", *generations, reuse=reuse)
+    whole = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    assert len(whole) == 1 + 2 * 5
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "journal.jsonl").write_text("".join(whole[:lines]))
+    before = journal.read(tmp_path / "cut").results if lines else {}
+    case = Case(tmp_path / "cut", *generations, reuse=reuse, farm=ScriptedFarm(3, which=-1))
+    assert not set(before) & set(case.farm.submitted)
+    assert {id for id, recorded in case.watched if recorded} == set(before)
+    assert sorted(case.told) == [1, 2, 3, 4, 5]
+    fitness = {1: 0.5, 2: 0.5, 3: 0.6, 4: 0.6, 5: 0.7}
+    for results in (case.results, journal.read(tmp_path / "whole").results):
+        assert {id: result.fitness for id, result in results.items()} == fitness
+
+
+@pytest.mark.parametrize("other", [trial(2, 7), trial(2, 6, seed=12), trial(2, 6, generation=1)])
+def test_a_trial_that_differs_from_the_recorded_one_is_another_search(tmp_path: Path, other: Trial) -> None:
+    Case(tmp_path, [trial(1, 5), trial(2, 6)])
+    before = (tmp_path / "journal.jsonl").read_text()
+    with pytest.raises(UserError, match=r"recorded trial 2 is \[g=6\] with seed 11, this search asks for \[g="):
+        Case(tmp_path, [trial(1, 5), other])
+    assert (tmp_path / "journal.jsonl").read_text().startswith(before)
+    assert journal.read(tmp_path).results.keys() == {1, 2}

@@ -1,0 +1,271 @@
+"""The search file: what it says is what is searched; each mistake in it is named with its line and what is valid."""
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any, Tuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from menndl_caffe import prototxt, search_file
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
+from menndl_caffe.proto import menndl_pb2
+from tests.conftest import REPOSITORY
+
+GOOD = """\
+# Every kind of gene, a field a line.
+net: "templates/cifar10_quick/train_test.prototxt.j2"
+solver: "solvers/quick.solver.prototxt.j2"
+type: "GA"
+ga_param {
+  population: 6
+  generations: 3
+  crossover: 0.6
+  mutation: 0.2
+}
+gene {
+  name: "kernel1"
+  int_range {
+    min: 1
+    max: 9
+    step: 2
+  }
+  default: 5
+}
+gene {
+  name: "base_lr"
+  real_range {
+    min: 1e-5
+    max: 0.1
+    scale: LOG
+  }
+  default: 0.001
+}
+gene {
+  name: "pool"
+  choice {
+    value: "MAX"
+    value: "AVE"
+    default: "AVE"
+  }
+}
+constant {
+  name: "pad"
+  value: "2"
+}
+max_iter: 10
+trial_timeout: 5
+random_seed: 1
+"""
+PROVIDED = ["random_seed", "max_iter", "solver_mode", "train_source", "test_source", "mean_file", "directory"]
+STEPS = "a whole number from 1 to 9 in steps of 2"
+CHOICE = 'choice {\n    value: "MAX"\n    value: "AVE"\n    default: "AVE"\n'
+NAMES = "letters, digits and _, no digit first"
+# What is replaced, by what (@ is where the error must point), and what the error must say.
+MISTAKES = [
+    # Fields and their values
+    ("generations: 3", "@generatons: 3", ["ga_param.generatons", "did you mean generations? valid: crossover, "]),
+    ("max_iter: 10", "@max_itre: 10", ["max_itre", "did you mean max_iter"]),
+    ("population: 6", "@population: six", ["ga_param.population", "a whole number", "six"]),
+    ("max_iter: 10", "max_iter: 10\n@max_iter: 11", ["max_iter", "given twice; line 41"]),
+    ("random_seed: 1\n", "random_seed: 1\n@}\n", ["no '{' is open"]),
+    ('type: "GA"', '@type: "SGD"', ["type", "'SGD'", "valid: GA"]),
+    ("population: 6", "@population: 0", ["ga_param.population", "0", "1 or more"]),
+    ("generations: 3", "@generations: -3", ["ga_param.generations", "-3", "1 or more"]),
+    ("crossover: 0.6", "@crossover: -0.1", ["ga_param.crossover", "-0.1", "a probability in [0, 1]"]),
+    ("mutation: 0.2", "@mutation: 1.5", ["ga_param.mutation", "1.5", "a probability in [0, 1]"]),
+    ("mutation: 0.2", "@mutation: nan", ["ga_param.mutation", "nan", "a probability in [0, 1]"]),
+    ("random_seed: 1", "@random_seed: -1", ["random_seed", "-1", "0 or more"]),
+    ("max_iter: 10", "@max_iter: 0", ["max_iter", "0", "1 or more"]),
+    ("trial_timeout: 5", "@trial_timeout: -5", ["trial_timeout", "-5", "0 or more"]),
+    ("trial_timeout: 5", "@fitness_set: TRAIN", ["fitness_set", "TRAIN", "valid: TEST, VALIDATION"]),
+    ("trial_timeout: 5", "@solver_mode: FAST", ["solver_mode", "FAST", "valid: CPU, GPU"]),
+    # Templates
+    ('net: "templates/cifar10_quick/train_test.prototxt.j2"\n', "@", ["net", "is missing", "path of a template"]),
+    ('solver: "solvers/quick.solver.prototxt.j2"', '@solver: ""', ["solver", "is missing", "path of a template"]),
+    ("train_test", "@trian_test", ["net template templates/cifar10_quick/trian_test",
+                                   "did you mean templates/cifar10_quick/train_test.prototxt.j2"]),
+    ("templates/cifar10_quick/train", "@cifar10/train", ["net template cifar10/train",
+                                                         "did you mean templates/cifar10_quick/train_test"]),
+    ("solvers/quick.solver", "@solvers/quik.solver", ["solver template solvers/quik.",
+                                                      "did you mean solvers/quick.solver.prototxt.j2"]),
+    # Genes
+    ("int_range {", "@integer_range {", ["gene[0].integer_range", "did you mean int_range"]),
+    ("scale: LOG", "@scale: LOGARITHMIC", ["gene[1].real_range.scale", "LOGARITHMIC", "valid: LINEAR, LOG"]),
+    ('gene {\n  name: "pool"\n  ' + CHOICE + '  }\n}',
+     '@gene {\n  name: "pool"\n}', ["gene[2]", "pool has no range", "int_range, real_range, choice"]),
+    ("min: 1\n", "@min: 10\n", ["gene[0].int_range.min", "kernel1", "10, above its max 9"]),
+    ("min: 1e-5\n    max: 0.1", "@min: 1e-5\n    max: 1e-6",
+     ["gene[1].real_range.min", "base_lr", "1e-05, above its max 1e-06"]),
+    ("int_range {\n    min: 1\n    max: 9\n    step: 2\n  }", "@int_range { }",
+     ["gene[0].int_range", "kernel1", "no min"]),
+    ("real_range {\n    min: 1e-5\n    max: 0.1\n", "@real_range {\n    min: 1e-5\n",
+     ["gene[1].real_range", "base_lr", "no max"]),
+    ("step: 2", "@step: 0", ["gene[0].int_range.step", "kernel1", "0", "1 or more"]),
+    ("step: 2", "@step: -2", ["gene[0].int_range.step", "kernel1", "-2", "1 or more"]),
+    ("max: 9", "@max: 9.5", ["gene[0].int_range.max", "a whole number", "9.5"]),
+    ("min: 1e-5", "@min: 0", ["gene[1].real_range.min", "base_lr", "LOG", "above 0"]),
+    ("min: 1e-5", "@min: -inf", ["gene[1].real_range.min", "base_lr", "-inf", "finite"]),
+    ("max: 0.1", "@max: nan", ["gene[1].real_range.max", "base_lr", "nan", "finite"]),
+    ("default: 5", "@default: 11", ["gene[0].default", "kernel1", "11", STEPS]),
+    ("default: 5", "@default: 4", ["gene[0].default", "kernel1", "4", STEPS]),
+    ("default: 5", "@default: 5.5", ["gene[0].default", "kernel1", "5.5", STEPS]),
+    ("default: 5", "@default: nan", ["gene[0].default", "kernel1", "nan", "finite"]),
+    ("default: 0.001", "@default: 1", ["gene[1].default", "base_lr", "1", "a number from 1e-05 to 0.1"]),
+    ('default: "AVE"', '@default: "MIN"', ["gene[2].choice.default", "pool", "'MIN'", "one of MAX, AVE"]),
+    (CHOICE, '@choice {\n', ["gene[2].choice", "pool", "empty"]),
+    (CHOICE, '@choice {\n value: "MAX"\n',
+     ["gene[2].choice.default", "pool", "is missing", "one of MAX"]),
+    ('value: "AVE"', '@value: "MAX"', ["gene[2].choice.value[1]", "pool", "'MAX'", "twice"]),
+    ('value: "AVE"', '@value: AVE', ["gene[2].choice.value[1]", "a text in quotes"]),
+    ('default: "AVE"\n  }', 'default: "AVE"\n  }\n  @default: 1',
+     ["gene[2].default", "pool", "inside it", 'default: "MAX"']),
+    ('gene {\n  name: "kernel1"\n  int_range {\n    min: 1\n    max: 9\n    step: 2\n  }\n  default: 5\n}',
+     '@gene {\n  name: "kernel1"\n  int_range {\n    min: 1\n    max: 9\n  }\n}', ["gene[0]", "kernel1", "no default"]),
+    # Names
+    ('name: "base_lr"', '@name: "kernel1"', ["gene[1].name", "'kernel1'", "the gene of line 11"]),
+    ('name: "pad"', '@name: "pool"', ["constant[0].name", "'pool'", "the gene of line 29"]),
+    ('name: "pool"', '@name: "2pool"', ["gene[2].name", "'2pool'", NAMES]),
+    ('name: "pool"', '@name: "pool size"', ["gene[2].name", "'pool size'", NAMES]),
+    ('name: "pool"', '@name: "größe"', ["gene[2].name", "'größe'", NAMES]),
+    ('name: "pad"', '@name: ""', ["constant[0].name", "''", NAMES]),
+    ('constant {\n  name: "pad"\n  value: "2"\n', '@constant {\n  name: "pad"\n', ["constant[0]", "pad has no value"]),
+]
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "my.search.prototxt"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("old, new, parts", MISTAKES, ids=[str(i) for i in range(len(MISTAKES))])
+def test_a_mistake_is_named_with_its_line_and_what_is_valid(old: str, new: str, parts: list, tmp_path: Path) -> None:
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    line = text[:text.index("@")].count("\n") + 1
+    path = written(tmp_path, text.replace("@", ""))
+    with pytest.raises(UserError) as caught:
+        search_file.load(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}:{line}: ") and "\n" not in said, said
+    for part in parts:
+        assert part in said[len(path):], said
+
+
+def test_the_file_without_mistakes_is_taken(tmp_path: Path) -> None:
+    experiment = search_file.load(written(tmp_path, GOOD))
+    assert experiment.space.genes == (IntGene("kernel1", 1, 9, 2, 5), RealGene("base_lr", 1e-5, 0.1, True, 0.001),
+                                      ChoiceGene("pool", ("MAX", "AVE"), "AVE"))
+    assert experiment.space.default.as_dict() == {"kernel1": 5, "base_lr": 0.001, "pool": "AVE"}
+    assert experiment.constants == {"pad": "2"}
+
+
+def test_a_search_without_genes_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD[:GOOD.index("gene {")])
+    with pytest.raises(UserError, match=r"my\.search\.prototxt:\d+: has no gene; expected at least one gene \{ name: "):
+        search_file.load(path)
+
+
+@pytest.mark.parametrize("kind", ["gene", "constant"])
+@pytest.mark.parametrize("name", PROVIDED)
+def test_names_that_menndl_provides_are_taken(kind: str, name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace({"gene": '"pool"', "constant": '"pad"'}[kind], f'"{name}"'))
+    with pytest.raises(UserError, match=rf":\d+: {kind}\[\d\].name: '{name}' is already a name that menndl provides"):
+        search_file.load(path)
+
+
+@pytest.mark.parametrize("name, hint", [
+    ("solvers/papr.search.prototxt", "did you mean solvers/paper.search.prototxt"),
+    ("paper", "valid: .*solvers/paper.search.prototxt"),
+    ("solvers", "valid: .*solvers/paper.search.prototxt"),
+    ("", "valid: .*solvers/paper.search.prototxt"),
+    ("/nowhere/my.search.prototxt", "valid: .*solvers/paper.search.prototxt"),
+    ("mine/my.serch.prototxt", "did you mean mine/my.search.prototxt"),
+])
+def test_a_missing_search_file_is_named_with_the_nearest(name: str, hint: str, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    written(tmp_path / "mine", GOOD)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"^search file {name}: no such file here or among menndl's own; .*{hint}"):
+        search_file.load(name)
+
+
+def test_files_are_looked_up_here_and_then_among_menndl_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = search_file.load("solvers/paper.search.prototxt")
+    assert packaged.net_template.samefile(REPOSITORY / "templates/cifar10_quick/train_test.prototxt.j2")
+    assert packaged.solver_template.samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
+    own = tmp_path / "templates" / "cifar10_quick"
+    own.mkdir(parents=True)
+    (own / "train_test.prototxt.j2").write_text("")
+    (tmp_path / "solvers").mkdir()
+    (tmp_path / "solvers" / "paper.search.prototxt").write_text(GOOD)
+    mine = search_file.load("solvers/paper.search.prototxt")
+    assert mine.space.names == ("kernel1", "base_lr", "pool")
+    assert mine.net_template.samefile(own / "train_test.prototxt.j2")
+    assert mine.solver_template.samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
+
+
+def test_the_command_line_comes_before_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    message = search_file.load(path, seed=0, data="/elsewhere", max_iter=7).message
+    assert (message.random_seed, message.data, message.max_iter) == (0, "/elsewhere", 7)
+    message = search_file.load(path).message
+    assert (message.random_seed, message.data, message.max_iter) == (1, "data/cifar10", 10)
+
+
+def test_what_is_left_out_has_the_paper_s_value() -> None:
+    message = menndl_pb2.SearchParameter()
+    assert (message.type, message.max_iter, message.trial_timeout, message.reuse_results) == ("GA", 4000, 0, True)
+    assert message.fitness_set == menndl_pb2.SearchParameter.TEST
+    settings = message.ga_param
+    assert (settings.population, settings.generations, settings.crossover, settings.mutation) == (500, 35, 0.6, 0.05)
+
+
+def test_trials_of_one_genome_are_the_same_training_unless_results_are_not_reused(tmp_path: Path) -> None:
+    for more, different in (("", 1), ("reuse_results: false", 3)):
+        experiment = search_file.load(written(tmp_path, GOOD + more))
+        trials = [experiment.trial(id, experiment.space.default, generation=0) for id in (1, 2, 3)]
+        assert len({trial.seed for trial in trials}) == different
+        assert {trial.max_iter for trial in trials} == {10}
+
+
+def genes(name: str) -> Tuple:
+    return search_file.load(str(REPOSITORY / "solvers" / name)).space.genes
+
+
+def test_the_paper_s_search_is_the_paper_s() -> None:
+    """Table 1, section 4 and the default network in figure 1."""
+    experiment = search_file.load(str(REPOSITORY / "solvers" / "paper.search.prototxt"))
+    message, ga = experiment.message, experiment.message.ga_param
+    assert (message.type, ga.population, ga.generations, ga.crossover, ga.mutation) == ("GA", 500, 35, 0.6, 0.05)
+    assert (message.max_iter, message.reuse_results) == (4000, True)
+    assert message.fitness_set == menndl_pb2.SearchParameter.TEST
+    assert experiment.space.names == ("kernel1", "output1", "kernel2", "output2", "kernel3", "output3")
+    in_order: Any = experiment.space.genes
+    ranges = [(gene.minimum, gene.maximum) for gene in in_order]
+    assert ranges == [(1, 8), (16, 126)] * 3
+    assert experiment.space.default.values == (5, 32, 5, 32, 5, 64)
+    assert prod(gene.size for gene in in_order) == 8**3 * 56**3
+
+
+@pytest.mark.parametrize("name", ["quick.search.prototxt", "hour.search.prototxt"])
+def test_the_smaller_searches_have_the_paper_s_genes(name: str) -> None:
+    assert genes(name) == genes("paper.search.prototxt")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(-10**9, 10**9), st.integers(0, 10**6), st.integers(1, 1000), st.integers(0, 10**6))
+def test_a_default_is_taken_exactly_where_the_steps_reach_it(low: int, width: int, step: int, offset: int) -> None:
+    text = f'gene {{ name: "g" int_range {{ min: {low} max: {low + width} step: {step} }} default: {low + offset} }}'
+    document = prototxt.parse(text, menndl_pb2.SearchParameter)
+    if low + offset in range(low, low + width + 1, step):
+        assert search_file.space_of(document).genes == (IntGene("g", low, low + width, step, low + offset),)
+    else:
+        with pytest.raises(UserError, match=f"of g is {low + offset}; expected a whole number from {low} to "):
+            search_file.space_of(document)

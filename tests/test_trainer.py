@@ -1,0 +1,206 @@
+"""The trainer: when it tests and what it reports; and the near side of its pipe: noise, a dead parent, last words."""
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Sequence
+
+import pytest
+
+from menndl_caffe import trainer
+from menndl_caffe.engine import Engine
+from menndl_caffe.trainer_process import TrainerProcess, last_words
+from tests import fake_engine, runs
+
+# ---- trainer.train against an engine that only takes notes ----
+
+@pytest.fixture(autouse=True)
+def fresh_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_engine.events.clear()
+    fake_engine.parameters.clear()
+
+
+def script(monkeypatch: pytest.MonkeyPatch, **functions: Callable[[int], float]) -> None:
+    for name, function in functions.items():
+        monkeypatch.setattr(fake_engine.Script, name, staticmethod(function))
+
+
+def train(solver: str, net: str = 'name: "quiet"') -> List[Dict[str, Any]]:
+    """The test messages of a training."""
+    said: List[Dict[str, Any]] = []
+    trainer.train(fake_engine, net, solver, trainer.Clock(), lambda **message: said.append(message))
+    assert all(message["event"] == "test" for message in said)
+    return said
+
+
+@pytest.mark.parametrize(("settings", "max_iter", "tested"), [
+    ("test_interval: 2", 6, [0, 2, 4, 6]),
+    ("test_interval: 2 test_initialization: true", 6, [0, 2, 4, 6]),
+    ("test_interval: 2 test_initialization: false", 6, [2, 4, 6]),
+    ("test_interval: 4", 6, [0, 4, 6]),
+    ("test_interval: 4 test_initialization: false", 6, [4, 6]),
+    ("test_interval: 5 test_initialization: false", 5, [5]),
+    ("test_interval: 9", 5, [0, 5]),
+    ("test_interval: 9 test_initialization: false", 5, [5]),
+    ("test_interval: 1 test_initialization: false", 3, [1, 2, 3]),
+    ("test_interval: 0", 5, [5]),
+    ("", 5, [5]),
+])
+def test_tests_come_when_caffe_tests_and_at_the_end(settings: str, max_iter: int, tested: List[int]) -> None:
+    said = train(f"test_iter: 3 {settings} max_iter: {max_iter}")
+    assert [message["iteration"] for message in said] == tested
+    expected: List[Any] = []
+    for iteration in range(max_iter + 1):
+        expected += [("forward", "TEST")] * 3 * (iteration in tested) + [("step", 1)] * (iteration < max_iter)
+    assert fake_engine.events == [("mode", "CPU"), ("share", "TEST", "TRAIN"), *expected]
+
+
+def test_the_solver_itself_neither_tests_nor_writes() -> None:
+    train('net: "somewhere" test_iter: 1 test_interval: 2 max_iter: 4 snapshot: 2 base_lr: 0.5 solver_mode: GPU',
+          'name: "it"')
+    solver, = fake_engine.parameters
+    assert (solver.test_interval > 4, solver.test_initialization) == (True, False)
+    assert (solver.snapshot, solver.snapshot_after_train) == (0, False)
+    assert (solver.HasField("net"), solver.net_param.name) == (False, "it")
+    assert (list(solver.test_iter), solver.base_lr) == ([1], 0.5)
+    assert fake_engine.events[0] == ("mode", "GPU")
+
+
+def test_a_test_pass_is_the_mean_of_its_batches_in_caffes_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, accuracy=lambda i: [0.1, 0.2, 0.6, 1.0, 1.0, 0.0][i], test_loss=lambda i: float(i))
+    first, last = train("test_iter: 3 test_interval: 1 test_initialization: false max_iter: 2")
+    assert first["outputs"] == {"accuracy": 0.3, "loss": 1.0, "aux": 0.0}  # per_class is no scalar
+    assert last["outputs"] == {"accuracy": 0.666667, "loss": 4.0, "aux": 0.0}
+
+
+def test_the_training_loss_is_weighted() -> None:
+    net = fake_engine.Net("TRAIN")
+    net.blobs.update(loss=fake_engine.blob(2.0), aux=fake_engine.blob(3.0), accuracy=fake_engine.blob(math.nan))
+    assert trainer.total_loss(net) == 1.0 * 2.0 + 0.5 * 3.0
+
+
+@pytest.mark.parametrize(("functions", "reason", "steps"), [
+    ({"train_loss": lambda step: math.nan if step == 2 else 2.0}, "training loss is nan at iteration 2", 3),
+    ({"train_loss": lambda step: math.inf}, "training loss is inf at iteration 0", 1),
+    ({"test_loss": lambda forward: math.nan if forward == 3 else 1.0}, "test output loss is nan at iteration 4", 4),
+    ({"accuracy": lambda forward: math.inf}, "test output accuracy is inf at iteration 2", 2),
+    ({"weight": lambda step: math.nan if step == 6 else 1.0}, "weights of layer ip2 are not finite at iteration 6", 6),
+    ({"score": lambda forward: -math.inf if forward == 5 else 0.0},
+     "scores ip2 of the test net are not finite at iteration 6", 6),
+])
+def test_what_is_not_finite_ends_the_training(monkeypatch: pytest.MonkeyPatch, functions: Dict[str, Any], reason: str,
+                                              steps: int) -> None:
+    """Though loss and accuracy may look perfect."""
+    script(monkeypatch, **functions)
+    with pytest.raises(trainer.Diverged, match=f"^{reason}$"):
+        train("test_iter: 2 test_interval: 2 test_initialization: false max_iter: 6")
+    assert fake_engine.events.count(("step", 1)) == steps
+
+
+# ---- the real trainer process around that engine ----
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, str]:
+    """In which `import caffe` finds that engine."""
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "caffe.py").write_text("from tests.fake_engine import *\nfrom tests.fake_engine import __version__\n")
+    return {**os.environ, "PYTHONPATH": f"{folder}:{runs.REPOSITORY}"}
+
+
+REAL = [sys.executable, "-m", "menndl_caffe.trainer", "caffe"]
+SOLVER = "test_iter: 2 test_interval: 2 test_initialization: false max_iter: 4"
+
+
+def all_messages(process: TrainerProcess, last: Sequence[str] = ("done", "diverged", "error")) -> List[Dict[str, Any]]:
+    """What the trainer says up to the end of a training."""
+    said: List[Dict[str, Any]] = []
+    deadline = time.monotonic() + 20
+    while (not said or said[-1]["event"] not in last) and time.monotonic() < deadline:
+        message = process.poll(1.0)
+        said += [message] if message else []
+    return said
+
+
+def training(process: TrainerProcess, net: str) -> List[str]:
+    """The events of a training of this net."""
+    process.start()
+    process.send({"net": f'name: "{net}"', "solver": SOLVER})
+    return [message["event"] for message in all_messages(process)]
+
+
+def test_what_the_engine_prints_does_not_disturb_the_protocol(environment: Dict[str, str]) -> None:
+    with contextlib.closing(TrainerProcess(REAL, environment)) as process:
+        assert training(process, "noisy") == ["ready", "test", "test", "done"]
+        for line in ("an engine that talks", "and its library, not ending the line", "Iteration 4, Testing net (#0)"):
+            assert line in process.log()
+        assert training(process, "quiet") == ["test", "test", "done"]
+        assert "Iteration 4, Testing net (#0)" in process.log() and "talks" not in process.log()
+
+
+def test_a_trainer_says_who_it_is(environment: Dict[str, str]) -> None:
+    with contextlib.closing(TrainerProcess(REAL, environment)) as process:
+        process.start()
+        ready, = all_messages(process, ["ready"])
+        assert not runs.has_ended(ready.pop("pid"))
+        assert ready == {"event": "ready", "engine": "caffe", "version": "0.fake"}
+
+
+def test_an_exception_of_the_engine_is_the_end_of_its_training_alone(environment: Dict[str, str]) -> None:
+    with contextlib.closing(TrainerProcess(REAL, environment)) as process:
+        process.start()
+        process.send({"net": 'name: "broken"', "solver": SOLVER})
+        assert all_messages(process)[-1] == {"event": "error", "reason": "RuntimeError: no such thing"}
+        assert training(process, "quiet") == ["test", "test", "done"]
+
+
+PARENT = """
+import json, os, sys
+from menndl_caffe.trainer_process import TrainerProcess
+process = TrainerProcess(json.loads(sys.argv[1]), os.environ)
+process.start()
+process.send({"net": 'name: "endless"', "solver": sys.argv[2]})
+message = None
+while message is None:
+    message = process.poll(1.0)
+print(message["pid"], flush=True)
+process.poll(3600)
+"""
+
+
+def test_a_trainer_does_not_outlive_its_parent(environment: Dict[str, str]) -> None:
+    """In the middle of a step, where it looks at no pipe."""
+    command = [sys.executable, "-c", PARENT, json.dumps(REAL), SOLVER]
+    parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+        time.sleep(0.2)
+        assert not runs.has_ended(pid)
+        parent.kill()
+        parent.wait()
+    assert runs.wait_until(lambda: runs.has_ended(pid), 5), "the trainer lives on"
+
+
+def test_threads_are_set_for_every_blas(environment: Dict[str, str]) -> None:
+    engine = Engine("caffe", "here", ())
+    counts = {name: value for name, value in engine.environment(3).items() if name.endswith("_NUM_THREADS")}
+    libraries = ("OPENBLAS", "OMP", "MKL", "BLIS")
+    assert counts == {f"{library}_NUM_THREADS": "3" for library in libraries}
+
+
+@pytest.mark.parametrize(("log", "words"), [
+    ("", ""),
+    ("one\ntwo\n\n", "two"),
+    ("I1121 08:03:04.6 1 net.cpp:1] Setting up\n    @  0x7f (unknown)\n", "Setting up"),
+    ("W1121 08:03:04.6 1 a.cpp:1] so\n*** Aborted at 17 ***\nPC: @  0x0 main\n*** SIGSEGV (@0x0) ***\n    @  0x1 f()\n",
+     "so"),
+    ("F1121 08:03:04.6 1 a.cpp:1] first\nF1121 08:03:04.6 1 a.cpp:1] second\nlater\n", "first"),
+    ("Far too late] it was\n", "Far too late] it was"),
+])
+def test_last_words(log: str, words: str) -> None:
+    assert last_words(log) == words
