@@ -41,7 +41,7 @@ def test_a_command_of_the_readme_works(command: str, caffe_root: Path) -> None:
     if not (REPOSITORY / "build" / "run" / journal.NAME).exists():
         missing("no build/run: the README's commands come after `make run`")
     if not (REPOSITORY / "data" / "cifar10" / "dataset.json").exists():
-        command += " --data data/synthetic" if " render " in command else ""
+        command += " --data data/synthetic" if " render " in command or " evaluate " in command else ""
     words = [sys.executable, "-m", "menndl_caffe.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout, done.stderr
