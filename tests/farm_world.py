@@ -61,7 +61,7 @@ def fail_idle(parts: Parts, farm: Farm, ranks: int) -> None:
 
 
 def fail_busy(parts: Parts, farm: Farm, ranks: int) -> None:
-    """The master fails in the middle of the others' trials, which take for ever (FAKE_SECONDS)."""
+    """The master fails in the middle of the others' trials, which take long (FAKE_SECONDS)."""
     while farm.idle:
         farm.submit(parts.experiment.trial(farm.idle, parts.experiment.space.default))
     fail_idle(parts, farm, ranks)

@@ -41,8 +41,8 @@ def check_world(comm: MPI.Comm, expected: Optional[int]) -> None:
         library = MPI.Get_library_version().split(",")[0].strip()
         ranks = f"{comm.size} rank" + "s" * (comm.size != 1)
         raise UserError(f"the MPI world has {ranks}, {who} {wanted}: "
-                        f"mpirun and the MPI library of this Python ({library}) do not belong together, or -n is not that number; "
-                        "`menndl doctor` shows both")
+                        f"mpirun and the MPI library of this Python ({library}) do not belong together, "
+                        "or -n is not that number; `menndl doctor` shows both")
 
 
 def master_trains(comm: MPI.Comm) -> bool:
