@@ -95,9 +95,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("set", choices=("cifar10", "mnist", "synthetic"), help="which data")
-    command.add_argument("--source", type=Path, metavar="PATH", help="official archive or unpacked folder; default: download (cifar10)")
-    command.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: data/SET)", default=argparse.SUPPRESS)
-    command.add_argument("--validation", type=_whole(0), default=0, metavar="N", help="also hold out the last N training images, for fitness_set: VALIDATION")
+    command.add_argument("--source", type=Path, metavar="PATH",
+                         help="official archive or unpacked folder; default: download (cifar10)")
+    command.add_argument("--out", type=Path, metavar="DIR", default=argparse.SUPPRESS,
+                         help="folder to write (default: data/SET)")
+    command.add_argument("--validation", type=_whole(0), default=0, metavar="N",
+                         help="also hold out the last N training images, for fitness_set: VALIDATION")
     command.add_argument("--force", action="store_true", help="write anew what is already there")
 
 
@@ -105,10 +108,17 @@ def _add_individual(command: argparse.ArgumentParser, needs_out: bool) -> None:
     command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
     command.add_argument("--set", action="append", default=[], metavar="GENE=VALUE", dest="settings",
                          help="a gene that is not at its default; may be repeated")
-    command.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="random_seed in place of the search file's")
-    command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's")
+    _add_overrides(command)
+    command.add_argument("--out", type=_new_folder, required=needs_out, metavar="DIR",
+                         help="folder for the rendered files" + ("" if needs_out else " and the log"))
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N",
+                         help="random_seed in place of the search file's")
+    command.add_argument("--data", metavar="DIR",
+                         help="data folder in place of the search file's, such as a copy on a node's own disk")
     command.add_argument("--iterations", type=_whole(1), metavar="N", help="max_iter in place of the search file's")
-    command.add_argument("--out", type=_new_folder, required=needs_out, metavar="DIR", help="folder for the rendered files" + ("" if needs_out else " and the log"))
 
 
 def _add_engine(command: argparse.ArgumentParser) -> None:
@@ -118,12 +128,12 @@ def _add_engine(command: argparse.ArgumentParser) -> None:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
-    command.add_argument("--out", type=_new_folder, required=True, metavar="RUN", help="folder of the run; one that exists is gone on with")
+    command.add_argument("--out", type=_new_folder, required=True, metavar="RUN",
+                         help="folder of the run; one that exists is gone on with")
     _add_engine(command)
-    command.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="random_seed in place of the search file's")
-    command.add_argument("--data", metavar="DIR", help="data folder in place of the search file's, such as a copy on a node's own disk")
-    command.add_argument("--iterations", type=_whole(1), metavar="N", help="max_iter in place of the search file's")
-    command.add_argument("--expect-ranks", type=_whole(1), metavar="N", help="stop at once unless the MPI world has N ranks")
+    _add_overrides(command)
+    command.add_argument("--expect-ranks", type=_whole(1), metavar="N",
+                         help="stop at once unless the MPI world has N ranks")
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
@@ -163,6 +173,7 @@ def _render(arguments: Any) -> None:
     from menndl_caffe import search_file
     from menndl_caffe.evaluate import check, check_experiment, sources
     from menndl_caffe.render import Renderer
+    from menndl_caffe.shapes import UnknownShape
     from menndl_caffe.trial_files import write_rendered
 
     experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
@@ -171,10 +182,14 @@ def _render(arguments: Any) -> None:
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
     write_rendered(rendered, arguments.out)
-    net = check(rendered)
-    print(f"{arguments.out}/train_test.prototxt and solver.prototxt: {trial.genome}\n"
-          f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, {net.multiply_adds / 1e9:.2f} billion multiply-adds "
-          "a forward pass of a training batch")
+    print(f"{arguments.out}/train_test.prototxt and solver.prototxt: {trial.genome}")
+    try:
+        net = check(rendered)
+    except UnknownShape as unknown:
+        print(f"its size is not known before it runs: {unknown}")
+    else:
+        print(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
+              f"{net.multiply_adds / 1e9:.2f} billion multiply-adds a forward pass of a training batch")
 
 
 def _evaluate(arguments: Any) -> None:
@@ -182,12 +197,13 @@ def _evaluate(arguments: Any) -> None:
     from menndl_caffe.launch import Options, Parts
     from menndl_caffe.trial_files import LOG, write_rendered
 
-    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.seed, arguments.data, arguments.iterations,
-                          threads=arguments.threads))
+    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.seed, arguments.data,
+                          arguments.iterations, threads=arguments.threads))
     experiment = parts.experiment
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     evaluator = parts.evaluator()
-    _say(f"{trial.genome}: {trial.max_iter} iterations on {parts.engine.name} ({parts.engine.found}), seed {trial.seed}")
+    _say(f"{trial.genome}: {trial.max_iter} iterations on {parts.engine.name} ({parts.engine.found}), "
+         f"seed {trial.seed}")
     try:
         evaluator.start(trial, str(arguments.out or "."))
         result = evaluator.poll(1.0)
@@ -198,7 +214,8 @@ def _evaluate(arguments: Any) -> None:
     if arguments.out:
         write_rendered(parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out)), arguments.out)
         (arguments.out / LOG).write_text(result.log)
-    record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter, **result.as_dict()}
+    record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter,
+                              **result.as_dict()}
     print(json.dumps({name: value for name, value in record.items() if name != "id"}))
 
 
@@ -206,8 +223,8 @@ def _run(arguments: Any) -> None:
     from menndl_caffe.launch import Options, run
     from menndl_caffe.report import best_text
 
-    record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.seed, arguments.data, arguments.iterations,
-                         arguments.expect_ranks, arguments.threads, live=not arguments.plain))
+    record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.seed, arguments.data,
+                         arguments.iterations, arguments.expect_ranks, arguments.threads, live=not arguments.plain))
     if record is not None:
         print(best_text(record), flush=True)
 
@@ -217,7 +234,8 @@ def _status(arguments: Any) -> None:
     from menndl_caffe.report import status_dict, status_text
 
     record = journal.read(arguments.run)
-    print(json.dumps(status_dict(record, time.time()), indent=2) if arguments.json else status_text(record, time.time()))
+    now = time.time()
+    print(json.dumps(status_dict(record, now), indent=2) if arguments.json else status_text(record, now))
 
 
 def _best(arguments: Any) -> None:
@@ -240,7 +258,8 @@ def _doctor(arguments: Any) -> None:
     from menndl_caffe import doctor
 
     findings = doctor.examine()
-    print(json.dumps([finding._asdict() for finding in findings], indent=2) if arguments.json else doctor.table(findings))
+    as_json = [finding._asdict() for finding in findings]
+    print(json.dumps(as_json, indent=2) if arguments.json else doctor.table(findings))
 
 
 def entry() -> None:

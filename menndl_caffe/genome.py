@@ -174,7 +174,8 @@ class SearchSpace:
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals:
-                raise UserError(f"--set {setting}: expected GENE=VALUE, for example {self.names[0]}={values[self.names[0]]}")
+                example = f"{self.names[0]}={values[self.names[0]]}"
+                raise UserError(f"--set {setting}: expected GENE=VALUE, for example {example}")
             if name not in genes:
                 raise UserError(f"--set {setting}: unknown gene {name!r}{did_you_mean(name, genes)}")
             try:

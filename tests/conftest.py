@@ -66,8 +66,9 @@ Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 def menndl(tmp_path: Path) -> Runner:
     """Runs the command `menndl` in a process of its own, in the repository."""
 
-    def run(*arguments: object, timeout: float = 120, **keywords: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)], cwd=REPOSITORY, text=True,
-                              capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL, **keywords)  # type: ignore[call-overload]
+    def run(*arguments: object, timeout: float = 120, **keywords: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, **keywords)  # type: ignore[call-overload]
 
     return run

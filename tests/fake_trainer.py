@@ -20,7 +20,8 @@ def say(**message: object) -> None:
 def misbehave(kernel1: int) -> bool:
     """True where the training has been answered."""
     if kernel1 == 1:
-        print("F1121 08:03:04.628316 1 fake.cpp:1] Check failed: kernel_size is not to my liking", file=sys.stderr, flush=True)
+        print("F1121 08:03:04.628316 1 fake.cpp:1] Check failed: kernel_size is not to my liking", file=sys.stderr)
+        sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGABRT)
     if kernel1 == 2:
         time.sleep(3600)
@@ -34,14 +35,15 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
-        outputs = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
+        sizes = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
         iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
-        time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(outputs) / 378))
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(sizes) / 378))
         if os.environ.get("FAKE_FAILURES") and misbehave(kernels[0]):
             continue
-        accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(outputs) / 4000, 6)
+        accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000, 6)
         for share in (0.5, 1.0):
-            say(event="test", iteration=int(iterations * share), outputs={"accuracy": accuracy * share, "loss": 2 - accuracy * share})
+            outputs = {"accuracy": accuracy * share, "loss": 2 - accuracy * share}
+            say(event="test", iteration=int(iterations * share), outputs=outputs)
         say(event="done", engine_seconds=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Small runs for tests: a data set of a few images, a search on it with the fake trainer, and the processes of a run."""
+"""Small runs for tests: a data set of a few images, a search on it with the fake trainer, the processes of a run."""
 from __future__ import annotations
 
 import json
@@ -37,7 +37,8 @@ max_iter: {max_iter}
 
 def write_search(path: Path, data: Path, more: str = "", **settings: int) -> Path:
     """A search file over cifar10_quick; `settings` take the place of the small numbers used otherwise."""
-    numbers = {"population": 6, "generations": 3, "batch_size": 10, "test_iter": 2, "test_interval": 4, "max_iter": 4, **settings}
+    numbers = {"population": 6, "generations": 3, "batch_size": 10, "test_iter": 2, "test_interval": 4, "max_iter": 4,
+               **settings}
     path.write_text(SEARCH.format(data=data, more=more, **numbers))
     return path
 
@@ -61,15 +62,17 @@ def launcher(ranks: int) -> List[str]:
 def environment(**variables: str) -> Dict[str, str]:
     """The environment of a run with the fake trainer; MPI as root and with more ranks than cores."""
     return {**os.environ, "MENNDL_TRAINER": FAKE_TRAINER, "PYTHONPATH": str(REPOSITORY),
-            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
-            "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "PRTE_MCA_hwloc_default_binding_policy": "none", **variables}
+            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+            "PRTE_MCA_hwloc_default_binding_policy": "none", **variables}
 
 
-def start(arguments: Sequence[object], ranks: int = 0, env: Optional[Mapping[str, str]] = None, log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def start(arguments: Sequence[object], ranks: int = 0, env: Optional[Mapping[str, str]] = None,
+          log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """`menndl ARGUMENTS` in a session of its own, under mpirun for ranks > 0."""
     command = [*launcher(ranks), sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=REPOSITORY, env=dict(env or environment()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                            start_new_session=True)
+    return subprocess.Popen(command, cwd=REPOSITORY, env=dict(env or environment()), stdin=subprocess.DEVNULL,
+                            stdout=log, stderr=log, start_new_session=True)
 
 
 def descendants(pid: int) -> Dict[int, str]:
@@ -101,12 +104,12 @@ def has_ended(pid: int) -> bool:
 
 
 def kill(process: subprocess.Popen[bytes], target: str) -> None:
-    """kill -9 of the `master`, of a rank's `trainer`, or of `everything`; what has not been started yet is not killed."""
+    """kill -9 of the `master`, of a rank's `trainer`, or of `everything`, as far as it has been started."""
     family = descendants(process.pid)
     trainers = [pid for pid, command in family.items() if "trainer" in command]
     ranks = sorted(pid for pid, command in family.items() if "menndl_caffe.cli" in command and pid not in trainers)
-    victims = {"trainer": trainers[-1:], "master": ranks[:1] or [process.pid], "everything": [process.pid, *family]}[target]
-    for pid in victims:
+    victims = {"trainer": trainers[-1:], "master": ranks[:1] or [process.pid], "everything": [process.pid, *family]}
+    for pid in victims[target]:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -114,7 +117,7 @@ def kill(process: subprocess.Popen[bytes], target: str) -> None:
 
 
 def individuals(run: Path) -> List[Any]:
-    """(id, genes, seed, status, fitness, loss, curve) of every individual of a run, by id: all that decides a search."""
+    """(id, genes, seed, status, fitness, loss, curve) of every individual of a run, by id: all that matters."""
     from menndl_caffe import journal
 
     return [(trial.id, trial.genome, trial.seed, result.status, result.fitness, result.loss, result.curve)

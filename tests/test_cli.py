@@ -334,7 +334,8 @@ def test_a_run_of_other_templates_or_data(fake: Runner, refused: Refused, search
     path.write_text(path.read_text().replace("population: 4 generations: 2", "population: 1 generations: 1"))
     assert fake("run", path, "--out", tmp_path / "run").returncode == 0
     write_synthetic(tmp_path / "other", images_train=200, images_test=50, seed=2, report=lambda text: None)
-    assert "its data is train 200 images " in refused("run", path, "--out", tmp_path / "run", "--data", tmp_path / "other")
+    said = refused("run", path, "--out", tmp_path / "run", "--data", tmp_path / "other")
+    assert "its data is train 200 images " in said
     with open(own / "train_test.prototxt.j2", "a") as template:
         template.write("# another comment\n")
     assert "its net template is the one of SHA-256 " in refused("run", path, "--out", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The journal: what was recorded is read back, a torn end is forgiven, all other damage is named, and one writer writes."""
+"""The journal: what was recorded is read back, a torn end is forgiven, other damage is named, one writer writes."""
 from __future__ import annotations
 
 import json
@@ -45,7 +45,8 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
 
 fields = st.fixed_dictionaries({
     "status": st.sampled_from(STATUSES), "fitness": st.floats(0, 1), "loss": st.none() | st.floats(0, 100),
-    "reason": st.text(max_size=30), "curve": st.lists(st.tuples(st.integers(0, 4000), st.floats(0, 1), st.floats(0, 90))).map(tuple),
+    "reason": st.text(max_size=30),
+    "curve": st.lists(st.tuples(st.integers(0, 4000), st.floats(0, 1), st.floats(0, 90))).map(tuple),
     "rank": st.integers(0, 18688), "host": st.text(max_size=9), "same_as": st.none() | st.integers(0, 9)})
 
 
@@ -103,7 +104,7 @@ def test_damage_is_an_error_that_names_the_line(tmp_path: Path, number: int, lin
     assert path.read_bytes() == before  # and nothing is lost by the attempt
 
 
-def hold(run: Path, held: "multiprocessing.synchronize.Event") -> None:
+def hold(run: Path, held: multiprocessing.synchronize.Event) -> None:
     with Journal(run):
         held.set()
         while True:

@@ -22,7 +22,8 @@ README = (REPOSITORY / "README.md").read_text()
 
 def commands(text: str) -> List[str]:
     """The lines of all sh blocks, without their comments."""
-    lines = [line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
 
@@ -48,9 +49,11 @@ def test_a_command_of_the_readme_works(command: str, caffe_root: Path) -> None:
 
 
 def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:
-    """As in the README but for 2 ranks and a trainer that takes no time: all 17,500 individuals, and once more at once."""
+    """As in the README but for 2 ranks and a trainer that takes no time: all 17,500 individuals, twice."""
     line = next(line for line in commands(README) if line.startswith("mpirun"))
-    words = shlex.split(line.replace("64", "2").replace("RUN", str(tmp_path / "run")).replace("/local/cifar10", str(tmp_path / "data")))
+    for text, here in {"64": "2", "RUN": str(tmp_path / "run"), "/local/cifar10": str(tmp_path / "data")}.items():
+        line = line.replace(text, here)
+    words = shlex.split(line)
     runs.small_data(tmp_path / "data")
     assert words[:3] == ["mpirun", "-n", "2"] and words[3] == "menndl"
     env = runs.environment(FAKE_SECONDS="0")
@@ -84,12 +87,14 @@ def test_a_wheel_carries_templates_and_solvers_and_works_anywhere(tmp_path: Path
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "installed"), str(wheel)], check=True, capture_output=True)
+    install = [*pip, "install", "--no-deps", "--target", str(tmp_path / "installed"), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "MENNDL_TRAINER": runs.FAKE_TRAINER}
     for arguments in (["render", "solvers/paper.search.prototxt", "--data", str(cifar10_data), "--out", "one"],
                       ["run", "solvers/quick.search.prototxt", "--data", str(cifar10_data), "--out", "run"]):
-        done = subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *arguments], cwd=elsewhere, env=env, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *arguments], cwd=elsewhere, env=env,
+                              capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert (elsewhere / "one" / "train_test.prototxt").exists() and len(journal.read(elsewhere / "run").results) == 25

@@ -1,4 +1,4 @@
-"""kill -9 at random moments, then the same command: what was recorded is there once, and the search ends as if nothing had been."""
+"""kill -9 at random moments, then the same command: what was recorded is there once, the search ends the same."""
 from __future__ import annotations
 
 import random
@@ -35,7 +35,7 @@ def finish(search: Path, run: Path, ranks: int) -> None:
 
 
 def kill_once(search: Path, run: Path, ranks: int, target: str, moment: float) -> List[str]:
-    """Start the search, kill `target` after so many seconds, see all end; the result lines that were on disk at the kill."""
+    """Start the search, kill `target` after so many seconds, see all end; the result lines on disk at the kill."""
     process = runs.start(["run", search, "--out", run], ranks)
     time.sleep(moment)
     runs.kill(process, target)

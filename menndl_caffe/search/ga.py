@@ -74,7 +74,7 @@ class GeneticAlgorithm:
 
     def __init__(self, space: SearchSpace, settings: Any, seed: int, new_trial: Callable[[int, Genome, int], Trial],
                  cost: Callable[[Genome], float]):
-        """`settings` is a GAParameter; `new_trial` makes the trial of (id, genome, generation); `cost` expects its effort."""
+        """`settings`: a GAParameter; `new_trial`: (id, genome, generation) -> trial; `cost`: its expected effort."""
         self._space, self._settings, self._seed = space, settings, seed
         self._new_trial, self._cost = new_trial, cost
         self._generation = 0
@@ -96,7 +96,7 @@ class GeneticAlgorithm:
 
     def ask(self, n: int) -> List[Trial]:
         """Up to n trials of the current generation."""
-        if n < len(self._waiting) and not self._sorted:  # sorting renders each one: not worth it when all go out at once
+        if n < len(self._waiting) and not self._sorted:  # sorting renders each: not worth it when all go out at once
             self._waiting.sort(key=lambda trial: -self._cost(trial.genome))
             self._sorted = True
         asked, self._waiting = self._waiting[:n], self._waiting[n:]

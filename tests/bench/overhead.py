@@ -8,14 +8,11 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Callable, List
 
 import numpy as np
 
@@ -68,7 +65,8 @@ class InstantFarm:
 
     def submit(self, trial: Trial) -> None:
         curve = tuple((i, 0.5, 1.25) for i in range(0, 4001, 500))
-        self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(), seconds=900, host="node"))
+        self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(),
+                                    seconds=900, host="node"))
 
     def poll(self, seconds: float) -> List[Result]:
         results, self._results = self._results, []
@@ -79,7 +77,7 @@ class InstantFarm:
 
 
 def master(data: str, generations: int) -> None:
-    """Results a second that the master takes: search, journal and bookkeeping, without rendering and without training."""
+    """Results a second that the master takes: search, journal, bookkeeping, without rendering and training."""
     experiment = search_file.load(PAPER, data=data)
     experiment.message.ga_param.generations = generations
 
@@ -87,7 +85,7 @@ def master(data: str, generations: int) -> None:
         with tempfile.TemporaryDirectory(dir="build") as folder, Journal(Path(folder), fsync) as writer:
             algorithm = search.make(experiment.message, experiment.space, experiment.trial, lambda genome: 0.0)
             writer.begin({})
-            loop = Loop(algorithm, InstantFarm(), writer, True, lambda trial, result: None, lambda trial, result, recorded: None)
+            loop = Loop(algorithm, InstantFarm(), writer, True, lambda *_: None, lambda *_: None)
             start = time.perf_counter()
             loop.run()
             return algorithm.total / (time.perf_counter() - start)
@@ -97,10 +95,12 @@ def master(data: str, generations: int) -> None:
 
 
 def ranks(data: str, iterations: int) -> None:
-    """Share of a rank's wall time, from its first trial to its last result, that is neither training nor testing."""
+    """Share of a rank's wall time that is neither training nor testing, from the start of its first trial to the end of
+    its last; of one generation, since at its end ranks wait for each other, which is the algorithm's cost."""
     with tempfile.TemporaryDirectory(dir="build") as folder:
         path = Path(folder) / "bench.search.prototxt"
-        runs.write_search(path, Path(data), population=3, generations=2, batch_size=100, test_iter=20, test_interval=500, max_iter=iterations)
+        runs.write_search(path, Path(data), population=6, generations=1, batch_size=100, test_iter=20,
+                          test_interval=500, max_iter=iterations)
         env = runs.environment()
         del env["MENNDL_TRAINER"]
         out = Path(folder) / "run"
@@ -108,16 +108,13 @@ def ranks(data: str, iterations: int) -> None:
         if code:
             sys.exit(f"the benchmark's search ended with code {code}")
         record = journal.read(out)
-    by_rank: Dict[int, List[Any]] = {}
-    for result in record.results.values():
-        if result.same_as is None:
-            by_rank.setdefault(result.rank, []).append(result)
-    for rank, results in sorted(by_rank.items()):
+    for rank in range(2):
+        results = [result for result in record.results.values() if result.rank == rank and result.same_as is None]
         inside = sum(result.engine_seconds for result in results)
-        wall = sum(result.seconds for result in results)
+        wall = max(result.started + result.seconds for result in results) - min(result.started for result in results)
         seconds = sorted(result.seconds for result in results)
-        print(f"rank {rank}: {len(results)} trials of {seconds[0]:.0f} to {seconds[-1]:.0f} s, {100 * (1 - inside / wall):.2f}% of their wall time "
-              "outside training and testing (the start of its trainer included)")
+        print(f"rank {rank}                    {len(results)} trials of {seconds[0]:.0f} to {seconds[-1]:.0f} s, "
+              f"{100 * (1 - inside / wall):.2f}% of its wall time outside training and testing")
 
 
 def main() -> None:
@@ -126,8 +123,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100, help="of each training of the ranks' measurement")
     arguments = parser.parse_args()
     os.makedirs("build", exist_ok=True)
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    print(f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
+    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    print(f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
+          f"Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(dir="build") as folder:
         data = arguments.data
         if data is None:
