@@ -16,7 +16,7 @@ from menndl_caffe import journal
 from tests import runs
 from tests.conftest import REPOSITORY, missing
 
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*/README.md")])
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("[a-z]*/README.md")])
 README = (REPOSITORY / "README.md").read_text()
 
 
@@ -71,7 +71,7 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
-def test_every_field_of_the_search_file_and_every_command_is_documented(menndl) -> None:  # type: ignore[no-untyped-def]
+def test_every_command_is_documented(menndl) -> None:  # type: ignore[no-untyped-def]
     shown = menndl("--help").stdout
     for command in ("data", "render", "evaluate", "run", "status", "best", "report", "doctor"):
         assert re.search(rf"^    {command} ", shown, re.M), command
