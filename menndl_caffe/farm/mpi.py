@@ -38,11 +38,18 @@ def check_world(comm: MPI.Comm, expected: Optional[int]) -> None:
     if wanted and comm.size != wanted:
         if comm.rank != MASTER:
             raise SystemExit(2)
-        library = MPI.Get_library_version().split(",")[0].strip()
         ranks = f"{comm.size} rank" + "s" * (comm.size != 1)
-        raise UserError(f"the MPI world has {ranks}, {who} {wanted}: "
-                        f"mpirun and the MPI library of this Python ({library}) do not belong together, "
-                        "or -n is not that number; `menndl doctor` shows both")
+        raise UserError(f"the MPI world has {ranks}, {who} {wanted}: {_why_not(comm, launched, wanted)}")
+
+
+def _why_not(comm: MPI.Comm, launched: int, wanted: int) -> str:
+    """What a world of the wrong size is likely to come from."""
+    if not launched:
+        return f"no launcher started this process; `mpirun -n {wanted} menndl run ...` does (or srun, aprun)"
+    if launched == comm.size:
+        return f"the launcher was told to start {launched}"
+    library = MPI.Get_library_version().split(",")[0].strip()
+    return f"launcher and MPI library of this Python ({library}) do not belong together; `menndl doctor` shows both"
 
 
 def master_trains(comm: MPI.Comm) -> bool:
