@@ -72,9 +72,10 @@ clean:  ## remove build/: the virtual environment, Caffe, runs
 	rm -rf build
 
 # One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,
-# then the system's pip installs into it.
+# then the system's pip puts pip into it.
 build/venv/%: pyproject.toml
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv build/venv 2>/dev/null || $(PYTHON) -m venv --clear --without-pip build/venv
-	@pip="$(BIN)/python -m pip"; $$pip --version >/dev/null 2>&1 || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
-	echo "installing menndl for $* into build/venv" && \
-	$$pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]' && touch $@
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv build/venv 2>/dev/null || \
+	    { $(PYTHON) -m venv --clear --without-pip build/venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; }
+	@echo "installing menndl for $* into build/venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]' && touch $@
