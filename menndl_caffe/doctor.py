@@ -46,7 +46,8 @@ def table(findings: List[Finding]) -> str:
 
 def _menndl() -> Finding:
     modules = {"numpy": "numpy", "protobuf": "google.protobuf", "jinja2": "jinja2", "lmdb": "lmdb"}
-    versions = [f"{name} {importlib.import_module(module).__version__}" for name, module in modules.items()]
+    versions = [f"{name} {getattr(importlib.import_module(module), '__version__', '?')}"
+                for name, module in modules.items()]
     return Finding("menndl", True,
                    f"{menndl_caffe.__version__} on Python {platform.python_version()}, {', '.join(versions)}")
 

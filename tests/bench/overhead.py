@@ -108,8 +108,9 @@ def ranks(data: str, iterations: int) -> None:
         if code:
             sys.exit(f"the benchmark's search ended with code {code}")
         record = journal.read(out)
-    for rank in range(2):
-        results = [result for result in record.results.values() if result.rank == rank and result.same_as is None]
+    trained = [result for result in record.results.values() if result.same_as is None]
+    for rank in sorted({result.rank for result in trained}):
+        results = [result for result in trained if result.rank == rank]
         inside = sum(result.engine_seconds for result in results)
         wall = max(result.started + result.seconds for result in results) - min(result.started for result in results)
         seconds = sorted(result.seconds for result in results)
