@@ -66,7 +66,6 @@ def test_the_serial_farm(search: Path, in_repository: Path, monkeypatch: pytest.
     (2, 2, [0, 1]),  # a core for each, so the master trains too
     (2, 1, [1]),
     (3, 2, [1, 2]),
-    (3, 3, [0, 1, 2]),
 ])
 def test_the_mpi_farm(search: Path, ranks: int, cores: int, training: List[int]) -> None:
     done = world(search, ranks, cores=cores)
