@@ -78,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[[Any], None], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
-                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.set_defaults(command=function)
         return command
 
@@ -122,8 +121,8 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 
 def _add_engine(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--engine", default="caffe", choices=("caffe", "torch"), help="what trains")
-    command.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="BLAS threads of each trainer")
+    command.add_argument("--engine", default="caffe", choices=("caffe", "torch"), help="what trains (default: %(default)s)")
+    command.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="BLAS threads of each trainer (default: %(default)s)")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
@@ -144,7 +143,7 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
     for command in (status, best, report):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    best.add_argument("-n", type=_whole(1), default=5, metavar="N", help="how many individuals")
+    best.add_argument("-n", type=_whole(1), default=5, metavar="N", help="how many individuals (default: %(default)s)")
     for command in (status, best, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
