@@ -121,8 +121,10 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 
 def _add_engine(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--engine", default="caffe", choices=("caffe", "torch"), help="what trains (default: %(default)s)")
-    command.add_argument("--threads", type=_whole(1), default=1, metavar="N", help="BLAS threads of each trainer (default: %(default)s)")
+    command.add_argument("--engine", default="caffe", choices=("caffe", "torch"),
+                         help="what trains (default: %(default)s)")
+    command.add_argument("--threads", type=_whole(1), default=1, metavar="N",
+                         help="BLAS threads of each trainer (default: %(default)s)")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
