@@ -32,8 +32,8 @@ help:  ## this list
 
 run: build/venv/run build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
-	$(MPIRUN) -n $(NP) $(MENNDL) run $(SEARCH) --out $(OUT) --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
-	$(MENNDL) report $(OUT)
+	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
+	$(MENNDL) report "$(OUT)"
 
 test: build/venv/test caffe  ## every test but the slow ones, with real Caffe
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
@@ -56,7 +56,7 @@ data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, els
 	$(MENNDL) data synthetic --out data/synthetic && echo data/synthetic >build/data-folder; fi
 
 report: build/venv/run  ## tables and figures of the run OUT
-	$(MENNDL) report $(OUT)
+	$(MENNDL) report "$(OUT)"
 
 paper: SEARCH = solvers/paper.search.prototxt
 paper: OUT = build/paper
