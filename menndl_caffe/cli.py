@@ -73,7 +73,7 @@ def _new_folder(text: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
     commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
 
@@ -154,15 +154,14 @@ def _data(arguments: Any) -> None:
     from menndl_caffe import data
 
     out = getattr(arguments, "out", Path("data") / arguments.set)
-    say = _say
     if arguments.set == "cifar10":
-        summary = data.write_cifar10(out, arguments.source, arguments.validation, say, force=arguments.force)
+        summary = data.write_cifar10(out, arguments.source, arguments.validation, _say, force=arguments.force)
     elif arguments.set == "mnist":
-        summary = data.write_mnist(out, arguments.source, say, arguments.force, arguments.validation)
+        summary = data.write_mnist(out, arguments.source, _say, arguments.force, arguments.validation)
     elif arguments.source:
         raise UserError(f"--source {arguments.source}: synthetic images are drawn, they have no source")
     else:
-        summary = data.write_synthetic(out, validation=arguments.validation, report=say, force=arguments.force)
+        summary = data.write_synthetic(out, validation=arguments.validation, report=_say, force=arguments.force)
     print(summary)
 
 
@@ -206,10 +205,7 @@ def _evaluate(arguments: Any) -> None:
     _say(f"{trial.genome}: {trial.max_iter} iterations on {parts.engine.name} ({parts.engine.found}), "
          f"seed {trial.seed}")
     try:
-        evaluator.start(trial, str(arguments.out or "."))
-        result = evaluator.poll(1.0)
-        while result is None:
-            result = evaluator.poll(1.0)
+        result = evaluator.evaluate(trial, str(arguments.out or "."))
     finally:
         evaluator.close()
     if arguments.out:

@@ -75,8 +75,7 @@ def check(rendered: Rendered) -> NetShape:
         infer(rendered.net.message, "TEST", datum_shape)
         return infer(rendered.net.message, "TRAIN", datum_shape)
     except ImpossibleNet as error:
-        layers = [layer.name for layer in rendered.net.message.layer]
-        path = ("layer", layers.index(error.layer)) if error.layer in layers else ()
+        path = () if error.place is None else ("layer", error.place)
         raise UserError(f"{rendered.net.file}:{rendered.net.line(path)}: {error}") from None
 
 
@@ -176,6 +175,14 @@ class Evaluator:
             elif now >= deadline:
                 return None
         return self._ready
+
+    def evaluate(self, trial: Trial, directory: str = ".") -> Result:
+        """`start`, and wait for the result."""
+        self.start(trial, directory)
+        result = None
+        while result is None:
+            result = self.poll(1.0)
+        return result
 
     def close(self) -> None:
         """End the trainer."""

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import platform
 import shlex
 import socket
@@ -15,7 +14,7 @@ from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tupl
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe import prototxt, search, search_file
-from menndl_caffe.data import describe, fingerprint
+from menndl_caffe.data import describe, fingerprint, sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources
 from menndl_caffe.farm import Farm, launched_size
@@ -102,16 +101,12 @@ def _identity(parts: Parts) -> Dict[str, Any]:
     message.CopyFrom(experiment.message)
     message.ClearField("data")  # where the data lies does not matter, what it is does
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    templates = {"net": _sha256(experiment.net_template), "solver": _sha256(experiment.solver_template)}
+    templates = {"net": sha256_of(experiment.net_template), "solver": sha256_of(experiment.solver_template)}
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
     return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases),
             "engine": parts.engine.name}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:

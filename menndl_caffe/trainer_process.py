@@ -14,8 +14,6 @@ from typing import IO, Any, Dict, Mapping, Optional, Sequence
 from menndl_caffe.errors import UserError
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
-
-
 KILLS = ("SIGKILL", "SIGTERM")
 # glog's own lines: `F1121 08:03:04.628316 4711 blob.cpp:33] Check failed: ...`; and those of its stack traces.
 _MESSAGE = re.compile(r"(?P<severity>[IWEF])\d{4} [\d:.]+ +\d+ [^ ]+\] +(?P<text>.*)")

@@ -7,7 +7,6 @@ written anew by the next call.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ import numpy as np
 
 import menndl_caffe
 from menndl_caffe.data import cifar10, mnist, synthetic
-from menndl_caffe.data.download import download
+from menndl_caffe.data.download import download, sha256_of
 from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_lmdb, write_mean
 from menndl_caffe.data.source import Content, Source
 from menndl_caffe.errors import UserError
@@ -121,7 +120,7 @@ def read_summary(folder: Path) -> Optional[DataSummary]:
         source = Source(**fields.pop("source"))
         summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
         complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
-            _sha256(folder / name) == checksum for name, checksum in summary.means.items())
+            sha256_of(folder / name) == checksum for name, checksum in summary.means.items())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # json and UserError raise ValueError
         return None
     return summary if complete else None
@@ -184,7 +183,7 @@ def _build(dataset: str, files: Format, out: Path, content: Content, validation:
             write_mean(folder / name, images)
         summary = DataSummary(out, dataset, content.source, content.train.shape,
                               {name: len(images) for name, images in databases.items()},
-                              {name: _sha256(folder / name) for name in means}, validation,
+                              {name: sha256_of(folder / name) for name in means}, validation,
                               f"menndl_caffe {menndl_caffe.__version__}")
         fields = {name: value for name, value in asdict(summary).items() if name != "folder"}
         (folder / SUMMARY).write_text(json.dumps(fields, indent=1) + "\n")
@@ -258,7 +257,3 @@ def _staging(out: Path) -> Iterator[Path]:
                         "and CIFAR-10 takes 250") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

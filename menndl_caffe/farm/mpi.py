@@ -122,7 +122,7 @@ class MpiFarm:
         results, status = [], MPI.Status()
         while self._comm.iprobe(source=MPI.ANY_SOURCE, tag=RESULT, status=status):
             rank = status.Get_source()
-            results.append(_result(self._comm.recv(source=rank, tag=RESULT)))
+            results.append(Result.from_dict(self._comm.recv(source=rank, tag=RESULT)))
             self._sending.pop(rank).wait()
             self._idle_ranks.append(rank)
         return results
@@ -146,24 +146,13 @@ def serve(comm: MPI.Comm, evaluator: Evaluator) -> None:
             message = comm.recv(source=MASTER, tag=status.Get_tag())
             if status.Get_tag() == STOP:
                 return
-            comm.send(_message(_evaluated(evaluator, Trial.from_dict(message))), dest=MASTER, tag=RESULT)
+            comm.send(_message(evaluator.evaluate(Trial.from_dict(message))), dest=MASTER, tag=RESULT)
     finally:
         evaluator.close()
 
 
-def _evaluated(evaluator: Evaluator, trial: Trial) -> Result:
-    evaluator.start(trial)
-    result = None
-    while result is None:
-        result = evaluator.poll(1.0)
-    return result
-
-
 def _message(result: Result) -> Dict[str, Any]:
     return {**result.as_dict(), "log": result.log}
-
-
-_result = Result.from_dict
 
 
 def run_world(expected: Optional[int], prepare: Callable[[], P], evaluator: Callable[[P, int], Evaluator],
