@@ -85,11 +85,10 @@ def _check_known(rendered: Rendered) -> None:
         check(rendered)
 
 
-def expected_cost(renderer: Renderer, genome: Genome) -> float:
+def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
     """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
-    experiment = renderer.experiment
     try:
-        net = renderer.render(experiment.trial(0, genome), sources(experiment, DEFAULT)).net.message
+        net = renderer.render(renderer.experiment.trial(0, genome), where).net.message
         return float(infer(net, "TRAIN", datum_shape).multiply_adds)
     except (UserError, ImpossibleNet, UnknownShape):
         return 0.0

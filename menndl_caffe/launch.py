@@ -79,8 +79,9 @@ def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
     with contextlib.closing(farm), Journal(options.out) as journal:
         identity = _identity(parts)
         _check_identity(options.out, journal.record, identity)
+        where = sources(experiment, DEFAULT)
         algorithm = search.make(experiment.message, experiment.space, experiment.trial,
-                                lambda genome: expected_cost(parts.renderer, genome))
+                                lambda genome: expected_cost(parts.renderer, where, genome))
         journal.begin({**identity, **_circumstances(parts, farm, ranks, algorithm.total)})
         progress = Progress(algorithm.total, experiment.message.ga_param.generations,
                             terminal(launched_size() > 0) if options.live else None)
