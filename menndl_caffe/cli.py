@@ -122,7 +122,10 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 def _add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--engine", default="caffe", choices=("caffe", "torch"),
-                         help="what trains (default: %(default)s)")
+                         help="what trains: real Caffe, or its twin on PyTorch (default: %(default)s)")
+    command.add_argument("--math", default="float32", choices=("float32", "tf32", "bf16"),
+                         help="arithmetic of the torch engine; tf32 (GPU) and bf16 are coarser and faster "
+                              "(default: %(default)s, as Caffe's)")
     command.add_argument("--threads", type=_whole(1), default=1, metavar="N",
                          help="BLAS threads of each trainer (default: %(default)s)")
 
@@ -197,8 +200,8 @@ def _evaluate(arguments: Any) -> None:
     from menndl_caffe.launch import Options, Parts
     from menndl_caffe.trial_files import LOG, write_rendered
 
-    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.seed, arguments.data,
-                          arguments.iterations, threads=arguments.threads))
+    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
+                          arguments.data, arguments.iterations, threads=arguments.threads))
     experiment = parts.experiment
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     evaluator = parts.evaluator()
@@ -220,8 +223,9 @@ def _run(arguments: Any) -> None:
     from menndl_caffe.launch import Options, run
     from menndl_caffe.report import best_text
 
-    record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.seed, arguments.data,
-                         arguments.iterations, arguments.expect_ranks, arguments.threads, live=not arguments.plain))
+    record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.math, arguments.seed,
+                         arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
+                         live=not arguments.plain))
     if record is not None:
         print(best_text(record), flush=True)
 

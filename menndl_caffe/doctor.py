@@ -67,26 +67,32 @@ def _caffe() -> Finding:
 
 
 def _trainer(engine: engines.Engine) -> Finding:
-    """Whether a trainer of the user's own starts; UserError where there is no such command."""
+    """Whether a trainer of the user's own starts; UserError where no command does, or it is another engine's."""
     trainer, command = TrainerProcess(engine.command, engine.environment(threads=1)), shlex.join(engine.command)
     try:
         trainer.start()
         ready = trainer.poll(TRAINER_SECONDS)
     except TrainerDied as death:
-        return Finding("caffe", False, f"{engine.found}: {command}", f"{death}: mend {engine.found}, or unset it")
+        return Finding(engine.name, False, f"{engine.found}: {command}", f"{death}: mend {engine.found}, or unset it")
     finally:
         trainer.close()
     if ready is None:
-        return Finding("caffe", False, f"{engine.found}: {command}", f"says nothing for {TRAINER_SECONDS:g} seconds")
-    return Finding("caffe", True, f"{ready.get('engine')} {ready.get('version')} ({engine.found}: {command})")
+        silent = f"says nothing for {TRAINER_SECONDS:g} seconds"
+        return Finding(engine.name, False, f"{engine.found}: {command}", silent)
+    engine.check_trainer(ready)
+    return Finding(engine.name, True, f"{ready.get('engine')} {ready.get('version')} ({engine.found}: {command})")
 
 
 def _torch() -> Finding:
     try:
-        engines.find("torch")
+        engine = engines.find("torch")
+        if not engine.python:
+            return _trainer(engine)
+        versions = engine.versions()
     except UserError as error:
-        return Finding("torch", False, str(error))
-    return Finding("torch", True, "found")
+        return Finding("torch", False, "none that works", str(error))
+    gpus = versions.get("gpus") or ["no GPU"]
+    return Finding("torch", True, f"PyTorch {versions['version']} on {versions['cpu']} and {', '.join(gpus)}")
 
 
 def _mpirun() -> Finding:

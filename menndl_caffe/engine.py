@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import os
 import shlex
@@ -9,12 +10,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from menndl_caffe.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 NAMES = ("caffe", "torch")
+MATHS = ("float32", "tf32", "bf16")  # float32 is Caffe's; the others are coarser and faster
 # The trainer's Python takes menndl from the end of its path: nothing installed beside menndl may come before Caffe's
 # own modules.
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.trainer import main; main()"
@@ -22,12 +24,13 @@ _START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.traine
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that was found: name, where, its trainer's command, and the Python that it lives in ("" if unknown)."""
+    """An engine that was found: name, where, its trainer's command, its Python ("" if unknown), its arithmetic."""
 
     name: str
     found: str
     command: Tuple[str, ...]
     python: str = ""
+    math: str = MATHS[0]
 
     def environment(self, threads: int) -> Dict[str, str]:
         """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
@@ -39,25 +42,47 @@ class Engine:
         """Versions of the engine, its BLAS, Python and numpy, found by running it; UserError where it does not run."""
         return _probe(self.python, self.name) if self.python else {"trainer": shlex.join(self.command)}
 
+    def check_trainer(self, ready: Mapping[str, Any]) -> None:
+        """UserError where a trainer of the user's own says that it is another engine than the one asked for."""
+        asked, speaks = (self.name, self.math), (ready.get("engine"), ready.get("math", MATHS[0]))
+        if speaks[0] in NAMES and speaks != asked:
+            raise UserError(f"{self.found} starts a trainer with engine {speaks[0]} and math {speaks[1]}, but --engine "
+                            f"{self.name} --math {self.math} was asked for")
 
-def find(name: str) -> Engine:
-    """The engine of this name; UserError says what to do where there is none."""
+
+def find(name: str, math: str = MATHS[0]) -> Engine:
+    """The engine of this name, to compute in this arithmetic; UserError says what to do where there is none."""
     if name not in NAMES:
         raise UserError(f"--engine {name}: valid: {', '.join(NAMES)}")
-    if name == "torch":
-        raise UserError("--engine torch: this version of menndl has no torch engine yet; valid: caffe")
+    if name == "caffe" and math != MATHS[0]:
+        raise UserError(f"--math {math}: real Caffe computes in {MATHS[0]} only; {math} is for --engine torch")
     trainer = os.environ.get("MENNDL_TRAINER")  # any command that speaks the protocol, such as one in a container
     if trainer:
-        return Engine(name, "MENNDL_TRAINER", tuple(shlex.split(trainer)))
+        return Engine(name, "MENNDL_TRAINER", tuple(shlex.split(trainer)), math=math)
+    return _torch(math) if name == "torch" else _caffe()
+
+
+def _torch(math: str) -> Engine:
+    if importlib.util.find_spec("torch") is None:
+        raise UserError("no PyTorch found: --engine torch needs it in the Python that runs menndl: "
+                        f"{sys.executable} -m pip install 'menndl_caffe[torch]'   (make run ENGINE=torch does it)")
+    return Engine("torch", "the Python that runs menndl", _command(sys.executable, "torch", math), sys.executable, math)
+
+
+def _caffe() -> Engine:
     for python, found in _pythons():
         if _imports_caffe(python):
-            return Engine(name, found, (python, "-c", _START, str(PACKAGE.parent), name), python)
+            return Engine("caffe", found, _command(python, "caffe", MATHS[0]), python)
     named = os.environ.get("MENNDL_CAFFE_PYTHON")
     if named:
         raise UserError(f"no Caffe found: MENNDL_CAFFE_PYTHON is {named}, which cannot `import caffe`; "
                         "give another Python, or unset it and run `make caffe`")
     raise UserError("no Caffe found: run `make caffe` (Debian's own packages, no root needed), or set "
                     "MENNDL_CAFFE_PYTHON to a Python that can `import caffe`")
+
+
+def _command(python: str, name: str, math: str) -> Tuple[str, ...]:
+    return python, "-c", _START, str(PACKAGE.parent), name, math
 
 
 def _pythons() -> Iterator[Tuple[str, str]]:
@@ -90,24 +115,30 @@ def _imports_caffe(python: str) -> bool:
     return done.stdout.strip() == "True"
 
 
-_PROBE = """
-import json, os, sys, importlib
-engine = importlib.import_module(sys.argv[1])
-import numpy
+_PROBES = {"caffe": """
+import json, os, sys
+import caffe, numpy
 mapped = {os.path.basename(line.split()[-1]).lower() for line in open('/proc/self/maps')}
 known = ('openblas', 'mkl', 'atlas', 'blis')
 blas = next((name for name in known if any(name in library for library in mapped)), 'reference')
-print(json.dumps({'version': engine.__version__, 'blas': blas, 'python': sys.version.split()[0],
+print(json.dumps({'version': caffe.__version__, 'blas': blas, 'python': sys.version.split()[0],
                   'numpy': numpy.__version__}))
-"""
+""", "torch": """
+import json, sys
+import numpy, torch
+gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+print(json.dumps({'version': torch.__version__, 'blas': 'mkl' if torch.backends.mkl.is_available() else 'other',
+                  'cpu': torch.backends.cpu.get_cpu_capability(), 'gpus': gpus, 'python': sys.version.split()[0],
+                  'numpy': numpy.__version__}))
+"""}
 
 
 @functools.cache
-def _probe(python: str, module: str) -> Dict[str, Any]:
-    done = subprocess.run([python, "-c", _PROBE, module], capture_output=True, text=True, timeout=120,
+def _probe(python: str, name: str) -> Dict[str, Any]:
+    done = subprocess.run([python, "-c", _PROBES[name]], capture_output=True, text=True, timeout=120,
                           env={**os.environ, "GLOG_minloglevel": "2"})
     if done.returncode:
         last: Optional[str] = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"engine {module}: {python} cannot import it: {last}")
+        raise UserError(f"engine {name}: {python} cannot import it: {last}")
     versions: Dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return versions

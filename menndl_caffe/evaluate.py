@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.data import check_data, describe
+from menndl_caffe.engine import Engine
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.net_rules import layers_of_phase
+from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.render import Rendered, Renderer, Sources
 from menndl_caffe.search_file import Experiment
@@ -75,7 +77,8 @@ def check(rendered: Rendered) -> NetShape:
         infer(rendered.net.message, "TEST", datum_shape)
         return infer(rendered.net.message, "TRAIN", datum_shape)
     except ImpossibleNet as error:
-        path = () if error.place is None else ("layer", error.place)
+        field = "layers" if len(rendered.net.message.layers) else "layer"  # of old nets, or of today's
+        path = () if error.place is None else (field, error.place)
         raise UserError(f"{rendered.net.file}:{rendered.net.line(path)}: {error}") from None
 
 
@@ -99,7 +102,7 @@ def check_experiment(renderer: Renderer) -> Rendered:
     experiment = renderer.experiment
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
-    has_mean = any(layer.transform_param.mean_file for layer in rendered.net.message.layer)
+    has_mean = any(layer.transform_param.mean_file for layer in upgrade_net(rendered.net.message).layer)
     check_data(Path(where.train), Path(where.test), Path(where.mean) if has_mean else None)
     _check_known(rendered)
     _fitness_outputs(rendered)
@@ -110,10 +113,7 @@ def check_experiment(renderer: Renderer) -> Rendered:
 
 def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
     """The test net's accuracy output, and its loss outputs with their weights."""
-    try:
-        layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
-    except UnknownShape as error:
-        raise UserError(f"{rendered.net.file}: {error}") from None
+    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
     accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
     if not accuracy:
         raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
@@ -133,8 +133,8 @@ def _loss_weights(layer: Any) -> Sequence[float]:
 class Evaluator:
     """One trial at a time on one trainer. `start` returns at once; `poll` is asked until it hands over the result."""
 
-    def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0):
-        self._renderer, self._trainer, self._rank = renderer, trainer, rank
+    def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0, engine: Optional[Engine] = None):
+        self._renderer, self._trainer, self._rank, self._engine = renderer, trainer, rank, engine
         self._host = socket.gethostname()
         self._timeout = renderer.experiment.message.trial_timeout
 
@@ -215,7 +215,9 @@ class Evaluator:
             return self._failure(DIVERGED, message["reason"], message["engine_seconds"])
         if event == "error":
             return self._failure(CRASHED, message["reason"])
-        return None  # "ready"
+        if event == "ready" and self._engine is not None:
+            self._engine.check_trainer(message)
+        return None
 
     def _take_test(self, iteration: int, outputs: Dict[str, float]) -> Optional[Result]:
         """Add a point to the curve; the failure, where the test net gives out nothing that can be believed."""

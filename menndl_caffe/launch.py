@@ -20,6 +20,7 @@ from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, so
 from menndl_caffe.farm import Farm, launched_size
 from menndl_caffe.farm.serial import SerialFarm
 from menndl_caffe.journal import Journal, Record
+from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.progress import Progress, terminal
 from menndl_caffe.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.render import Renderer
@@ -36,6 +37,7 @@ class Options:
     search: str
     out: Path
     engine: str = "caffe"
+    math: str = "float32"
     seed: Optional[int] = None
     data: Optional[str] = None
     max_iter: Optional[int] = None
@@ -52,12 +54,12 @@ class Parts:
         self.experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
         self.renderer = Renderer(self.experiment)
         self.default = check_experiment(self.renderer)
-        self.engine = engines.find(options.engine)
+        self.engine = engines.find(options.engine, options.math)
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
         trainer = TrainerProcess(self.engine.command, self.engine.environment(self.options.threads))
-        return Evaluator(self.renderer, trainer, rank)
+        return Evaluator(self.renderer, trainer, rank, self.engine)
 
 
 def run(options: Options) -> Optional[Record]:
@@ -107,7 +109,7 @@ def _identity(parts: Parts) -> Dict[str, Any]:
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
     return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases),
-            "engine": parts.engine.name}
+            "engine": parts.engine.name, "math": parts.engine.math}
 
 
 def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
@@ -131,7 +133,8 @@ def _features(identity: Mapping[str, Any]) -> Dict[str, Any]:
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}
-    return {**search, **templates, "data": identity["data"], "engine": identity["engine"]}
+    return {**search, **templates, "data": identity["data"], "engine": identity["engine"],
+            "math": identity.get("math", "float32")}  # journals before the torch engine have none
 
 
 def _fields(message: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
@@ -164,7 +167,7 @@ def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str
 def _test_images(parts: Parts) -> int:
     """Different images of which a test pass takes the accuracy; 0 where the test net has no Data layer."""
     batches = parts.default.solver.message.test_iter[0]
-    for layer in parts.default.net.message.layer:
+    for layer in upgrade_net(parts.default.net.message).layer:
         if layer.type == "Data" and any(rule.phase == caffe_pb2.TEST for rule in layer.include):
             return min(layer.data_param.batch_size * batches, describe(Path(layer.data_param.source)).records)
     return 0

@@ -1,6 +1,6 @@
 """Caffe's rules for a net as a whole: the layers of a phase, where Split layers come in, which parameters are shared.
 
-Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam), `insert_splits.cpp`, `upgrade_proto.cpp`.
+Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam), `insert_splits.cpp`.
 """
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from math import prod
 from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from menndl_caffe.errors import did_you_mean
-from menndl_caffe.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, UnknownShape, text
+from menndl_caffe.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text
+from menndl_caffe.net_upgrade import places, upgrade_net
 from menndl_caffe.proto import caffe_pb2
 
 PHASES = {"TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST}
 
 
 class Wired(NamedTuple):
-    """A layer with the blobs that it reads and writes, and its place in `net.layer` (None for one that Caffe adds)."""
+    """A layer, in today's format, with the blobs that it reads and writes.
+
+    `place` is its index in the net's `layer` or `layers`, whichever the file has; None for one that Caffe adds.
+    """
 
     layer: Message
     place: Optional[int]
@@ -26,12 +30,11 @@ class Wired(NamedTuple):
 
 
 def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Wired]:
-    """The layers that the phase includes, old `input` fields first (as pycaffe's Net(file, phase, level, stages))."""
-    if len(net.layers):
-        raise UnknownShape("the net is in an old format (`layers`): Caffe's upgrade_net_proto_text converts it")
-    state = PHASES[phase], level, {*stages, *net.state.stage}
-    layers = [_wired(layer, None) for layer in _input_layer(net)]
-    layers += [_wired(_upgraded(layer), i) for i, layer in enumerate(net.layer) if _is_included(layer, i, *state)]
+    """The layers that the phase includes, in today's format (as pycaffe's Net(file, phase, level, stages))."""
+    upgraded = upgrade_net(net)
+    state = PHASES[phase], level, {*stages, *upgraded.state.stage}
+    placed = zip(upgraded.layer, places(net, upgraded))
+    layers = [_wired(layer, place) for layer, place in placed if _is_included(layer, place, *state)]
     if not layers:
         raise ImpossibleNet(f"the net has no layer in phase {phase}")
     return layers
@@ -54,7 +57,7 @@ def insert_splits(layers: List[Wired]) -> List[Wired]:
         split = [(i, j) for j in range(len(layer.tops)) if (i, j) in names]
         loss_weights = () if weighted.intersection(split) else layer.loss_weights
         wired.append(Wired(layer.layer, layer.place, tuple(bottoms), layer.tops, loss_weights))
-        wired += [_split_layer(names[top], layer.tops[top[1]], uses[top]) for top in split]
+        wired += [_split_layer(names[i, j], layer.tops[j], uses[i, j], layer.loss_weights[j:j + 1]) for i, j in split]
     return wired
 
 
@@ -104,32 +107,7 @@ def _wired(layer: Message, place: Optional[int]) -> Wired:
     return Wired(layer, place, tuple(layer.bottom), tuple(layer.top), tuple(layer.loss_weight))
 
 
-def _input_layer(net: Message) -> List[Message]:
-    """The Input layer that Caffe makes of `input` with `input_shape` or `input_dim` (four for each)."""
-    if not len(net.input) or not (len(net.input_shape) or len(net.input_dim)):
-        return []
-    layer = caffe_pb2.LayerParameter(name="input", type="Input", top=net.input)
-    dims = [list(shape.dim) for shape in net.input_shape]
-    dims = dims or [net.input_dim[i:i + 4] for i in range(0, len(net.input_dim) - 3, 4)]
-    if len(dims) < len(net.input):
-        raise ImpossibleNet(f"{len(net.input)} inputs, but {len(dims)} shapes of them (input_shape, or four input_dim)")
-    for dim in dims[:len(net.input)]:
-        layer.input_param.shape.add(dim=dim)
-    return [layer]
-
-
-def _upgraded(layer: Message) -> Message:
-    """Old nets state rates for batch norm's three statistics; they are not learned, so Caffe sets them to 0."""
-    if layer.type != "BatchNorm" or len(layer.param) != 3:
-        return layer
-    upgraded = caffe_pb2.LayerParameter()
-    upgraded.CopyFrom(layer)
-    for spec in upgraded.param:
-        spec.lr_mult = spec.decay_mult = 0
-    return upgraded
-
-
-def _is_included(layer: Message, place: int, phase: int, level: int, stages: Collection[str]) -> bool:
+def _is_included(layer: Message, place: Optional[int], phase: int, level: int, stages: Collection[str]) -> bool:
     include, exclude = layer.include, layer.exclude
     if len(include) and len(exclude):
         raise ImpossibleNet("has include and exclude rules: one kind only", layer.name, place)
@@ -177,6 +155,9 @@ def _split_name(wired: Wired, top: int) -> str:
     return f"{wired.tops[top]}_{wired.layer.name}_{top}_split"
 
 
-def _split_layer(name: str, blob: str, times: int) -> Wired:
+def _split_layer(name: str, blob: str, times: int, loss_weight: Tuple[float, ...]) -> Wired:
+    """A Split layer; where the blob is a loss, its first top is the loss now."""
     tops = [f"{name}_{index}" for index in range(times)]
-    return _wired(caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops), None)
+    loss_weights = (*loss_weight, *[0.0] * (times - 1)) if any(loss_weight) else ()
+    split = caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops, loss_weight=loss_weights)
+    return _wired(split, None)

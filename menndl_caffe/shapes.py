@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules import LAYERS, Rule
@@ -73,7 +73,8 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
             layer = _layer_shape(wired, blobs, datum_shape)
             parameters.add(wired.layer, layer.params)
         except LayerError as error:
-            raise type(error)(error.reason + _bottoms(wired, blobs), wired.layer.name, wired.place) from None
+            bottoms = {name: blobs[name] for name in wired.bottoms}
+            raise type(error)(with_bottoms(error.reason, bottoms), wired.layer.name, wired.place) from None
         blobs.update(layer.tops)
         layers.append(layer)
     memory = FLOAT_BYTES * sum(prod(shape) for layer in layers for shape in layer.tops.values())
@@ -86,7 +87,7 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     if rule is None:
         raise ImpossibleNet(f"unknown type '{layer.type}'{did_you_mean(layer.type, LAYERS)}")
     tops = wired.tops or ((AUTOMATIC,) if rule.loss else ())
-    _check_wiring(wired, rule, tops, blobs)
+    check_wiring(wired, rule, tops, blobs)
     bottoms = {name: blobs[name] for name in wired.bottoms}
     shapes = (datum_shape(layer),) if layer.type == "Data" else tuple(bottoms.values())
     outcome = rule.shapes(shapes, layer)
@@ -95,8 +96,8 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
 
 
-def _check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Dict[str, Shape]) -> None:
-    """Number and names of bottoms and tops (`Layer::CheckBlobCounts`, `Net::AppendTop`)."""
+def check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Container[str]) -> None:
+    """Number and names of bottoms and tops beside the `blobs` before (`Layer::CheckBlobCounts`, `Net::AppendTop`)."""
     layer = wired.layer
     for what, names, allowed in (("bottoms", wired.bottoms, rule.bottoms), ("tops", tops, rule.tops)):
         if len(names) not in allowed:
@@ -131,7 +132,8 @@ def _words(allowed: range) -> str:
     return f"{low} to {high}" if high < 100 else f"at least {low}"
 
 
-def _bottoms(wired: Wired, blobs: Dict[str, Shape]) -> str:
-    if not wired.bottoms:
-        return ""
-    return f" (bottoms: {', '.join(f'{name} {text(blobs[name])}' for name in wired.bottoms)})"
+def with_bottoms(reason: str, bottoms: Dict[str, Shape]) -> str:
+    """The reason of an error, and the shapes of the layer's bottoms."""
+    if not bottoms:
+        return reason
+    return f"{reason} (bottoms: {', '.join(f'{name} {text(shape)}' for name, shape in bottoms.items())})"

@@ -9,7 +9,10 @@ One JSON object a line, on standard input and output; the engine's log goes to s
     <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss, weight or score that is not finite
     <-  {"event": "error", "reason": "..."}                                 an exception of the engine
 
-The first line it writes says that it is ready: {"event": "ready", "engine": "caffe", "version": "1.0.0", "pid": 123}.
+The first line it writes says that it is ready:
+
+    <-  {"event": "ready", "engine": "caffe", "math": "float32", "version": "1.0.0", "pid": 123}
+
 Where the engine aborts or is killed the process ends, and whoever started it sees that.
 """
 from __future__ import annotations
@@ -53,8 +56,9 @@ class Clock:
 
 
 def main() -> None:
-    """Serve trainings until standard input ends. Argument: the engine, `caffe` or `torch`."""
+    """Serve trainings until standard input ends. Arguments: the engine, `caffe` or `torch`, and its arithmetic."""
     name = sys.argv[1] if len(sys.argv) > 1 else "caffe"
+    arithmetic = sys.argv[2] if len(sys.argv) > 2 else "float32"
     _die_with_parent()
     replies = _own_stdout()
 
@@ -64,7 +68,9 @@ def main() -> None:
 
     engine = importlib.import_module(MODULES[name])
     engine.init_log(0, True)
-    say(event="ready", engine=name, version=str(engine.__version__), pid=os.getpid())
+    if arithmetic != "float32":
+        engine.set_math(arithmetic)
+    say(event="ready", engine=name, math=arithmetic, version=str(engine.__version__), pid=os.getpid())
     for line in sys.stdin:
         request = json.loads(line)
         clock = Clock()

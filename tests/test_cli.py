@@ -159,7 +159,7 @@ RENDER = ["render", "{search}", "--out", "{tmp}/one"]
 
 
 @pytest.mark.parametrize("arguments, parts", [
-    ([*RUN, "--engine", "torch"], ["--engine torch", "valid: caffe"]),
+    ([*RUN, "--math", "bf16"], ["--math bf16", "float32 only"]),
     ([*RUN, "--engine", "tensorflow"], ["--engine", "'tensorflow'", "caffe"]),
     ([*RUN, "--seed", "-1"], ["--seed", "'-1'", "a whole number from 0"]),
     ([*RUN, "--seed", "9" * 20], ["--seed", "a whole number from 0 to"]),

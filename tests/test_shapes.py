@@ -372,11 +372,6 @@ def test_shapes_that_the_file_does_not_tell(type_: str, tops: int, body: str) ->
         shape_of(small_net(type_, "", tops, body))
 
 
-def test_old_formats_are_left_to_caffe() -> None:
-    with pytest.raises(UnknownShape, match="upgrade_net_proto_text"):
-        shape_of('layers { name: "a" type: RELU bottom: "x" top: "y" }')
-
-
 def test_nothing_but_a_verdict() -> None:
     """Whatever the settings, a net is measured or refused with a reason, and the net itself is left as it was."""
     for net in map(parsed, small_nets().values()):

@@ -147,7 +147,7 @@ def test_a_trainer_says_who_it_is(environment: Dict[str, str]) -> None:
         process.start()
         ready, = all_messages(process, ["ready"])
         assert not runs.has_ended(ready.pop("pid"))
-        assert ready == {"event": "ready", "engine": "caffe", "version": "0.fake"}
+        assert ready == {"event": "ready", "engine": "caffe", "math": "float32", "version": "0.fake"}
 
 
 def test_an_exception_of_the_engine_is_the_end_of_its_training_alone(environment: Dict[str, str]) -> None:

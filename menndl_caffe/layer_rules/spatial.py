@@ -75,7 +75,7 @@ def im2col(bottoms: Shapes, layer: Message) -> Outcome:
     axis = axis_of(layer.convolution_param.axis, bottom)
     if axis + 1 == len(bottom):
         raise ImpossibleNet("takes a blob with at least one axis after its channels")
-    windows = _windows(layer.convolution_param, len(bottom) - axis - 1)
+    windows = windows_of(layer.convolution_param, len(bottom) - axis - 1)
     channels = bottom[axis] * prod(windows.kernel)
     return Outcome((bottom[:axis] + (channels,) + _convolved(bottom[axis + 1:], windows),))
 
@@ -86,7 +86,7 @@ def pooling(bottoms: Shapes, layer: Message) -> Outcome:
     if len(layer.top) > 1 and param.pool != MAX:
         raise ImpossibleNet("a second top (the mask) exists for MAX pooling only")
     num, channels, height, width = image_axes(bottoms[0])
-    kernel, stride, pad = _pooling_window(param, (height, width))
+    kernel, stride, pad = pooling_window(param, (height, width))
     _check_pad(kernel, pad, param.pool == STOCHASTIC)
     top = (num, channels) + _pooled((height, width), kernel, stride, pad, floor=param.round_mode == FLOOR)
     return Outcome((top,) * len(layer.top))
@@ -138,7 +138,7 @@ def _convolution(bottoms: Shapes, layer: Message) -> Tuple[int, Windows, int]:
     if any(other != bottom for other in bottoms[1:]):
         raise ImpossibleNet(f"its bottoms differ in shape: {', '.join(map(text, bottoms))}")
     axis = axis_of(param.axis, bottom)
-    windows = _windows(param, len(bottom) - axis - 1)
+    windows = windows_of(param, len(bottom) - axis - 1)
     num_output, group = param.num_output, param.group
     if num_output < 1:
         raise ImpossibleNet("num_output must be at least 1")
@@ -147,7 +147,7 @@ def _convolution(bottoms: Shapes, layer: Message) -> Tuple[int, Windows, int]:
     return axis, windows, num_output
 
 
-def _windows(param: Message, axes: int) -> Windows:
+def windows_of(param: Message, axes: int) -> Windows:
     """The four settings of ConvolutionParameter for so many spatial axes, each given once or once for each axis."""
     kernel = _by_axis(param, "kernel_size", "kernel", axes, None)
     stride = _by_axis(param, "stride", "stride", axes, 1)
@@ -194,7 +194,7 @@ def _dilated(windows: Windows) -> str:
     return "" if set(windows.dilation) <= {1} else f" with dilation {text(windows.dilation)}"
 
 
-def _pooling_window(param: Message, image: Shape) -> Tuple[Shape, Shape, Shape]:
+def pooling_window(param: Message, image: Shape) -> Tuple[Shape, Shape, Shape]:
     """Kernel, stride and pad (height, width) of PoolingParameter."""
     stride, pad = _pooling_pair(param, "stride", "stride"), _pooling_pair(param, "pad", "pad")
     if param.global_pooling:
