@@ -30,23 +30,23 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-10s%s\n", n, $$0}'
 	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON) TESTS=$(TESTS)"
 
-run: build/venv/run build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe; again: go on, or show the result
+run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe (or ENGINE=torch); again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
 	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
 	$(MENNDL) report "$(OUT)"
 
-test: build/venv/test caffe  ## every test but the slow ones, with real Caffe
+test: build/venv/test build/venv/torch caffe  ## every test but the slow ones, with real Caffe
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
 
-test-slow: build/venv/test caffe  ## the slow tests
+test-slow: build/venv/test build/venv/torch caffe  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(TESTS)
 
 caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
 	@containers/install-caffe.sh build/caffe
 
-# A host that can `import caffe` uses its own.
+# A host that can `import caffe` uses its own; the torch engine needs no Caffe.
 build/engine: build/venv/run
-	@$(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
+	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
 
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
@@ -62,8 +62,9 @@ paper: SEARCH = solvers/paper.search.prototxt
 paper: OUT = build/paper
 paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, or for months
 
-bench: build/venv/test caffe  ## overheads: rendering and checking, the master, a rank's time outside training
-	$(BIN)/python -m tests.bench.overhead
+bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
+	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
 
 lint: build/venv/lint  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck containers/*.sh .ci/run

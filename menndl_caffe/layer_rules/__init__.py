@@ -42,7 +42,7 @@ LAYERS: Dict[str, Rule] = {
     "Crop": Rule(spatial.crop, TWO, ONE),
     "Data": Rule(data.of_database, NONE, ONE_OR_TWO),
     "Deconvolution": Rule(spatial.deconvolution, SOME, SOME),
-    "Dropout": NEURON,
+    "Dropout": Rule(arrange.dropout, ONE, ONE),
     "DummyData": Rule(data.dummy_data, NONE, SOME),
     "Eltwise": Rule(arrange.eltwise, SEVERAL, ONE),
     "ELU": NEURON,

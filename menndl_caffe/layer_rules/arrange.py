@@ -20,6 +20,14 @@ def elementwise(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome(bottoms)
 
 
+def dropout(bottoms: Shapes, layer: Message) -> Outcome:
+    """Some elements set to 0, at random, in training."""
+    ratio = layer.dropout_param.dropout_ratio
+    if layer.phase == caffe_pb2.TRAIN and not 0 <= ratio <= 1:
+        raise ImpossibleNet(f"dropout_ratio must be between 0 and 1, not {ratio:g}")
+    return Outcome(bottoms)
+
+
 def exponential(bottoms: Shapes, layer: Message) -> Outcome:
     """base to the power of each element."""
     _log_of_base(layer.exp_param.base)

@@ -1,12 +1,13 @@
 """What a filler needs to fill a parameter (`filler.hpp`, `math_functions.cpp`)."""
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text
 
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
+FLT_MAX = 3.4028234663852886e38
 
 
 def filled(param: Message, shapes: Shapes) -> Shapes:
@@ -32,6 +33,8 @@ def check_filler(filler: Message, shape: Shape, name: str) -> None:
         raise ImpossibleNet(f"{name}: sparse exists for gaussian only, not for {kind}")
     elif kind == "uniform" and not filler.min <= filler.max:
         raise ImpossibleNet(f"{name}: min {filler.min:g} must not exceed max {filler.max:g}")
+    elif kind == "uniform" and not -inf < filler.min < FLT_MAX:
+        raise ImpossibleNet(f"{name}: min {filler.min:g} must be finite and below the largest float")
     elif kind == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise ImpossibleNet(f"{name}: bilinear fills square kernels of 4 axes, not {text(shape)}")
     elif kind in ("positive_unitball", "xavier", "msra") and not shape:

@@ -98,7 +98,7 @@ def spp(bottoms: Shapes, layer: Message) -> Outcome:
     if levels < 1:
         raise ImpossibleNet("pyramid_height must be at least 1")
     num, channels, height, width = image_axes(bottoms[0])
-    pooled = [_pyramid_level(level, (height, width), layer.spp_param.pool) for level in range(levels)]
+    pooled = [pyramid_level(level, (height, width), layer.spp_param.pool)[2] for level in range(levels)]
     if levels == 1:
         return Outcome(((num, channels) + pooled[0],))
     return Outcome(((num, channels * sum(map(prod, pooled))),))
@@ -251,10 +251,10 @@ def _pooled(image: Shape, kernel: Shape, stride: Shape, pad: Shape, floor: bool)
     return tuple(pooled)
 
 
-def _pyramid_level(level: int, image: Shape, pool: int) -> Shape:
-    """Pooled size of 2^level x 2^level bins (`SPPLayer::GetPoolingParam`)."""
+def pyramid_level(level: int, image: Shape, pool: int) -> Tuple[Shape, Shape, Shape]:
+    """Kernel, which is the stride too, pad, and pooled size of 2^level x 2^level bins (`SPPLayer::GetPoolingParam`)."""
     bins = 2 ** level
     kernel = tuple(-(-size // bins) for size in image)
     pad = tuple((k * bins - size + 1) // 2 for k, size in zip(kernel, image))
     _check_pad(kernel, pad, pool == SPP_STOCHASTIC)
-    return _pooled(image, kernel, kernel, pad, floor=False)
+    return kernel, pad, _pooled(image, kernel, kernel, pad, floor=False)

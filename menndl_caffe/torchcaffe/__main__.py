@@ -1,0 +1,9 @@
+"""`python -m menndl_caffe.torchcaffe train|test|time|device_query`: see `command`."""
+from __future__ import annotations
+
+import sys
+
+from menndl_caffe.torchcaffe.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,225 @@
+"""From a NetParameter to layers that are wired, set up, and know who needs gradients: `Net::Init` (`net.cpp`)."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.layer_rules import LAYERS
+from menndl_caffe.layer_rules.blob import LayerError
+from menndl_caffe.net_rules import Parameters, Wired, insert_splits, layers_of_phase
+from menndl_caffe.net_upgrade import upgrade_net
+from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.shapes import AUTOMATIC, check_wiring, with_bottoms
+from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.layer import Layer, make_layer
+from menndl_caffe.torchcaffe.log import log
+
+
+@dataclass
+class Node:
+    """A layer with its blobs, and the numbers of these in `Graph.blobs`.
+
+    `propagate_down[i]` says whether the gradient of bottom i is wanted, `needs_backward` whether any gradient is.
+    """
+
+    layer: Layer
+    bottom_ids: List[int]
+    top_ids: List[int]
+    bottom: List[Blob]
+    top: List[Blob]
+    loss_weights: List[float]
+    propagate_down: List[bool]
+    needs_backward: bool
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return str(self.layer.param.name)
+
+
+@dataclass
+class Learnable:
+    """A parameter that a solver learns, and its rates: `layers` (and index there) of all that share it, owner first."""
+
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+    layers: List[Tuple[str, int]]
+
+
+@dataclass
+class Graph:
+    """A net's layers in order, its blobs with their names and loss weights, and its learnable parameters."""
+
+    nodes: List[Node] = field(default_factory=list)
+    blobs: List[Blob] = field(default_factory=list)
+    blob_names: List[str] = field(default_factory=list)
+    loss_weights: List[float] = field(default_factory=list)
+    learnable: List[Learnable] = field(default_factory=list)
+    available: Dict[str, int] = field(default_factory=dict)  # tops that no layer has read yet, in order: the outputs
+
+
+def build(net: Any, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Graph:
+    """The net in `phase`; ImpossibleNet, with layer and reason, where Caffe would abort."""
+    graph = _Builder()
+    wired_layers = insert_splits(layers_of_phase(upgrade_net(net), caffe_pb2.Phase.Name(phase), level, stages))
+    for wired in wired_layers:
+        graph.add(wired, phase)
+    _prune_backward(graph.nodes)
+    if net.force_backward:
+        _force_backward(graph.nodes)
+    return graph
+
+
+class _Builder(Graph):
+    """Adds one layer after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: Dict[str, int] = {}
+        self._needs_backward: List[bool] = []  # by blob
+        self._parameters = Parameters()
+        self._shared: Dict[str, Learnable] = {}
+
+    def add(self, wired: Wired, phase: int) -> None:
+        """Make, check and set up a layer; its blobs and parameters join the graph's."""
+        param = layer_parameter(wired, phase)
+        try:
+            self._check_wiring(wired, param)
+            node = self._node(make_layer(param))
+            node.layer.setup(node.bottom, node.top)
+            node.layer.reshape(node.bottom, node.top)
+            self._add_parameters(node)
+        except LayerError as error:
+            shapes = {name: self.blobs[self._latest[name]].shape for name in wired.bottoms}
+            raise type(error)(with_bottoms(error.reason, shapes), param.name, wired.place) from None
+        self._set_loss_weights(node)
+        for index in node.top_ids:
+            self._needs_backward[index] = self._needs_backward[index] or node.needs_backward
+        self.nodes.append(node)
+
+    def _check_wiring(self, wired: Wired, param: Any) -> None:
+        rule = LAYERS.get(param.type)
+        if rule is not None:
+            check_wiring(wired, rule, wired.tops or ((AUTOMATIC,) if rule.loss else ()), self._latest)
+
+    def _node(self, layer: Layer) -> Node:
+        bottoms, tops = list(layer.param.bottom), list(layer.param.top)
+        bottom_ids = [self._latest[name] for name in bottoms]
+        for name in bottoms:
+            self.available.pop(name, None)
+        needed = [self._needs_backward[index] for index in bottom_ids]
+        wanted = list(layer.param.propagate_down) or needed
+        if not tops and layer.rule.loss:
+            tops = [AUTOMATIC]
+        top_ids = [self._top(name, bottoms[index:index + 1] == [name]) for index, name in enumerate(tops)]
+        return Node(layer, bottom_ids, top_ids, [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids],
+                    list(layer.param.loss_weight), wanted, any(needed))
+
+    def _top(self, name: str, in_place: bool) -> int:
+        """The number of the top's blob: its bottom's where the layer works in place."""
+        if not in_place:
+            self._latest[name] = len(self.blobs)
+            self.blobs.append(Blob())
+            self.blob_names.append(name)
+            self.loss_weights.append(0.0)
+            self._needs_backward.append(False)
+        index = self._latest[name]
+        self.available[name] = index
+        return index
+
+    def _set_loss_weights(self, node: Node) -> None:
+        """Caffe keeps the loss weight in the loss's gradient, where backward finds it (`Layer::SetLossWeights`)."""
+        for blob, index, weight in zip(node.top, node.top_ids, node.loss_weights):
+            self.loss_weights[index] = weight
+            if weight:
+                blob.grad.fill_(weight)
+
+    def _add_parameters(self, node: Node) -> None:
+        layer = node.layer
+        specs = list(layer.param.param)
+        self._parameters.add(layer.param, tuple(blob.shape for blob in layer.blobs))
+        for index, blob in enumerate(layer.blobs):
+            spec = specs[index] if index < len(specs) else caffe_pb2.ParamSpec()
+            layer.propagates_to.append(spec.lr_mult != 0)
+            learnable = self._shared.get(spec.name) if spec.name else None
+            if learnable is None:
+                learnable = Learnable(blob, spec.lr_mult, spec.decay_mult, [])
+                self.learnable.append(learnable)
+                if spec.name:
+                    self._shared[spec.name] = learnable
+            else:
+                _share(learnable, layer, index, spec)
+            learnable.layers.append((layer.param.name, index))
+        node.needs_backward = node.needs_backward or any(layer.propagates_to)
+
+
+def layer_parameter(wired: Wired, phase: int) -> Any:
+    """The layer's message as Caffe holds it: with split blobs' names, the phase, and a loss's weight."""
+    param = caffe_pb2.LayerParameter()
+    param.CopyFrom(wired.layer)
+    for field_name, values in (("bottom", wired.bottoms), ("top", wired.tops), ("loss_weight", wired.loss_weights)):
+        param.ClearField(field_name)
+        getattr(param, field_name).extend(values)
+    if not param.HasField("phase"):
+        param.phase = phase
+    rule = LAYERS.get(param.type)
+    if rule is not None and rule.loss and not wired.loss_weights:
+        param.loss_weight.append(1)
+    return param
+
+
+def _share(learnable: Learnable, layer: Layer, index: int, spec: Any) -> None:
+    """Parameters of one name are one: numbers and gradients, and the rates that any of them states."""
+    blob = layer.blobs[index]
+    if blob.shape == learnable.blob.shape:
+        layer.blobs[index] = learnable.blob
+    else:  # share_mode PERMISSIVE: as many numbers in another shape
+        blob.share_as_view(learnable.blob)
+    if spec.HasField("lr_mult"):
+        learnable.lr_mult = spec.lr_mult
+    if spec.HasField("decay_mult"):
+        learnable.decay_mult = spec.decay_mult
+
+
+def _prune_backward(nodes: List[Node]) -> None:
+    """Leave out what does not lead to a loss, or from where nothing is propagated down (`Net::Init`)."""
+    under_loss: Set[int] = set()
+    skipped: Set[int] = set()
+    for node in reversed(nodes):
+        weighted = any(node.loss_weights)
+        leads_to_loss = weighted or any(index in under_loss for index in node.top_ids)
+        if all(index in skipped for index in node.top_ids) and node.needs_backward:
+            node.needs_backward = False
+            node.propagate_down = [False] * len(node.bottom)
+        if leads_to_loss:
+            under_loss.update(node.bottom_ids)
+        else:
+            node.needs_backward, node.propagate_down = False, [False] * len(node.bottom)
+        skipped.update(index for index, wanted in zip(node.bottom_ids, node.propagate_down) if not wanted)
+
+
+def _force_backward(nodes: List[Node]) -> None:
+    for node in nodes:
+        node.needs_backward = True
+        node.layer.propagates_to = [True] * len(node.layer.blobs)
+        node.propagate_down = [wanted or node.layer.allows_force_backward(index)
+                               for index, wanted in enumerate(node.propagate_down)]
+
+
+def find_layer(nodes: List[Node], name: Optional[str], default: int) -> int:
+    """Place of the layer of this name; ValueError, with near names, where there is none."""
+    if name is None:
+        return default
+    names = [node.name for node in nodes]
+    if name not in names:
+        raise ValueError(f"no layer '{name}' in this net{did_you_mean(name, names)}")
+    return names.index(name)
+
+
+def log_shapes(graph: Graph) -> None:
+    """Caffe's last lines about a new net."""
+    for name in sorted(graph.available):
+        log(f"This network produces output {name}", source="net.cpp:242")
+    log("Network initialization done.", source="net.cpp:255")

@@ -1,0 +1,147 @@
+"""What all layers have in common, and the list of their types.
+
+Source: `layer.hpp`, `layer_factory.cpp`. How many bottoms and tops a type takes, what shapes it makes and which
+settings Caffe refuses is known to `menndl_caffe.layer_rules`; a layer here computes.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar
+
+import torch
+
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.layer_rules import LAYERS, Rule
+from menndl_caffe.layer_rules.blob import ImpossibleNet, Outcome, Shape
+from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.fillers import fill
+
+Blobs = Sequence[Blob]
+_types: Dict[str, Type[Layer]] = {}
+
+
+class Layer:
+    """One layer of a net: `blobs` are its parameters, `param` its LayerParameter.
+
+    `propagates_to[i]` says whether the gradient of parameter i is wanted. The methods are those of a Caffe layer, and
+    of pycaffe's Python layers.
+    """
+
+    dynamic = False  # whether the tops' shapes may change though the bottoms' do not
+
+    def __init__(self, param: Any) -> None:
+        self.param = param
+        self.blobs: List[Blob] = [blob_of(proto) for proto in param.blobs]
+        self.propagates_to: List[bool] = []
+        self._shapes_seen: Any = None
+
+    @property
+    def type(self) -> str:
+        """The type's name, such as `InnerProduct`."""
+        return str(self.param.type)
+
+    @property
+    def phase(self) -> int:
+        """TRAIN (0) or TEST (1)."""
+        return int(self.param.phase)
+
+    @property
+    def rule(self) -> Rule:
+        """What the type takes and makes."""
+        return LAYERS[self.param.type]
+
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        """Make and fill the parameters, once (`LayerSetUp`); those that came with the layer's message stay."""
+        shapes = self.outcome(bottom).params
+        if self.blobs:
+            self._check_given(shapes)
+            return
+        self.blobs = [Blob(shape) for shape in shapes]
+        for blob, filler in zip(self.blobs, self.fillers()):
+            fill(filler, blob, mode.generator())
+
+    def fillers(self) -> Sequence[Any]:
+        """The FillerParameter of each parameter, in the order in which they draw."""
+        return ()
+
+    def outcome(self, bottom: Blobs) -> Outcome:
+        """Shapes of tops and parameters, by the type's rule."""
+        return self.rule.shapes(tuple(blob.shape for blob in bottom), self.param)
+
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        """Give the tops their shapes (`Reshape`)."""
+        for blob, shape in zip(top, self.outcome(bottom).tops):
+            blob.reshape(*shape)
+
+    def reshape_if_needed(self, bottom: Blobs, top: Blobs) -> None:
+        """Before every forward pass: reshape where the shape of a bottom, or of a top by hand, has changed."""
+        shapes = [blob.shape for blob in bottom], [blob.shape for blob in top]
+        if self.dynamic or shapes != self._shapes_seen:
+            self.reshape(bottom, top)
+            self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        """Compute the tops' values from the bottoms'."""
+        raise NotImplementedError
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        """Compute the bottoms' gradients, where wanted, and add to the parameters' own."""
+        for index, wanted in enumerate(propagate_down):
+            if wanted:
+                raise ImpossibleNet(f"{self.type} has no gradient for its bottom {index}", self.param.name)
+
+    def allows_force_backward(self, bottom: int) -> bool:
+        """Whether `force_backward` may ask for the gradient of this bottom (`AllowForceBackward`)."""
+        return not self.rule.loss or bottom != 1
+
+    def state(self) -> Dict[str, Any]:
+        """What an exact resume needs beside the parameters: plain data. For layers that read or draw by themselves."""
+        return {}
+
+    def set_state(self, state: Dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+    def _check_given(self, shapes: Sequence[Shape]) -> None:
+        given = [blob.shape for blob in self.blobs]
+        if given != list(shapes):
+            raise ImpossibleNet(f"comes with parameters of shapes {given}, but takes {list(shapes)}", self.param.name)
+
+
+Class = TypeVar("Class", bound=Type[Layer])
+
+
+def register(*names: str) -> Callable[[Class], Class]:
+    """Make a class the layer of these types."""
+
+    def add(layer: Class) -> Class:
+        _types.update((name, layer) for name in names)
+        return layer
+
+    return add
+
+
+def make_layer(param: Any) -> Layer:
+    """The layer of a LayerParameter; ImpossibleNet where Caffe has no such type."""
+    layer = _types.get(param.type)
+    if layer is None:
+        raise ImpossibleNet(f"unknown type '{param.type}'{did_you_mean(param.type, _types)}", param.name)
+    return layer(param)
+
+
+def layer_type_list() -> List[str]:
+    """The names of all layer types, as pycaffe's."""
+    return sorted(_types)
+
+
+def blob_of(proto: Any) -> Blob:
+    """The blob of a BlobProto, old ones with num, channels, height and width too (`Blob::FromProto`)."""
+    old = any(proto.HasField(field) for field in ("num", "channels", "height", "width"))
+    shape = (proto.num, proto.channels, proto.height, proto.width) if old else tuple(proto.shape.dim)
+    blob = Blob(shape)
+    blob.value = numbers_of(proto).view(shape)
+    return blob
+
+
+def numbers_of(proto: Any) -> torch.Tensor:
+    """All numbers of a BlobProto, in one row."""
+    return torch.tensor(list(proto.data or proto.double_data), dtype=torch.float32, device=mode.device())

@@ -1,0 +1,213 @@
+"""Scores of classes: probabilities, accuracy, and the losses that compare them with labels place by place.
+
+Sources: `softmax_layer.cpp`, `softmax_loss_layer.cpp`, `infogain_loss_layer.cpp`, `accuracy_layer.cpp`.
+
+Notation
+--------
+place       one prediction: an index into all axes but that of the classes
+p           probabilities: softmax of the scores over the classes
+H           Infogain's matrix, classes x classes: row of the label, column of the predicted class
+"""
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any, Optional, Sequence, Tuple, Union
+
+import torch
+
+from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape, axis_of
+from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
+from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices
+from menndl_caffe.torchcaffe.weights import read_message
+
+aten: Any = torch.ops.aten
+Tensor = torch.Tensor
+VALID, FULL = caffe_pb2.LossParameter.VALID, caffe_pb2.LossParameter.FULL
+BATCH_SIZE = caffe_pb2.LossParameter.BATCH_SIZE
+LEAST_PROBABILITY = 1e-20  # kLOG_THRESHOLD
+
+
+def labels_of(layer: Layer, labels: Blob, shape: Shape, classes: int, ignored: Optional[int] = None
+              ) -> Tuple[Tensor, Optional[Tensor]]:
+    """The first labels, truncated to integers, in this shape, and where they are `ignored` (there they become 0).
+
+    UserError, with layer and label, for one that is not a class.
+    """
+    numbers = labels.value.reshape(-1)[:prod(shape)].view(shape).long()
+    mask = None
+    if ignored is not None:
+        mask = numbers == ignored
+        numbers = numbers.masked_fill(mask, 0)
+    check_indices(numbers, classes, f"layer {layer.param.name}: label")
+    return numbers, mask
+
+
+def ignored_label(param: Any) -> Optional[int]:
+    """The ignore_label of a LossParameter or an AccuracyParameter, None without."""
+    return param.ignore_label if param.HasField("ignore_label") else None
+
+
+def normalization_of(param: Any, default: int = VALID) -> int:
+    """The mode by which a LossParameter divides; the older `normalize` counts where `normalization` is not given."""
+    if param.HasField("normalization"):
+        return int(param.normalization)
+    if param.HasField("normalize"):
+        return VALID if param.normalize else BATCH_SIZE
+    return default
+
+
+def normalizer(mode: int, outer: int, inner: int, ignored: Optional[Tensor]) -> Union[int, Tensor]:
+    """What a loss over outer x inner places is divided by, at least 1 (`get_normalizer`)."""
+    if mode == VALID and ignored is not None:
+        return (~ignored).sum().clamp_min(1)
+    return {VALID: outer * inner, FULL: outer * inner, BATCH_SIZE: outer}.get(mode, 1)
+
+
+def refuse_labels(layer: Layer, propagate_down: Sequence[bool]) -> None:
+    """ImpossibleNet where the gradient is wanted of anything but the first bottom."""
+    if any(propagate_down[1:]):
+        raise ImpossibleNet(f"{layer.type} has no gradient for its labels", layer.param.name)
+
+
+@register("Softmax")
+class Softmax(Layer):
+    """Probabilities along `axis`."""
+
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        self._axis = axis_of(self.param.softmax_param.axis, bottom[0].shape)
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        top[0].value = bottom[0].value.softmax(self._axis)
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        if propagate_down[0]:
+            bottom[0].grad = aten._softmax_backward_data(top[0].grad, top[0].value, self._axis, torch.float32)
+
+
+class Classifier(Layer):
+    """Scores with the classes on one axis, and a label for every place."""
+
+    def class_axis(self) -> int:
+        """The setting that names the axis."""
+        raise NotImplementedError
+
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        shape = bottom[0].shape
+        self._axis = axis_of(self.class_axis(), shape)
+        self._classes = shape[self._axis]
+        self._places = shape[:self._axis] + (1,) + shape[self._axis + 1:]
+
+    def _labels(self, bottom: Blobs, param: Any) -> Tuple[Tensor, Optional[Tensor]]:
+        """Labels and where they are ignored, with a single class."""
+        return labels_of(self, bottom[1], self._places, self._classes, ignored_label(param))
+
+    def _normalizer(self, ignored: Optional[Tensor]) -> Union[int, Tensor]:
+        mode = normalization_of(self.param.loss_param)
+        return normalizer(mode, prod(self._places[:self._axis]), prod(self._places[self._axis:]), ignored)
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(Classifier):
+    """-log p of the labels, p being at least FLT_MIN: a hopeless place costs 87.3365."""
+
+    def class_axis(self) -> int:
+        return int(self.param.softmax_param.axis)
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        self._probabilities = bottom[0].value.softmax(self._axis)
+        self._label, self._ignored = self._labels(bottom, self.param.loss_param)
+        logs = self._probabilities.gather(self._axis, self._label).clamp_min_(FLT_MIN).log_()
+        if self._ignored is not None:
+            logs.masked_fill_(self._ignored, 0)
+        self._divisor = self._normalizer(self._ignored)
+        top[0].value = logs.sum().neg_().div_(self._divisor)
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        refuse_labels(self, propagate_down)
+        if not propagate_down[0]:
+            return
+        minus_one = self._probabilities.new_full(self._places, -1)
+        gradient = self._probabilities.scatter_add(self._axis, self._label, minus_one)
+        if self._ignored is not None:
+            gradient.masked_fill_(self._ignored, 0)
+        bottom[0].grad = gradient.mul_(top[0].grad / self._divisor)
+
+
+@register("InfogainLoss")
+class InfogainLoss(Classifier):
+    """-H[label] log p, p being at least 1e-20. H is the third bottom, or in the BlobProto file `source`."""
+
+    def class_axis(self) -> int:
+        return int(self.param.infogain_loss_param.axis)
+
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        super().setup(bottom, top)
+        if len(bottom) == 2:
+            source = self.param.infogain_loss_param.source
+            self._h = numbers_of(read_message(Path(source), caffe_pb2.BlobProto))
+
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        if len(bottom) == 2:
+            if self._h.numel() != self._classes**2:
+                raise ImpossibleNet(f"the matrix in {self.param.infogain_loss_param.source} has {self._h.numel()} "
+                                    f"numbers, not {self._classes} times {self._classes}")
+            self._h = self._h.view(self._classes, self._classes)
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        if len(bottom) > 2:
+            self._h = bottom[2].value.reshape(self._classes, self._classes)
+        self._probabilities = bottom[0].value.softmax(self._axis)
+        label, ignored = self._labels(bottom, self.param.loss_param)
+        self._label, self._ignored = label.squeeze(self._axis), ignored
+        logs = self._probabilities.movedim(self._axis, -1).clamp_min(LEAST_PROBABILITY).log_()
+        gains = logs.mul_(self._h[self._label]).sum(-1)
+        if ignored is not None:
+            gains.masked_fill_(ignored.squeeze(self._axis), 0)
+        self._divisor = self._normalizer(ignored)
+        top[0].value = gains.sum().neg_().div_(self._divisor)
+        if len(top) > 1:
+            top[1].value = self._probabilities.clone()
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        refuse_labels(self, propagate_down)
+        if not propagate_down[0]:
+            return
+        rows = self._h[self._label].movedim(-1, self._axis)
+        sums = self._h.sum(1)[self._label].unsqueeze(self._axis)
+        gradient = (self._probabilities * sums).sub_(rows)
+        if self._ignored is not None:
+            gradient.masked_fill_(self._ignored, 0)
+        bottom[0].grad = gradient.mul_(top[0].grad / self._divisor)
+
+
+@register("Accuracy")
+class Accuracy(Classifier):
+    """The share of places whose label is among the top_k; a second top: the same for each class, 0 for absent ones.
+
+    As many scores as top_k, the label's own included, may be as large as the label's: equal ones count against it, and
+    NaN counts as right.
+    """
+
+    def class_axis(self) -> int:
+        return int(self.param.accuracy_param.axis)
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        param, scores = self.param.accuracy_param, bottom[0].value
+        label, ignored = self._labels(bottom, param)
+        as_large = (scores >= scores.gather(self._axis, label)).sum(self._axis, keepdim=True)
+        counted = torch.ones_like(label, dtype=torch.bool) if ignored is None else ~ignored
+        correct = (as_large <= param.top_k).logical_and_(counted)
+        top[0].value = correct.sum() / counted.sum().clamp_min(1)
+        if len(top) > 1:
+            top[1].value = self._by_class(correct, label) / self._by_class(counted, label).clamp_min(1)
+
+    def _by_class(self, places: Tensor, label: Tensor) -> Tensor:
+        """How many of the places are True, for each class."""
+        counts = torch.zeros(self._classes, device=places.device)
+        return counts.index_add_(0, label.reshape(-1), places.reshape(-1).float())

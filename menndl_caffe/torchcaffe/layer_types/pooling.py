@@ -1,0 +1,149 @@
+"""Pooling over windows of an image: MAX and AVE (STOCHASTIC works on GPUs only in Caffe, and is refused).
+
+Source: `pooling_layer.cpp`.
+"""
+from __future__ import annotations
+
+from typing import Any, List, NamedTuple, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+
+from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape
+from menndl_caffe.layer_rules.spatial import pooling_window
+from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite
+
+aten: Any = torch.ops.aten
+MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
+NO_MAXIMUM = -1
+
+
+class Windows(NamedTuple):
+    """Where windows lie: sizes by axis (height, width), and whether a last one may overhang the padded image."""
+
+    image: Shape
+    kernel: Shape
+    stride: Shape
+    pad: Shape
+    pooled: Shape
+    overhang: bool
+
+    def settings(self) -> List[Any]:
+        """Kernel, stride and pad as PyTorch takes them: it pads by at most half a kernel, Caffe by almost a whole."""
+        return [list(self.kernel), list(self.stride), [0, 0] if self.are_padded_widely() else list(self.pad)]
+
+    def are_padded_widely(self) -> bool:
+        """Whether PyTorch cannot pad the images: `padded` does."""
+        return any(2 * p > k for p, k in zip(self.pad, self.kernel))
+
+    def padded(self, images: torch.Tensor, value: float) -> torch.Tensor:
+        """The images within as much of `value` as the windows reach."""
+        after = [max(0, (out - 1) * s + k - p - size) for size, k, s, p, out in zip(
+            self.image, self.kernel, self.stride, self.pad, self.pooled)]
+        return F.pad(images, (self.pad[1], after[1], self.pad[0], after[0]), value=value)
+
+    def cropped(self, padded: torch.Tensor) -> torch.Tensor:
+        """What of `padded` is image."""
+        (top, left), (height, width) = self.pad, self.image
+        return padded[:, :, top:top + height, left:left + width].contiguous()
+
+    def areas(self, like: torch.Tensor) -> torch.Tensor:
+        """What AVE divides by: the window's part in the padded image."""
+        height, width = (
+            [min(i * s - p + k, size + p) - (i * s - p) for i in range(out)]
+            for size, k, s, p, out in zip(self.image, self.kernel, self.stride, self.pad, self.pooled))
+        return torch.outer(like.new_tensor(height), like.new_tensor(width))
+
+
+class MaxPool:
+    """Maxima of windows: the first of equal ones wins, NaN and -inf never do. `mask` says where they were."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows, self._is_wide = windows, windows.are_padded_widely()
+        self._settings = [*windows.settings(), [1, 1], windows.overhang and not self._is_wide]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to N x C x pooled."""
+        self._has_gaps = self._is_wide or images.device.type != "cpu"  # on a GPU, looking costs more than taking care
+        if not self._has_gaps:
+            pooled, self.mask = aten.max_pool2d_with_indices(images, *self._settings)
+            self._has_gaps = not all_finite(pooled)
+        return self._with_gaps(images) if self._has_gaps else pooled
+
+    def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The gradient of the images that `forward` has had."""
+        mask = self.mask
+        if self._has_gaps:
+            gradient, mask = gradient.masked_fill(mask == NO_MAXIMUM, 0), mask.clamp_min(0)
+        if self._is_wide:
+            rows = images.new_zeros(images.shape).flatten(2)
+            return rows.scatter_add_(2, mask.flatten(2), gradient.flatten(2)).view(images.shape)
+        return aten.max_pool2d_with_indices_backward(gradient, images, *self._settings, mask)
+
+    def _with_gaps(self, images: torch.Tensor) -> torch.Tensor:
+        """Caffe starts at -FLT_MAX and looks for larger numbers: windows may be without any."""
+        images = images.nan_to_num(-FLT_MAX, posinf=float("inf"), neginf=-FLT_MAX)
+        if self._is_wide:
+            images = self._windows.padded(images, -FLT_MAX)
+        pooled, mask = aten.max_pool2d_with_indices(images, *self._settings)
+        if self._is_wide:
+            (top, left), width = self._windows.pad, images.shape[3]
+            mask = (mask // width - top) * self._windows.image[1] + mask % width - left
+        self.mask = mask.masked_fill_(pooled == -FLT_MAX, NO_MAXIMUM)
+        return pooled
+
+
+class AveragePool:
+    """Means of windows; what they have of the padding counts as 0, what lies beyond does not count."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows, self._is_wide = windows, windows.are_padded_widely()
+        self._settings = [*windows.settings(), windows.overhang and not self._is_wide, True,
+                          1 if self._is_wide else None]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to N x C x pooled."""
+        if not self._is_wide:
+            return aten.avg_pool2d(images, *self._settings)
+        sums = aten.avg_pool2d(self._windows.padded(images, 0), *self._settings)
+        return sums / self._windows.areas(sums)
+
+    def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The gradient of the images."""
+        if not self._is_wide:
+            return aten.avg_pool2d_backward(gradient, images, *self._settings)
+        shares, padded = gradient / self._windows.areas(gradient), self._windows.padded(images, 0)
+        return self._windows.cropped(aten.avg_pool2d_backward(shares, padded, *self._settings))
+
+
+Pool = Union[MaxPool, AveragePool]
+
+
+def make_pool(method: int, windows: Windows) -> Pool:
+    """The pooling of a PoolingParameter's `pool`; ImpossibleNet for STOCHASTIC."""
+    if method not in (MAX, AVE):
+        raise ImpossibleNet("STOCHASTIC pooling does not exist on Caffe's CPU, nor here: use MAX or AVE")
+    return MaxPool(windows) if method == MAX else AveragePool(windows)
+
+
+@register("Pooling")
+class Pooling(Layer):
+    """N x C x H x W to N x C x pooled; a second top is the mask of MAX: places h W + w, -1 where nothing has won."""
+
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        param, image = self.param.pooling_param, bottom[0].shape[2:]
+        kernel, stride, pad = pooling_window(param, image)
+        overhang = param.round_mode == caffe_pb2.PoolingParameter.CEIL
+        self._pool = make_pool(param.pool, Windows(image, kernel, stride, pad, top[0].shape[2:], overhang))
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        top[0].value = self._pool.forward(bottom[0].value)
+        if len(top) > 1 and isinstance(self._pool, MaxPool):
+            top[1].value = self._pool.mask.float()
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        if propagate_down[0]:
+            bottom[0].grad = self._pool.backward(top[0].grad, bottom[0].value)

@@ -1,0 +1,42 @@
+"""Float32 numbers as Caffe treats them."""
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import torch
+
+from menndl_caffe.torchcaffe import mode
+
+from menndl_caffe.errors import UserError
+
+FLT_MAX = torch.finfo(torch.float32).max
+FLT_MIN = torch.finfo(torch.float32).tiny
+
+
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Whether there is neither NaN nor infinity: one cheap pass, after which a fast path may be taken.
+
+    The sum of finite numbers may overflow: then the answer is False although it might be True, which costs time only.
+    On a GPU this waits for the device.
+    """
+    return math.isfinite(float(tensor.sum()))
+
+
+def check_indices(indices: torch.Tensor, size: int, what: str) -> None:
+    """UserError unless integers are from 0 to size - 1; Caffe reads foreign memory there. `what`: layer and notion.
+
+    On a GPU this waits for the device, and within a graph that is being captured it is left out.
+    """
+    if not indices.numel() or indices.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
+    for index in map(int, indices.aminmax()):
+        if not 0 <= index < size:
+            raise UserError(f"{what} {index} does not exist; valid: 0 to {size - 1}")
+
+
+def factors(*tensors: Optional[torch.Tensor]) -> Any:
+    """What convolutions and inner products multiply, as coarse as `mode.set_math` has asked for."""
+    if mode.math() != "bf16":
+        return tensors
+    return tuple(tensor if tensor is None else tensor.bfloat16() for tensor in tensors)

@@ -1,0 +1,70 @@
+"""The learning rate of an iteration, in Caffe's float32 arithmetic (`SGDSolver::GetLearningRate`, `sgd_solver.cpp`).
+
+    b           base_lr
+    g, p        gamma, power
+    i           iteration, from 0
+    s           step: how often the rate has dropped
+    size        stepsize
+    m           max_iter
+
+    fixed       b
+    step        b g^s, s = floor(i / size)
+    multistep   b g^s, s grows by one when i has reached stepvalue[s], at most by one each time the rate is asked for
+    exp         b g^i
+    inv         b (1 + g i)^-p
+    poly        b (1 - i / m)^p
+    sigmoid     b / (1 + exp(-g (i - size)))
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Tuple
+
+import numpy as np
+
+from menndl_caffe.errors import UserError, did_you_mean
+
+f32 = np.float32
+Policy = Callable[[Any, int, int], np.floating]
+
+POLICIES: Dict[str, Policy] = {
+    "fixed": lambda param, i, s: f32(param.base_lr),
+    "step": lambda param, i, s: _dropped(param, s),
+    "multistep": lambda param, i, s: _dropped(param, s),
+    "exp": lambda param, i, s: _dropped(param, i),
+    "inv": lambda param, i, s: f32(param.base_lr) * (1 + f32(param.gamma) * f32(i)) ** -f32(param.power),
+    "poly": lambda param, i, s: f32(param.base_lr) * (1 - f32(i) / f32(param.max_iter)) ** f32(param.power),
+    "sigmoid": lambda param, i, s: f32(param.base_lr) * (1 / (1 + _exp(-f32(param.gamma) * f32(i - param.stepsize)))),
+}
+WITH_GAMMA = ("step", "multistep", "exp", "inv", "sigmoid")
+WITH_STEPSIZE = ("step", "sigmoid")
+
+
+def learning_rate(param: Any, iteration: int, step: int) -> Tuple[float, int]:
+    """The rate by a SolverParameter, and the step from now on; UserError for settings that Caffe refuses."""
+    policy = param.lr_policy
+    if policy not in POLICIES:
+        raise UserError(f"lr_policy: '{policy}'{did_you_mean(policy, POLICIES)}")
+    if policy in WITH_GAMMA and not param.gamma >= 0:
+        raise UserError(f"gamma: {param.gamma:g} with lr_policy {policy}; expected 0 or more")
+    if policy in WITH_STEPSIZE and param.stepsize <= 0:
+        raise UserError(f"stepsize: {param.stepsize} with lr_policy {policy}; expected a positive number of iterations")
+    step = _step(param, iteration, step)
+    with np.errstate(all="ignore"):  # what overflows is infinite, as in C
+        return float(f32(POLICIES[policy](param, iteration, step))), step
+
+
+def _step(param: Any, iteration: int, step: int) -> int:
+    if param.lr_policy == "step":
+        return int(iteration // param.stepsize)
+    reached = step < len(param.stepvalue) and iteration >= param.stepvalue[step]
+    return step + 1 if param.lr_policy == "multistep" and reached else step
+
+
+def _exp(x: np.float32) -> np.float32:
+    """Correctly rounded, as the C library's; NumPy's own in float32 is not."""
+    return f32(np.exp(np.float64(x)))
+
+
+def _dropped(param: Any, times: int) -> np.floating:
+    """base_lr gamma^times; the power of an integer is computed in double precision."""
+    return np.float64(param.base_lr) * np.float64(param.gamma) ** times

@@ -1,0 +1,292 @@
+"""Weights of a net in files and between nets, by layers' names (`net.cpp`, `hdf5.cpp`).
+
+A .caffemodel is a serialized NetParameter: the layers of one phase, Split layers too, each with its `blobs`. As HDF5 it
+has a float32 dataset `/data/LAYER/INDEX` for every parameter, one that layers share at the first of them only, and with
+gradients `/diff/LAYER/INDEX` for all.
+"""
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set, Tuple
+
+import numpy as np
+import torch
+from google.protobuf.message import DecodeError
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.layer_rules.blob import text
+from menndl_caffe.net_upgrade import upgrade_net
+from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.io import optional_module
+from menndl_caffe.torchcaffe.layer import Layer, numbers_of
+from menndl_caffe.torchcaffe.log import WARNING, log
+
+if TYPE_CHECKING:
+    from menndl_caffe.torchcaffe.net import Net
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+LEGACY = ("num", "channels", "height", "width")
+FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
+
+
+def copy_from(net: Net, path: Path) -> None:
+    """Take the weights of a .caffemodel, binary or HDF5, for the layers whose names the net has.
+
+    UserError, and the net as it was, where the file is none or has parameters of other numbers or shapes.
+    """
+    if is_hdf5(path):
+        load_hdf5(net, path)
+    else:
+        copy_layers(net, read_net(path), path)
+
+
+def share(net: Net, other: Net) -> None:
+    """Make the other's weights those of the net's layers of the same names: one memory (`ShareTrainedLayersWith`)."""
+    layers = _first_of_names(net)
+    pairs = []
+    for source_layer in other.layers:
+        name = source_layer.param.name
+        if name not in layers:
+            log(f"Ignoring source layer {name}", source="net.cpp:678")
+            continue
+        blobs = _same_number(layers[name], len(source_layer.blobs), "the other net")
+        for index, (blob, source) in enumerate(zip(blobs, source_layer.blobs)):
+            if blob.shape != source.shape:
+                raise _mismatch("the other net", name, index, source.shape, blob.shape)
+            pairs.append((blob, source))
+    for blob, source in pairs:
+        blob.share_data(source)
+
+
+def save(net: Net, path: Path, write_diff: bool = False) -> None:
+    """Write a binary .caffemodel, with gradients if `write_diff`."""
+    message = caffe_pb2.NetParameter(name=net.name)
+    for layer in net.layers:
+        saved = message.layer.add()
+        saved.CopyFrom(layer.param)
+        saved.ClearField("blobs")
+        saved.blobs.extend(blob.to_proto(write_diff) for blob in layer.blobs)
+    write_file(path, message.SerializeToString())
+
+
+def save_hdf5(net: Net, path: Path, write_diff: bool = False) -> None:
+    """Write a .caffemodel.h5, with gradients if `write_diff`; UserError for layers that HDF5 cannot hold by name."""
+    owned = _owned(net)
+    content = io.BytesIO()
+    with h5py().File(content, "w") as file:
+        groups = [file.create_group(name) for name in (("data", "diff") if write_diff else ("data",))]
+        for layer in net.layers:
+            name = layer.param.name
+            if "/" in name or name in groups[0]:
+                raise UserError(f"{path}: layer {name}: HDF5 takes layers of different names without '/'; "
+                                f"a binary .caffemodel takes any")
+            data, *diff = (group.create_group(name) for group in groups)
+            for index, blob in enumerate(layer.blobs):
+                if (name, index) in owned:
+                    data[str(index)] = _array(blob.value)
+                if diff:
+                    diff[0][str(index)] = _array(blob.grad)
+    write_file(path, content.getvalue())
+
+
+def load_hdf5(net: Net, path: Path) -> None:
+    """Take the weights of a .caffemodel.h5, as `copy_from`."""
+    owned, layers = _owned(net), {layer.param.name: layer for layer in net.layers}
+    with open_hdf5(path) as file:
+        if "data" not in file:
+            raise UserError(f"{path}: has no group `data`, but {', '.join(file) or 'nothing'}: not a .caffemodel.h5")
+        pairs: List[Tuple[Blob, np.ndarray]] = []
+        for name, group in file["data"].items():
+            if name not in layers:
+                log(f"Ignoring source layer {name}", source="net.cpp:801")
+                continue
+            if len(group) > len(layers[name].blobs):
+                _same_number(layers[name], len(group), str(path))
+            pairs += _datasets(group, layers[name], owned, path)
+    for blob, array in pairs:
+        blob.value.copy_(torch.from_numpy(array))
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do; UserError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def h5py() -> Any:
+    """The library for HDF5 files; UserError with what to do where it is missing."""
+    return optional_module("h5py", "an HDF5 file", "h5py")
+
+
+def open_hdf5(path: Path) -> Any:
+    """An HDF5 file to read; UserError where it is none or truncated."""
+    library = h5py()
+    try:
+        return library.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
+
+
+def read_array(group: Any, name: str, path: Path) -> np.ndarray:
+    """A dataset of numbers as float32; UserError for anything else."""
+    try:
+        return np.array(group[name], np.float32)
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: {group.name}/{name}: expected a dataset of numbers: {error}") from None
+
+
+def read_net(path: Path) -> Any:
+    """The NetParameter of a .caffemodel, in today's format; UserError where the file has none."""
+    message = read_message(path, caffe_pb2.NetParameter)
+    if not len(message.layer) and not len(message.layers):
+        raise UserError(f"{path}: has no layer: not a .caffemodel")
+    return upgrade_net(message, report=lambda line: log(f"{path}: {line}", WARNING, "upgrade_proto.cpp:33"))
+
+
+def read_message(path: Path, message_class: Any) -> Any:
+    """A file's message; UserError, with what was found, where the file is truncated or something else."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    try:
+        return message_class.FromString(content)
+    except DecodeError:
+        expected = f"expected a serialized {message_class.DESCRIPTOR.name}"
+        field = _truncated_field(content, message_class.DESCRIPTOR)
+        found = f"begins with {content[:16]!r}" if field is None else f"ends at byte {len(content)} within {field}"
+        raise UserError(f"{path}: {found}; {expected}") from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all; UserError where that fails."""
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():  # such as /dev/null
+            target.write_bytes(content)
+            return
+        aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, target)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def copy_layers(net: Net, source: Any, path: Path) -> None:
+    """Take the weights of a NetParameter, read from `path`, as `copy_from` (`CopyTrainedLayersFrom`)."""
+    layers = _first_of_names(net)
+    pairs: List[Tuple[Blob, Any]] = []
+    for source_layer in source.layer:
+        if source_layer.name not in layers:
+            log(f"Ignoring source layer {source_layer.name}", source="net.cpp:746")
+            continue
+        blobs = _same_number(layers[source_layer.name], len(source_layer.blobs), str(path))
+        for index, (blob, proto) in enumerate(zip(blobs, source_layer.blobs)):
+            if not _fits(blob.shape, proto):
+                raise _mismatch(str(path), source_layer.name, index, shape_of(proto), blob.shape)
+            pairs.append((blob, proto))
+    for blob, proto in pairs:
+        fill_from(blob, proto, path)
+
+
+def fill_from(blob: Blob, proto: Any, path: Path) -> None:
+    """The numbers of a BlobProto, and its gradient if it has one, in a blob of as many; UserError otherwise."""
+    diff = caffe_pb2.BlobProto(data=proto.diff, double_data=proto.double_diff)
+    for target, source in ((blob.value, proto), (blob.grad, diff)):
+        numbers = numbers_of(source)
+        if len(numbers) == blob.count:
+            target.copy_(numbers.view(blob.shape))
+        elif source is proto or len(numbers):
+            raise UserError(f"{path}: a blob of shape {text(shape_of(proto))} comes with {len(numbers)} numbers")
+
+
+def _fits(shape: Tuple[int, ...], proto: Any) -> bool:
+    """Whether a BlobProto has this shape; in old files missing axes are leading ones (`Blob::ShapeEquals`)."""
+    saved = shape_of(proto)
+    if any(map(proto.HasField, LEGACY)):
+        return (1,) * (len(saved) - len(shape)) + shape == saved
+    return shape == saved
+
+
+def shape_of(proto: Any) -> Tuple[int, ...]:
+    """The shape of a BlobProto, four axes in old files."""
+    if any(map(proto.HasField, LEGACY)):
+        return tuple(getattr(proto, name) for name in LEGACY)
+    return tuple(proto.shape.dim)
+
+
+def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path) -> Iterator[Tuple[Blob, np.ndarray]]:
+    """A layer's parameters and their arrays; one that another layer owns may be missing."""
+    name = layer.param.name
+    for index, blob in enumerate(layer.blobs):
+        if str(index) in group:
+            array = read_array(group, str(index), path)
+            if array.shape != blob.shape:
+                raise _mismatch(str(path), name, index, array.shape, blob.shape)
+            yield blob, array
+        elif (name, index) in owned:
+            _same_number(layer, len(group), str(path))
+
+
+def _owned(net: Net) -> Set[Tuple[str, int]]:
+    """Layer and index of all parameters but those that belong to an earlier layer."""
+    return {learnable.layers[0] for learnable in net.learnable}
+
+
+def _first_of_names(net: Net) -> Dict[str, Layer]:
+    """The first layer of each name: several may have one name (`examples/mnist`'s autoencoder)."""
+    return {layer.param.name: layer for layer in reversed(net.layers)}
+
+
+def _same_number(layer: Layer, number: int, where: str) -> List[Blob]:
+    if number != len(layer.blobs):
+        shapes = ", ".join(text(blob.shape) for blob in layer.blobs)
+        raise UserError(f"{where}: layer {layer.param.name} has {number} parameters there, {len(layer.blobs)} here"
+                        f"{shapes and f' ({shapes})'}")
+    return layer.blobs
+
+
+def _mismatch(where: str, layer: str, index: int, found: Tuple[int, ...], expected: Tuple[int, ...]) -> UserError:
+    return UserError(f"{where}: layer {layer}: parameter {index} has shape {text(found)} there, {text(expected)} here; "
+                     f"rename the layer to learn it from scratch")
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().contiguous().numpy()
+
+
+def _truncated_field(content: bytes, descriptor: Any) -> Optional[str]:
+    """The message's field in which the bytes end, and where it begins; None where the bytes are not such fields."""
+    place = 0
+    while place < len(content):
+        start = place
+        tag, place = _varint(content, place)
+        field, wire_type = descriptor.fields_by_number.get(tag >> 3), tag & 7
+        if field is None or wire_type not in (0, 1, 2, 5):
+            return None
+        size, place = (FIXED_SIZES[wire_type], place) if wire_type in FIXED_SIZES else _varint(content, place)
+        place += 0 if wire_type == 0 else size
+        if place > len(content):
+            return f"field {field.name}, which begins at byte {start}"
+    return None
+
+
+def _varint(content: bytes, place: int) -> Tuple[int, int]:
+    """protobuf's integer of 7 bits a byte, and the place after it, which is beyond the end if the integer is cut."""
+    number, shift = 0, 0
+    while place < len(content):
+        byte = content[place]
+        number |= (byte & 127) << shift
+        shift, place = shift + 7, place + 1
+        if byte < 128:
+            return number, place
+    return number, len(content) + 1

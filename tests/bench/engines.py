@@ -1,0 +1,215 @@
+"""Real Caffe and the torch engine side by side: the same genomes, in one run, with all cores busy.
+
+    python -m tests.bench.engines [--data DIR] [--seconds S] [--random N] [--json FILE]
+
+For each genome and engine, every arrangement of processes and threads that fills the cores is tried, the engines taking
+turns, and the better one counts: one process a core, or fewer with several threads. An individual is the paper's: 4,000
+iterations and 9 test passes of 100 batches. The reference of what the cores can do is a large sgemm by PyTorch's BLAS.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from menndl_caffe import engine as engines
+from menndl_caffe import search_file
+from menndl_caffe.data import write_synthetic
+from menndl_caffe.evaluate import check, sources
+from menndl_caffe.genome import Genome
+from menndl_caffe.render import Renderer
+from menndl_caffe.trial import DEFAULT
+from menndl_caffe.trial_files import write_rendered
+from tests.bench.overhead import PAPER
+from tests.conftest import REPOSITORY
+
+MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
+ITERATIONS, TEST_BATCHES = 4000, 9 * 100
+# The middle of the best five sets of Table 3.
+TABLE3 = ["kernel1=4", "output1=76", "kernel2=4", "output2=118", "kernel3=2", "output3=108"]
+LARGEST = [f"{gene}{i}={value}" for i in (1, 2, 3) for gene, value in (("kernel", 8), ("output", 126))]
+SMALLEST = [f"{gene}{i}={value}" for i in (1, 2, 3) for gene, value in (("kernel", 1), ("output", 16))]
+
+SGEMM = """
+import sys, time, torch
+torch.set_num_threads(int(sys.argv[1]))
+a, b = torch.randn(2, 3072, 3072)
+a @ b
+print('ready', flush=True)
+sys.stdin.readline()
+times = []
+for _ in range(12):
+    start = time.perf_counter(); a @ b; times.append(time.perf_counter() - start)
+print(2 * 3072**3 / sorted(times)[6] / 1e9)
+"""
+
+
+class Arrangement(NamedTuple):
+    """So many processes at once, each with so many threads."""
+
+    processes: int
+    threads: int
+
+
+class Speed(NamedTuple):
+    """Of an engine on a genome: `step` and `test` in ms (medians of all processes), spread of `step`, memory in MB."""
+
+    arrangement: Arrangement
+    step: float
+    low: float
+    high: float
+    test: float
+    resident: float
+    private: float
+
+    @property
+    def individuals_an_hour(self) -> float:
+        """Of the paper's individuals, by all processes together."""
+        seconds = (ITERATIONS * self.step + TEST_BATCHES * self.test) / 1e3
+        return self.arrangement.processes * 3600 / seconds
+
+
+def arrangements(cores: int) -> List[Arrangement]:
+    """One process a core; one process for all cores; and the middle where there is one."""
+    threads = sorted({1, cores, *(count for count in (2, 4) if cores % count == 0)})
+    return [Arrangement(cores // count, count) for count in threads]
+
+
+def run_at_once(commands: Sequence[Sequence[str]], environment: Dict[str, str]) -> List[str]:
+    """Start all, wait until each says `ready`, let them go together; the last line of each."""
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                  env=environment, text=True) for command in commands]
+    for process in processes:
+        assert process.stdin is not None and process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            sys.exit(f"{' '.join(process.args)} does not start")  # type: ignore[arg-type]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate()[0].splitlines()[-1] for process in processes]
+
+
+def measure(engine: engines.Engine, solver: Path, arrangement: Arrangement, seconds: float) -> Speed:
+    """Time an engine on rendered files."""
+    command = [engine.python, str(REPOSITORY / "tests" / "bench" / "stepper.py"), MODULES[engine.name], str(solver),
+               str(seconds), str(REPOSITORY)]
+    environment = {**engine.environment(arrangement.threads), "GLOG_minloglevel": "2"}
+    answers = [json.loads(line) for line in run_at_once([command] * arrangement.processes, environment)]
+    steps = sorted(time for answer in answers for time in answer["step"])
+    tests = [time for answer in answers for time in answer["test"]]
+    return Speed(arrangement, statistics.median(steps), steps[len(steps) // 10], steps[len(steps) * 9 // 10],
+                 statistics.median(tests), max(answer["resident"] for answer in answers),
+                 max(answer["private"] for answer in answers))
+
+
+def best(engine: engines.Engine, solver: Path, cores: int, seconds: float) -> Speed:
+    """The speed in the engine's better arrangement."""
+    return max((measure(engine, solver, arrangement, seconds) for arrangement in arrangements(cores)),
+               key=lambda speed: speed.individuals_an_hour)
+
+
+def sgemm(cores: int) -> float:
+    """GFLOP/s of a large matrix product, one process a core."""
+    return sum(float(line) for line in run_at_once([[sys.executable, "-c", SGEMM, "1"]] * cores, dict(os.environ)))
+
+
+def genomes(space: Any, count: int) -> List[Tuple[str, Genome]]:
+    """The genomes of the table."""
+    draw = random.Random(1)
+    named = [("default", space.default), ("Table 3", space.with_settings(TABLE3)),
+             ("largest", space.with_settings(LARGEST)), ("smallest", space.with_settings(SMALLEST))]
+    points = [[draw.random() for _ in space.genes] for _ in range(count)]
+    return named + [(f"random {i + 1}", space.from_unit(point)) for i, point in enumerate(points)]
+
+
+def flops(net: Any) -> float:
+    """Of a training iteration: forward, gradients of weights, and of bottoms, which the first layer does not need."""
+    layers = [layer.multiply_adds for layer in net.layers if layer.multiply_adds]
+    return 2.0 * (3 * sum(layers) - layers[0])
+
+
+def table(data: str, seconds: float, count: int, folder: Path) -> List[Dict[str, Any]]:
+    """Measure and print line by line."""
+    cores = len(os.sched_getaffinity(0))
+    experiment = search_file.load(PAPER, data=data)
+    renderer, where = Renderer(experiment), sources(experiment, DEFAULT)
+    found = {name: engines.find(name) for name in MODULES}
+    print(f"{'':10} {'genes':22} {'caffe ms':>9} {'10-90%':>11} {'torch ms':>9} {'10-90%':>11} "
+          f"{'caffe /h':>8} {'torch /h':>8} {'ratio':>5} {'GFLOP/s':>8} {'of sgemm':>8}")
+    rows = []
+    for name, genome in genomes(experiment.space, count):
+        rendered = renderer.render(experiment.trial(0, genome), where, str(folder))
+        write_rendered(rendered, folder)
+        solver = _without_tests(folder / "solver.prototxt")
+        speeds = {engine: best(found[engine], solver, cores, seconds) for engine in found}
+        caffe, torch = speeds["caffe"], speeds["torch"]
+        reference = sgemm(cores)
+        rate = torch.arrangement.processes * flops(check(rendered)) / torch.step / 1e6
+        ratio = torch.individuals_an_hour / caffe.individuals_an_hour
+        genes = ",".join(str(value) for value in genome.as_dict().values())
+        print(f"{name:10} {genes:22} {_ms(caffe)} {_ms(torch)} {caffe.individuals_an_hour:8.1f} "
+              f"{torch.individuals_an_hour:8.1f} {ratio:5.2f} {rate:8.0f} {100 * rate / reference:7.0f}%", flush=True)
+        rows.append({"name": name, "genes": genome.as_dict(), "ratio": ratio, "gflops": rate, "sgemm": reference,
+                     **{engine: {**speed._asdict(), "individuals_an_hour": speed.individuals_an_hour}
+                        for engine, speed in speeds.items()}})
+    return rows
+
+
+def _ms(speed: Speed) -> str:
+    arranged = f"{speed.arrangement.processes}x{speed.arrangement.threads}"
+    return f"{speed.step:5.0f} {arranged:>3} {f'{speed.low:.0f}-{speed.high:.0f}':>11}"
+
+
+def _without_tests(solver: Path) -> Path:
+    """The same solver, which does not test while it steps."""
+    text = "\n".join(line for line in solver.read_text().splitlines() if not line.startswith("test_interval"))
+    solver.write_text(f"{text}\ntest_interval: 1000000\ntest_initialization: false\n".replace(
+        "test_initialization: true\n", ""))
+    return solver
+
+
+def summary(rows: Sequence[Dict[str, Any]]) -> None:
+    """Median and range of the ratios, and the memory of a rank with the default genome."""
+    ratios = sorted(row["ratio"] for row in rows)
+    print(f"individuals an hour, torch over caffe: median {statistics.median(ratios):.2f}, from {ratios[0]:.2f} to "
+          f"{ratios[-1]:.2f}, {len(ratios)} genomes")
+    default = rows[0]["torch"]
+    print(f"a rank of the torch engine, default genome: {default['resident']:.0f} MB resident, of which "
+          f"{default['private']:.0f} MB its own")
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of CIFAR-10 databases; default: synthetic images")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of training for each measurement (default: 4)")
+    parser.add_argument("--random", type=int, default=20, help="random genomes (default: 20)")
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    arguments = parser.parse_args()
+    os.makedirs("build", exist_ok=True)
+    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    versions = {name: engines.find(name).versions() for name in MODULES}
+    print(f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
+          f"load {os.getloadavg()[0]:.1f}; {versions}")
+    with tempfile.TemporaryDirectory(dir="build") as folder:
+        data = arguments.data
+        if data is None:
+            data = f"{folder}/data"
+            write_synthetic(Path(data), images_train=2000, images_test=500, report=lambda text: None)
+        rows = table(data, arguments.seconds, arguments.random, Path(folder).resolve())
+    summary(rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""One solver, timed: runs in an engine's own Python, one of several at once.
+
+    python stepper.py ENGINE_MODULE SOLVER SECONDS REPOSITORY
+
+Says `ready`, waits for a line, then trains for so many seconds and tests for a fourth of them, and prints one JSON
+object: the times of single iterations and of single test batches in ms, and the process's memory.
+"""
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from typing import Any, Callable, Dict, List
+
+WARM_UP = 2
+
+
+def timed(work: Callable[[], Any], seconds: float) -> List[float]:
+    """Milliseconds of each call, after two that do not count; at least three calls."""
+    for _ in range(WARM_UP):
+        work()
+    times: List[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def memory() -> Dict[str, float]:
+    """MB of this process: all that is mapped and resident, and what it shares with no one."""
+    fields = dict(line.split(":") for line in open("/proc/self/smaps_rollup") if ":" in line and "-" not in line)
+    kilobytes = {name: float(value.split()[0]) for name, value in fields.items()}
+    return {"resident": kilobytes["Rss"] / 1024,
+            "private": (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) / 1024}
+
+
+def main() -> None:
+    """Time one solver."""
+    module, path, seconds, repository = sys.argv[1:5]
+    sys.path.append(repository)
+    caffe = importlib.import_module(module)
+    caffe.set_mode_cpu()
+    solver = caffe.get_solver(path)
+    tests = solver.test_nets[0]
+    tests.share_with(solver.net)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    steps = timed(lambda: solver.step(1), float(seconds))
+    passes = timed(tests.forward, float(seconds) / 4)
+    print(json.dumps({"step": steps, "test": passes, **memory()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
