@@ -78,7 +78,7 @@ def contrastive_loss(bottoms: Shapes, layer: Message) -> Outcome:
     """Two batches of vectors and, for each pair, whether they are alike."""
     first, second, alike = map(legacy, bottoms)
     _check_batch(bottoms)
-    if first[1:] != second[1:] or first[2:] != (1, 1) or alike[1:] != (1, 1, 1):
+    if first[1:] != second[1:] or first[2:] != (1, 1) or alike != (first[0], 1, 1, 1):
         raise ImpossibleNet(f"takes NxC, NxC and N, not {', '.join(map(text, bottoms))}")
     return LOSS
 

@@ -142,6 +142,10 @@ class Blob:
     def value(self, tensor: torch.Tensor) -> None:
         self._data.tensor = tensor
 
+    def is_held(self) -> bool:
+        """Whether a user has taken the array `data`: the next value will be copied into it."""
+        return self._data.is_held()
+
     @property
     def grad(self) -> torch.Tensor:
         """The gradient, as `value`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import Iterator, Tuple
+from typing import Any, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ class Columns:
         padded = columns.new_zeros(*columns.shape[:2], *self._padded())
         for place, part in enumerate(self._parts()):
             padded[part] += columns[:, :, place]
-        inner = tuple(slice(before, before + size) for before, size in zip(self._windows.pad, self._image))
+        inner: Any = tuple(slice(before, before + size) for before, size in zip(self._windows.pad, self._image))
         return padded[(..., *inner)].contiguous()
 
     def _padded(self) -> Shape:
@@ -45,7 +45,7 @@ class Columns:
         reach = ((steps - 1) * s + e for steps, s, e in zip(self.steps, windows.stride, windows.extent()))
         return tuple(max(pad + size, last) for pad, size, last in zip(windows.pad, self._image, reach))
 
-    def _parts(self) -> Iterator[Tuple[object, ...]]:
+    def _parts(self) -> Iterator[Any]:
         """For each place of the kernel, what it meets of the padded image in all steps."""
         for offsets in product(*map(range, self._windows.kernel)):
             yield (..., *(slice(o * d, o * d + (steps - 1) * s + 1, s) for o, d, s, steps in zip(

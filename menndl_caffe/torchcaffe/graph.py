@@ -88,9 +88,10 @@ class _Builder(Graph):
         try:
             self._check_wiring(wired, param)
             node = self._node(make_layer(param))
+            stated = len(param.param)
             node.layer.setup(node.bottom, node.top)
             node.layer.reshape(node.bottom, node.top)
-            self._add_parameters(node)
+            self._add_parameters(node, stated)
         except LayerError as error:
             shapes = {name: self.blobs[self._latest[name]].shape for name in wired.bottoms}
             raise type(error)(with_bottoms(error.reason, shapes), param.name, wired.place) from None
@@ -136,13 +137,14 @@ class _Builder(Graph):
             if weight:
                 blob.grad.fill_(weight)
 
-    def _add_parameters(self, node: Node) -> None:
+    def _add_parameters(self, node: Node, stated: int) -> None:
         layer = node.layer
         specs = list(layer.param.param)
         self._parameters.add(layer.param, tuple(blob.shape for blob in layer.blobs))
         for index, blob in enumerate(layer.blobs):
             spec = specs[index] if index < len(specs) else caffe_pb2.ParamSpec()
-            layer.propagates_to.append(spec.lr_mult != 0)
+            # Caffe does not ask for what a layer's setup has added: a BatchNorm layer counts as one that learns.
+            layer.propagates_to.append(spec.lr_mult != 0 or index >= stated)
             learnable = self._shared.get(spec.name) if spec.name else None
             if learnable is None:
                 learnable = Learnable(blob, spec.lr_mult, spec.decay_mult, [])

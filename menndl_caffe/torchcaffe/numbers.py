@@ -6,9 +6,8 @@ from typing import Any, Optional
 
 import torch
 
-from menndl_caffe.torchcaffe import mode
-
 from menndl_caffe.errors import UserError
+from menndl_caffe.torchcaffe import mode
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny

@@ -11,6 +11,7 @@ This file runs in both engines' Pythons, so it needs numpy alone. A module `case
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -123,18 +124,23 @@ def run_real(caffe_root: Path, module: str) -> Dict[str, Arrays]:
 
 
 def save(path: Path, results: Mapping[str, Arrays]) -> None:
-    """Write results as one compressed file."""
-    np.savez_compressed(path, **{f"{case}:{name}": array for case, arrays in results.items()
-                                 for name, array in arrays.items()})
+    """Write results as one compressed file: all numbers in one row, and whose they are."""
+    arrays = [array for case in results.values() for array in case.values()]
+    index = {case: {name: array.shape for name, array in arrays.items()} for case, arrays in results.items()}
+    row = np.concatenate([np.float32(array).ravel() for array in arrays])
+    np.savez_compressed(path, row=row, index=json.dumps(index))
 
 
 def load(path: Path) -> Dict[str, Arrays]:
     """Read what `save` wrote."""
     results: Dict[str, Arrays] = {}
     with np.load(path) as file:
-        for key in file.files:
-            case, name = key.split(":", 1)
-            results.setdefault(case, {})[name] = file[key]
+        row, start = file["row"], 0
+        for case, shapes in json.loads(str(file["index"])).items():
+            for name, shape in shapes.items():
+                end = start + int(np.prod(shape))
+                results.setdefault(case, {})[name] = row[start:end].reshape(shape)
+                start = end
     return results
 
 

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence
 
+import lmdb
 import pytest
 
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.command import main
+from menndl_caffe.torchcaffe.command import Signals, main
+from menndl_caffe.torchcaffe.solver import Action
 from tests.conftest import REPOSITORY
 
 NET = """
@@ -43,7 +45,12 @@ SOLVERS = {
     "inline": f'{BASE} net_param {{ {NET} }} test_iter: 1 test_interval: 5 display: 0'.replace("display: 2", ""),
     "finetuned": f'{TESTED} weights: "made.caffemodel, made.caffemodel"',
 }
-Words = List[str]
+DATA_NET = """
+layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "images" backend: LMDB batch_size: 5 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2
+  weight_filler { type: "uniform" min: -1e-3 max: 1e-3 } } }
+layer { name: "silence" type: "Silence" bottom: "ip" }
+"""
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?|-?inf|-?nan")
 
 
@@ -61,6 +68,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     model = caffe_pb2.NetParameter(layer=[unknown, ip1])
     Path("made.caffemodel").write_bytes(model.SerializeToString())
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    with lmdb.open("images", map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
+        for index in range(13):
+            datum = caffe_pb2.Datum(channels=1, height=2, width=2, label=index, data=bytes(4))
+            transaction.put(b"%05d" % index, datum.SerializeToString())
     yield tmp_path
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -107,6 +118,7 @@ def _assert_alike(theirs: str, ours: str) -> None:
 @pytest.mark.parametrize("flags", [
     *(["-solver", f"{name}.prototxt"] for name in SOLVERS),
     ["--solver=plain.prototxt", "--weights=made.caffemodel"],
+    ["--solver", "finetuned.prototxt", "--weights", "made.caffemodel"],
     ["-solver=plain.prototxt", "-stage", "short,other", "-level=1"],
 ])
 def test_training_says_what_caffe_says(flags: List[str], logs: Logs) -> None:
@@ -116,7 +128,7 @@ def test_training_says_what_caffe_says(flags: List[str], logs: Logs) -> None:
         _assert_alike(expected, found)
 
 
-@pytest.mark.parametrize("name, suffix", [("plain", ""), ("hdf5", ".h5")])
+@pytest.mark.parametrize("name, suffix", [("plain", ""), ("hdf5", ".h5"), ("finetuned", "")])
 def test_resuming_says_what_caffe_says(name: str, suffix: str, logs: Logs) -> None:
     logs(["train", "-solver", f"{name}.prototxt"])
     Path(f"snap_iter_4.solverstate{suffix}.resume.json").unlink()
@@ -127,9 +139,20 @@ def test_resuming_says_what_caffe_says(name: str, suffix: str, logs: Logs) -> No
 
 
 def test_testing_says_what_caffe_says(logs: Logs) -> None:
-    Path("net.prototxt").write_text(NET.replace('"gaussian"', '"constant" value: 0.7').replace('"xavier"', '"constant"'))
+    constant = NET.replace('"gaussian"', '"constant" value: 0.7').replace('"xavier"', '"constant"')
+    Path("net.prototxt").write_text(constant)
     theirs, ours = logs(["test", "-model", "net.prototxt", "-weights", "made.caffemodel", "-iterations", "3"])
     assert len(ours) == len(theirs) > 10
+    for expected, found in zip(theirs, ours):
+        _assert_alike(expected, found)
+
+
+def test_a_test_goes_on_where_the_last_one_ended(logs: Logs) -> None:
+    Path("data.prototxt").write_text(DATA_NET)
+    Path("solver.prototxt").write_text(
+        f'{BASE} net: "data.prototxt" test_iter: 3 test_interval: 2'.replace("display: 2", "display: 1"))
+    theirs, ours = logs(["train", "-solver", "solver.prototxt"])
+    assert len(ours) == len(theirs) > 5 * 5 + 9 * 5
     for expected, found in zip(theirs, ours):
         _assert_alike(expected, found)
 
@@ -150,7 +173,7 @@ MISTAKES = {
     "train -solver nowhere.prototxt": r"nowhere.prototxt: No such file or directory",
     "train -solver plain.prototxt -weights made.caffemodel -snapshot a": r"-snapshot and -weights: .* not both",
     "train -solver plain.prototxt -weights net.prototxt": r"net.prototxt: .*expected a serialized NetParameter",
-    "train -solver plain.prototxt -snapshot made.caffemodel": r"made.caffemodel: .*not a .solverstate|.*expected a ser.*",
+    "train -solver plain.prototxt -snapshot made.caffemodel": r"made.caffemodel: .*(not a|expected).*",
     "train -solver plain.prototxt -sigint_effect foo": r".*-sigint_effect.*invalid choice: 'foo'.*",
     "train -solver plain.prototxt -gpu x": r"-gpu x: expected a GPU's number, or all",
     "train -sovler plain.prototxt": r"unrecognized arguments: .*-sovler.*",
@@ -179,8 +202,8 @@ def test_a_gpu_asked_for_and_absent(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["train", "-solver", "gpu.prototxt"]) == 2
     assert capsys.readouterr().err == ("caffe: gpu.prototxt: solver_mode: GPU, but PyTorch finds no GPU here: set "
                                        "solver_mode: CPU\n")
-    for flags in (["train", "-solver", "plain.prototxt", "-gpu", "0"], ["time", "-model", "net.prototxt", "-gpu", "all"]):
-        assert main(flags) == 2
+    for flags in ("train -solver plain.prototxt -gpu 0", "time -model net.prototxt -gpu all"):
+        assert main(flags.split()) == 2
         errors = capsys.readouterr().err
         assert errors.startswith("caffe: ") and "GPU" in errors and errors.count("\n") == 1
 
@@ -190,6 +213,13 @@ def test_without_a_command_it_explains_itself(folder: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     for words in ("train         train or finetune a model", "-solver", "--math", "device_query"):
         assert words in said
+
+
+def test_each_signal_asks_once_and_hangup_first(folder: Path) -> None:
+    signals = Signals({signal.SIGINT: "stop", signal.SIGHUP: "snapshot"})
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+    assert [signals.requested() for _ in range(3)] == [Action.SNAPSHOT, Action.STOP, Action.NONE]
 
 
 class Running:

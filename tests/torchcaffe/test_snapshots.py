@@ -23,7 +23,7 @@ STRAIGHT = {f"{type_}-{format_}": Job(f"{type_}-{format_}", solver_text(type_, F
 
 def _resumed(name: str, state: Path) -> Job:
     job = STRAIGHT[name]
-    return job._replace(name=f"resume-{name}", steps=4, snapshot_after=0, restore=str(state))
+    return job._replace(name=f"resume-{name}", steps=4, snapshot_after=None, restore=str(state))
 
 
 def _state(folder: Path, name: str) -> Path:
@@ -74,7 +74,7 @@ def test_resuming_changes_nothing(name: str, here: Path, tmp_path: Path) -> None
     assert differences(straight, resumed, 0) == []
 
 
-# A net whose passes depend on its place in the data and on random numbers ---------------------------------------------
+# A net whose passes depend on its place in the data and on random numbers -------------------------------------------
 
 RANDOM_NET = """
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
@@ -164,7 +164,7 @@ def test_without_the_own_file_resuming_is_caffes(images: Path, capsys: pytest.Ca
         solver.restore("snap_iter_6.solverstate")
 
 
-# Files that do not fit -------------------------------------------------------------------------------------------------
+# Files that do not fit ----------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def snapshot(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -230,6 +230,27 @@ def test_a_truncated_state(name: str, share: float, snapshot: Path) -> None:
     with pytest.raises(UserError, match="ends at byte|truncated"):
         solver.restore(str(path))
     assert solver.iter == 0
+
+
+def test_an_hdf5_state_ends_its_string_as_c_does(snapshot: Path) -> None:
+    """Caffe reads learned_net into as many bytes as it has, and up to a 0."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("SGD-hdf5/snap_iter_4.solverstate.h5", "r") as file:
+        name = "snap_iter_4.caffemodel.h5"
+        assert file["learned_net"].dtype == f"S{len(name) + 1}" and file["learned_net"][()] == name.encode()
+        assert file["iter"].shape == file["current_step"].shape == (1,)
+
+
+@pytest.mark.parametrize("format_, suffix", FORMATS.values())
+def test_the_step_of_the_rate_is_kept(format_: str, suffix: str, snapshot: Path) -> None:
+    text = solver_text("SGD", format_).replace('"step" stepsize: 3', '"multistep" stepvalue: 1')
+    Path("solver.prototxt").write_text(text)
+    solver = caffe.get_solver("solver.prototxt")
+    solver.step(3)
+    solver.snapshot()
+    other = caffe.get_solver("solver.prototxt")
+    other.restore(f"snap_iter_3.solverstate{suffix}")
+    assert other.current_step == solver.current_step == 1
 
 
 def test_where_snapshots_cannot_be_written(snapshot: Path) -> None:

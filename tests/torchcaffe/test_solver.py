@@ -1,6 +1,7 @@
 """Solvers through pycaffe's API: where nets come from, what happens when in an iteration, and tests."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -182,6 +183,22 @@ def test_a_snapshot_may_be_asked_for() -> None:
     solver.answer_to(lambda: answers.pop(0) if answers else Action.NONE)
     solver.step(2)
     assert Path("snap_iter_0.caffemodel").exists() and Path("snap_iter_1.solverstate").exists()
+
+
+def test_all_that_was_asked_for_between_two_batches_is_done() -> None:
+    solver = with_tests()
+    answers = [Action.SNAPSHOT, Action.STOP]
+    solver.answer_to(lambda: answers.pop(0) if answers else Action.NONE)
+    solver.step(2)
+    assert Path("snap_iter_0.caffemodel").exists() and solver.iter == 0
+
+
+def test_each_call_of_step_smooths_the_loss_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    solver = solver_of(f'{NETS["net"]} display: 1 average_loss: 5')
+    for _ in range(3):
+        solver.step(1)
+        shown = re.search(r"iters\), loss = (\S+)", capsys.readouterr().err)
+        assert shown and shown[1] == f"{float(solver.net.blobs['loss'].data):g}"
 
 
 def test_ranks_seed_differently_and_only_the_first_speaks(capsys: pytest.CaptureFixture[str]) -> None:

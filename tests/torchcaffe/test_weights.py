@@ -1,6 +1,7 @@
 """Files of weights: exchanged with real Caffe byte for byte, old and broken ones, and weights shared between nets."""
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple
@@ -36,9 +37,9 @@ layer { name: "energy" type: "Reduction" bottom: "sum" top: "energy" loss_weight
 """
 JOBS = {
     "plain": Job("plain", STILL, steps=1, snapshot_after=1),
-    "rich": Job("rich", STILL.replace("snapshot_diff: true", ""), net=RICH, steps=1, snapshot_after=1),
+    "rich": Job("rich", STILL.replace("snapshot_diff: true", ""), net=RICH, steps=0, snapshot_after=0),
     "hdf5": Job("hdf5", f"{STILL} snapshot_format: HDF5", steps=1, snapshot_after=1),
-    "rich_hdf5": Job("rich_hdf5", f"{STILL} snapshot_format: HDF5", net=RICH, steps=1, snapshot_after=1),
+    "rich_hdf5": Job("rich_hdf5", f"{STILL} snapshot_format: HDF5", net=RICH, steps=0, snapshot_after=0),
 }
 
 
@@ -76,7 +77,8 @@ def _with_weights(name: str, path: Path, net: str = NET) -> Job:
 
 def _models(folder: Path) -> Dict[str, Job]:
     """Jobs that load each of a folder's files."""
-    models = {name: folder / name / f"snap_iter_1.caffemodel{'.h5' if 'hdf5' in name else ''}" for name in JOBS}
+    models = {name: folder / name / f"snap_iter_{job.steps}.caffemodel{'.h5' if 'hdf5' in name else ''}"
+              for name, job in JOBS.items()}
     models.update({name: folder / f"{name}.caffemodel" for name in OLD})
     return {f"load_{name}": _with_weights(f"load_{name}", path, JOBS[name].net if name in JOBS else NET)
             for name, path in models.items()}
@@ -95,7 +97,8 @@ def there(caffe_root: Path, here: Path, tmp_path_factory: pytest.TempPathFactory
     return There(folder, run_in_real_caffe(caffe_root, [*JOBS.values(), *_models(here).values()], folder))
 
 
-@pytest.mark.parametrize("name, file", [("rich", "snap_iter_1.caffemodel"), ("plain", "snap_iter_1.solverstate")])
+@pytest.mark.parametrize("name, file", [
+    ("rich", "snap_iter_0.caffemodel"), ("rich", "snap_iter_0.solverstate"), ("plain", "snap_iter_1.solverstate")])
 def test_files_are_caffes_byte_for_byte(name: str, file: str, here: Path, there: There) -> None:
     ours, theirs = (folder / name / file for folder in (here, there.folder))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -135,8 +138,8 @@ def test_hdf5_files_hold_the_same_datasets(here: Path, there: There) -> None:
             file.visititems(lambda name, item: found.__setitem__(name, getattr(item, "shape", None)))
         return found
 
-    for name in ("hdf5", "rich_hdf5"):
-        ours, theirs = (contents(folder / name / "snap_iter_1.caffemodel.h5") for folder in (here, there.folder))
+    for name, file in (("hdf5", "snap_iter_1.caffemodel.h5"), ("rich_hdf5", "snap_iter_0.caffemodel.h5")):
+        ours, theirs = (contents(folder / name / file) for folder in (here, there.folder))
         assert ours == theirs
 
 
@@ -258,7 +261,8 @@ def test_an_hdf5_file_of_something_else(net: Any) -> None:
 
 def test_layers_that_hdf5_cannot_hold(net: Any) -> None:
     for name in ("a/b", "ip1"):
-        other = _other(lambda text, name=name: text.replace('name: "ip2"', f'name: "{name}"'))
+        Path("net.prototxt").write_text(NET.replace('name: "ip2"', f'name: "{name}"'))
+        other = caffe.Net("net.prototxt", caffe.TEST)
         with pytest.raises(UserError, match=f"layer {name}: HDF5 takes layers of different names"):
             other.save_hdf5("a.h5")
         other.save("a.caffemodel")
@@ -270,8 +274,58 @@ def test_nothing_is_left_beside_a_file(net: Any, tmp_path: Path) -> None:
     net.save("link.caffemodel")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.caffemodel", "link.caffemodel", "net.prototxt"]
     assert (tmp_path / "link.caffemodel").is_symlink()
-    net.save("/dev/null")
-    assert Path("/dev/null").is_char_device()
+
+
+def test_a_pipe_is_written_to_not_replaced(net: Any) -> None:
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    net.save("pipe")
+    assert Path("pipe").is_fifo()
+    net.save("a.caffemodel")
+    assert os.read(reader, 1 << 16) == Path("a.caffemodel").read_bytes()
+    os.close(reader)
+
+
+SHARED = NET.replace("param { lr_mult: 1 decay_mult: 1 }", 'param { name: "w" lr_mult: 1 }').replace(
+    'bottom: "ip1" top: "ip2"', 'bottom: "data" top: "ip2"').replace("num_output: 2", "num_output: 5").replace(
+    "param { lr_mult: 0.5 decay_mult: 3 }", 'param { name: "w" }').replace("dim: 4 dim: 2", "dim: 4 dim: 5").replace(
+    'layer { name: "loss"', 'layer { name: "silence" type: "Silence" bottom: "ip1" } layer { name: "loss"')
+
+
+def test_only_parameters_of_other_layers_may_be_missing_in_hdf5(net: Any) -> None:
+    h5py = pytest.importorskip("h5py")
+    Path("net.prototxt").write_text(SHARED)
+    shared = caffe.Net("net.prototxt", caffe.TRAIN)
+    shared.save_hdf5("a.h5")
+    with h5py.File("a.h5", "a") as file:
+        assert sorted(file["data/ip1"]) == ["0", "1"] and sorted(file["data/ip2"]) == ["1"]
+        file["data/ip1/0"][...] = 4
+    shared.load_hdf5("a.h5")
+    assert (shared.params["ip2"][0].data == 4).all()
+    with h5py.File("a.h5", "a") as file:
+        del file["data/ip2/1"]
+    with pytest.raises(UserError, match=r"layer ip2 has 0 parameters there, 2 here \(5x3, 5\)"):
+        shared.load_hdf5("a.h5")
+
+
+def test_parameters_that_came_with_the_net_are_saved_once(net: Any) -> None:
+    """A net may hold its weights: examples/net_surgery's do."""
+    net.save("a.caffemodel")
+    model = caffe_pb2.NetParameter.FromString(Path("a.caffemodel").read_bytes())
+    Path("full.prototxt").write_text(str(model))
+    full = caffe.Net("full.prototxt", caffe.TRAIN)
+    full.save("b.caffemodel")
+    again = caffe_pb2.NetParameter.FromString(Path("b.caffemodel").read_bytes())
+    assert [len(layer.blobs) for layer in again.layer] == [len(layer.blobs) for layer in model.layer]
+    np.testing.assert_array_equal(full.params["ip1"][0].data, net.params["ip1"][0].data)
+
+
+def test_of_layers_with_one_name_the_first_takes_the_weights(net: Any) -> None:
+    net.save("a.caffemodel")
+    Path("net.prototxt").write_text(NET.replace('name: "loss"', 'name: "ip1"'))
+    other = caffe.Net("net.prototxt", caffe.TRAIN)
+    other.copy_from("a.caffemodel")
+    np.testing.assert_array_equal(other.layers[1].blobs[0].data, net.params["ip1"][0].data)
 
 
 def test_shared_weights_are_one_memory(net: Any) -> None:

@@ -48,7 +48,7 @@ class Job(NamedTuple):
     net: str = NET
     steps: int = 5
     restore: Optional[str] = None
-    snapshot_after: int = 0
+    snapshot_after: Optional[int] = None
     rates: bool = False
 
 
@@ -70,6 +70,8 @@ def run_job(caffe: Any, job: Job, folder: Path) -> Arrays:
         if job.restore:
             solver.restore(job.restore)
         rates = []
+        if job.snapshot_after == 0:
+            solver.snapshot()
         for done in range(1, job.steps + 1):
             feed(solver)
             if job.rates:
@@ -123,8 +125,9 @@ def main(folder: Path) -> None:
     caffe = importlib.import_module("caffe")
     jobs = [Job(*fields) for fields in json.loads((folder / "jobs.json").read_text())]
     results = {job.name: run_job(caffe, job, folder / job.name) for job in jobs}
-    np.savez(folder / "results.npz", **{f"{job}:{name}": array for job, arrays in results.items()
-                                        for name, array in arrays.items()})
+    save: Any = np.savez
+    save(folder / "results.npz", **{f"{job}:{name}": array for job, arrays in results.items()
+                                    for name, array in arrays.items()})
 
 
 if __name__ == "__main__":

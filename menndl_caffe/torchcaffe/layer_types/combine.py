@@ -16,6 +16,7 @@ import torch
 from menndl_caffe.layer_rules.blob import ImpossibleNet, axis_of
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.layer_types.neurons import refuse_in_place_gradient
 
 Tensor = torch.Tensor
 Eltwise_, Reduction_ = caffe_pb2.EltwiseParameter, caffe_pb2.ReductionParameter
@@ -53,9 +54,9 @@ class Eltwise(Layer):
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         super().setup(bottom, top)
         param = self.param.eltwise_param
-        self._is_in_place = top[0] is bottom[0]
-        if self._is_in_place and param.operation != Eltwise_.PROD:
-            raise ImpossibleNet("in place, Caffe overwrites the first bottom before it has read it")
+        if top[0] is bottom[0] and param.operation != Eltwise_.PROD:
+            raise ImpossibleNet("in place, Caffe's Eltwise overwrites its first bottom before it reads it: give the "
+                                "top a name of its own")
         self._coefficients = list(param.coeff) or [1.0] * len(bottom)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
@@ -64,8 +65,8 @@ class Eltwise(Layer):
         top[0].value = combine([blob.value for blob in bottom])
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-        if self._is_in_place and any(propagate_down):
-            raise ImpossibleNet("in place, Caffe overwrites the gradient before it has read it", self.param.name)
+        if any(propagate_down):
+            refuse_in_place_gradient(self, top, bottom)
         operation = self.param.eltwise_param.operation
         for index, wanted in enumerate(propagate_down):
             if not wanted:
@@ -76,7 +77,7 @@ class Eltwise(Layer):
             elif operation == Eltwise_.PROD:
                 gradient = self._others(index, bottom, top).mul_(top[0].grad)
             else:
-                gradient = top[0].grad.masked_fill(self._winner != index, 0)
+                gradient = torch.where(self._winner == index, top[0].grad, 0.0)
             bottom[index].grad = gradient
 
     def _sum(self, x: List[Tensor]) -> Tensor:
@@ -129,6 +130,8 @@ class MVN(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
             return
+        if self.param.mvn_param.normalize_variance:
+            refuse_in_place_gradient(self, top, bottom)
         dy = self._rows(top[0].grad, top)
         gradient = dy - dy.mean(1, keepdim=True)
         if self.param.mvn_param.normalize_variance:

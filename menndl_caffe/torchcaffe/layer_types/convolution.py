@@ -16,7 +16,7 @@ from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import factors
 
 aten: Any = torch.ops.aten
-Gradients = Tuple[Optional[torch.Tensor], ...]  # of images, weight and bias, where wanted
+Gradients = Tuple[Any, ...]  # of images, weight and bias, where wanted
 
 
 class Direct:
@@ -30,12 +30,13 @@ class Direct:
         """N x C x spatial to N x num_output x spatial."""
         return aten.convolution(images, weight, bias, *self._settings)
 
-    def backward(self, gradient: torch.Tensor, images: torch.Tensor, weight: torch.Tensor,
-                 wanted: Sequence[bool]) -> Gradients:
+    def backward(self, wanted: Sequence[bool], gradient: torch.Tensor, images: torch.Tensor,
+                 weight: torch.Tensor) -> Gradients:
         """The gradients of images, weight and bias."""
-        gradients: Gradients = aten.convolution_backward(gradient, images, weight, [gradient.shape[1]], *self._settings,
-                                                         list(wanted))
-        return gradients
+        of_images, of_weight, _ = aten.convolution_backward(gradient, images, weight, None, *self._settings,
+                                                            [*wanted[:2], False])
+        # The kernel would sum the bias's up as well, on a CPU many times slower than this.
+        return of_images, of_weight, _channel_sums(gradient) if wanted[2] else None
 
 
 class ByColumns:
@@ -49,8 +50,8 @@ class ByColumns:
         output = (self._spread if self._transposed else self._gathered)(images, weight)
         return output if bias is None else output + bias.view(-1, *[1] * (output.dim() - 2))
 
-    def backward(self, gradient: torch.Tensor, images: torch.Tensor, weight: torch.Tensor,
-                 wanted: Sequence[bool]) -> Gradients:
+    def backward(self, wanted: Sequence[bool], gradient: torch.Tensor, images: torch.Tensor,
+                 weight: torch.Tensor) -> Gradients:
         """As Direct's."""
         back = self._gathered if self._transposed else self._spread
         steps, image = (images, gradient) if self._transposed else (gradient, images)
@@ -101,12 +102,12 @@ class Convolution(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         for below, above, wanted in zip(bottom, top, propagate_down):
             images, gradient, weight = self._images(below.value), self._images(above.grad), self.blobs[0].value
-            all_wanted = [wanted, *self.propagates_to, *[False] * (2 - len(self.blobs))]
-            gradients = self._way.backward(*factors(gradient, images, weight), all_wanted)
-            if gradients[0] is not None:
+            all_wanted = [wanted, *self.propagates_to, False][:3]
+            gradients = self._way.backward(all_wanted, *factors(gradient, images, weight))
+            if wanted:
                 below.grad = gradients[0].float().reshape(below.shape)
-            for blob, addend in zip(self.blobs, gradients[1:]):
-                if addend is not None:
+            for blob, addend, is_learned in zip(self.blobs, gradients[1:], self.propagates_to):
+                if is_learned:  # what is not wanted may be there all the same
                     blob.grad += addend
 
     def _way_of(self, image: Shape, output: Shape) -> Union[Direct, ByColumns]:
@@ -119,5 +120,14 @@ class Convolution(Layer):
         return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
 
     def _images(self, tensor: torch.Tensor) -> torch.Tensor:
-        """All axes before the channels' as one."""
-        return tensor if self._axis == 1 else tensor.reshape(-1, *tensor.shape[self._axis:])
+        """All axes before the channels' as one; images of 2 axes in the order of memory that is fast on a CPU."""
+        images = tensor if self._axis == 1 else tensor.reshape(-1, *tensor.shape[self._axis:])
+        if images.dim() == 4 and images.device.type == "cpu":
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+
+def _channel_sums(images: torch.Tensor) -> torch.Tensor:
+    """Sums over all axes but the channels', number 1."""
+    rows = images.movedim(1, -1).reshape(-1, images.shape[1])
+    return torch.mv(rows.t(), rows.new_ones(len(rows)))

@@ -45,6 +45,22 @@ class Neuron(Layer):
             bottom[0].grad = self.gradient(top[0].grad, bottom[0].value, top[0].value)
 
 
+def refuse_in_place_gradient(layer: Layer, top: Blobs, bottom: Blobs) -> None:
+    """ImpossibleNet for a layer in place whose gradient Caffe computes over that of the top, before it has read it."""
+    if top[0] is bottom[0]:
+        raise ImpossibleNet(f"in place, Caffe's {layer.type} overwrites its top's gradient before it reads it: give "
+                            "the top a name of its own", layer.param.name)
+
+
+class OverwritingNeuron(Neuron):
+    """A neuron whose gradient in Caffe is nonsense in place."""
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        if propagate_down[0]:
+            refuse_in_place_gradient(self, top, bottom)
+        super().backward(top, propagate_down, bottom)
+
+
 @register("AbsVal")
 class AbsVal(Neuron):
     """|x|, with gradient 0 at 0."""
@@ -88,8 +104,6 @@ class Dropout(Layer):
         super().setup(bottom, top)
         ratio = self.param.dropout_param.dropout_ratio
         self._is_active = self.phase == caffe_pb2.TRAIN
-        if self._is_active and not 0 <= ratio <= 1:
-            raise ImpossibleNet(f"dropout_ratio must be between 0 and 1, not {ratio:g}")
         self._kept = 1 - ratio
         self._scale = 1 / self._kept if self._kept else inf
 
@@ -141,7 +155,7 @@ class Exp(Neuron):
 
 
 @register("Log")
-class Log(Neuron):
+class Log(OverwritingNeuron):
     """Logarithm, of that base, of shift + scale x; a base of -1 stands for e."""
 
     def activate(self, x: Tensor) -> Tensor:
@@ -154,7 +168,7 @@ class Log(Neuron):
 
 
 @register("Power")
-class Power(Neuron):
+class Power(OverwritingNeuron):
     """(shift + scale x)^power. Where power or scale is 0, one number for all, of which NaN is no exception."""
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:

@@ -146,4 +146,7 @@ class Pooling(Layer):
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:
-            bottom[0].grad = self._pool.backward(top[0].grad, bottom[0].value)
+            images, gradient = bottom[0].value, top[0].grad
+            if images.is_contiguous(memory_format=torch.channels_last):  # the kernels are slow where orders differ
+                gradient = gradient.contiguous(memory_format=torch.channels_last)
+            bottom[0].grad = self._pool.backward(gradient, images)

@@ -5,11 +5,11 @@ Sources: `python_layer.hpp`, `layer_factory.cpp`, `_caffe.cpp`.
 from __future__ import annotations
 
 import importlib
-from typing import Any, List
+from typing import Any, List, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.layer import Blobs, Layer, blob_of, register
 from menndl_caffe.torchcaffe.stand_in import stand_in
 
 
@@ -23,33 +23,55 @@ class BlobVec(List[Blob]):
         self.append(blob)
 
 
-@register("Python")
-class PythonLayer(Layer):
-    """What a user's layer derives from; made itself, it is the class that the layer's `python_param` names.
+class PythonLayer:
+    """What a user's layer derives from, as `caffe.Layer`.
 
-    The class has setup(bottom, top), reshape(bottom, top), forward(bottom, top) and
-    backward(top, propagate_down, bottom); reshape is called before every forward. It finds `param_str` and `phase`, and
-    keeps its parameters in `blobs`. What it raises reaches whoever makes the net or runs the pass.
+    The class has reshape(bottom, top), forward(bottom, top), backward(top, propagate_down, bottom) and perhaps
+    setup(bottom, top); reshape is called before every forward. It finds `param_str` and `phase`, and keeps its
+    parameters in `blobs`. What it raises reaches whoever makes the net or runs the pass.
     """
 
-    dynamic = True
-    phase = 0  # type: ignore[assignment]  # an attribute, as in pycaffe, not a property
-
-    def __new__(cls, param: Any) -> PythonLayer:
-        return super().__new__(_users_class(param.python_param) if cls is PythonLayer else cls)
+    type = "Python"
 
     def __init__(self, param: Any) -> None:
-        super().__init__(param)
-        self.blobs = BlobVec(self.blobs)
-        self.param_str = str(param.python_param.param_str)
-        self.phase = int(param.phase)
+        self.blobs = BlobVec(map(blob_of, param.blobs))
+        self.param_str, self.phase = str(param.python_param.param_str), int(param.phase)
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         """Look at the parameters, once; nothing here."""
 
+
+@register("Python")
+class Hosted(Layer):
+    """A user's layer in a net. Attributes that other layers have not are those of the user's object, `users`."""
+
+    dynamic = True
+
+    def __init__(self, param: Any) -> None:
+        super().__init__(param)
+        self.users = _users_class(param.python_param)(param)
+        self.blobs = self.users.blobs
+
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        self.users.setup(bottom, top)
+
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
-        """Give the tops their shapes: the class must say which."""
-        raise NotImplementedError(f"class {type(self).__name__} has no method reshape(bottom, top)")
+        self.users.reshape(bottom, top)
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        self.users.forward(bottom, top)
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        self.users.backward(top, propagate_down, bottom)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "users":  # not there yet
+            raise AttributeError(name)
+        return getattr(self.users, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_own = "users" not in vars(self) or name in vars(self)
+        object.__setattr__(self if is_own else self.users, name, value)
 
 
 def _users_class(param: Any) -> Any:

@@ -12,17 +12,19 @@ S0, S1, S2  parameters: sums of m and v, and their count; S <- S moving_average_
 """
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Sequence, Tuple
 
 import torch
 
-from menndl_caffe.layer_rules.blob import axis_of
+from menndl_caffe.layer_rules.blob import Shape, axis_of
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import factors
 
 aten: Any = torch.ops.aten
+Tensors = Tuple[torch.Tensor, torch.Tensor]
 
 
 @register("InnerProduct")
@@ -33,29 +35,25 @@ class InnerProduct(Layer):
         return self.param.inner_product_param.weight_filler, self.param.inner_product_param.bias_filler
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        rows, weight = factors(self._rows(bottom[0].value), self._weight())
-        if len(self.blobs) > 1:
-            product = torch.addmm(*factors(self.blobs[1].value), rows, weight.t())
-        else:
-            product = rows @ weight.t()
+        weight = self._weight()
+        rows, columns = factors(bottom[0].value.reshape(-1, weight.shape[1]), weight.t())
+        bias = factors(self.blobs[1].value)[0] if len(self.blobs) > 1 else None
+        product = rows @ columns if bias is None else torch.addmm(bias, rows, columns)
         top[0].value = product.float().view(top[0].shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-        gradient = top[0].grad.reshape(-1, self.param.inner_product_param.num_output)
-        dy, rows, weight = factors(gradient, self._rows(bottom[0].value), self._weight())
+        matrix = self._weight()
+        gradient = top[0].grad.reshape(-1, len(matrix))
+        dy, rows, weight = factors(gradient, bottom[0].value.reshape(-1, matrix.shape[1]), matrix)
         if self.propagates_to[0]:
-            product = rows.t() @ dy if self.param.inner_product_param.transpose else dy.t() @ rows
-            self.blobs[0].grad += product
+            self.blobs[0].grad += rows.t() @ dy if self.param.inner_product_param.transpose else dy.t() @ rows
         if len(self.blobs) > 1 and self.propagates_to[1]:
             self.blobs[1].grad += gradient.sum(0)
         if propagate_down[0]:
             bottom[0].grad = (dy @ weight).float().view(bottom[0].shape)
 
-    def _rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        axis = axis_of(self.param.inner_product_param.axis, tensor.shape)
-        return tensor.flatten(axis).flatten(0, -2) if axis else tensor.reshape(1, -1)
-
     def _weight(self) -> torch.Tensor:
+        """num_output x K."""
         weight = self.blobs[0].value
         return weight.t() if self.param.inner_product_param.transpose else weight
 
@@ -66,23 +64,138 @@ class BatchNorm(Layer):
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         super().setup(bottom, top)
-        specs = self.param.param
-        while len(specs) < len(self.blobs):
-            specs.add(lr_mult=0)
+        while len(self.param.param) < len(self.blobs):
+            self.param.param.add(lr_mult=0)
         param = self.param.batch_norm_param
-        test = self.phase == caffe_pb2.TEST
-        self._is_global = param.use_global_stats if param.HasField("use_global_stats") else test
+        is_test = self.phase == caffe_pb2.TEST
+        self._is_global = param.use_global_stats if param.HasField("use_global_stats") else is_test
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         self._x = unchanging(bottom[0], top[0])
-        if self._is_global:
-            count = self.blobs[2].value
-            scale = torch.where(count == 0, count, 1 / count)
-            mean, variance = self.blobs[0].value * scale, self.blobs[1].value * scale
-        else:
-            mean, variance = (torch.empty_like(self.blobs[0].value) for _ in range(2))
-        top[0].value, *self._statistics = self._normalized(mean, variance)
+        self._mean, variance = self._summed() if self._is_global else self._of_batch()
+        self._deviation = variance.add_(self.param.batch_norm_param.eps).sqrt_()
+        top[0].value = (self._x - self._by_channel(self._mean)).div_(self._by_channel(self._deviation))
 
-    def _normalized(self, mean: torch.Tensor, variance: torch.Tensor) -> Tuple[torch.Tensor, ...]:
-        return aten.native_batch_norm(self._x, None, None, mean, variance, not self._is_global, 1.0,
-                                      self.param.batch_norm_param.eps)
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        # As in Caffe, whether wanted or not: the layer has nothing else to do here.
+        if self._is_global:
+            bottom[0].grad = top[0].grad / self._by_channel(self._deviation)
+        else:
+            bottom[0].grad = aten.native_batch_norm_backward(
+                top[0].grad, self._x, None, None, None, self._mean, 1 / self._deviation, True, 0.0,
+                [True, False, False])[0]
+
+    def _summed(self) -> Tensors:
+        """S0/S2 and S1/S2; 0 before anything has been summed."""
+        means, variances, count = (blob.value for blob in self.blobs)
+        scale = torch.where(count == 0, count, 1 / count)
+        return means * scale, variances * scale
+
+    def _of_batch(self) -> Tensors:
+        """m and v of the batch, once they have joined the sums."""
+        mean, variance = aten.batch_norm_update_stats(self._x, None, None, 0.0)
+        size = self._x.numel() // len(mean)
+        terms = mean, variance * (size / max(1, size - 1)), torch.ones_like(self.blobs[2].value)
+        for blob, term in zip(self.blobs, terms):
+            blob.value.mul_(self.param.batch_norm_param.moving_average_fraction).add_(term)
+        return mean, variance
+
+    def _by_channel(self, numbers: torch.Tensor) -> torch.Tensor:
+        return aligned(numbers, self._x, 1)
+
+
+@register("Scale")
+class Scale(Layer):
+    """Times a factor that spans some axes, plus a bias of its shape if `bias_term`; the factor may be a bottom."""
+
+    def fillers(self) -> Sequence[Any]:
+        param = self.param.scale_param
+        ones = caffe_pb2.FillerParameter(value=1)
+        own = [param.filler if param.HasField("filler") else ones] * (len(self.param.bottom) == 1)
+        return [*own, param.bias_filler]
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        self._x = unchanging(bottom[0], top[0])
+        factor = self._aligned(self._factor(bottom), self._x)
+        if self.param.scale_param.bias_term:
+            top[0].value = torch.addcmul(self._aligned(self.blobs[-1], self._x), self._x, factor)
+        else:
+            top[0].value = self._x * factor
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        dy, blob, is_own = top[0].grad, self._factor(bottom), len(bottom) == 1
+        factor = self._aligned(blob, dy)
+        if self.param.scale_param.bias_term and self.propagates_to[-1]:
+            _hand(self.blobs[-1], dy, factor.shape, adding=True)
+        if self.propagates_to[0] if is_own else propagate_down[1]:
+            _hand(blob, dy * self._x, factor.shape, adding=is_own and not self._forgets(factor.shape, dy.shape))
+        if propagate_down[0]:
+            bottom[0].grad = dy * factor
+
+    def _factor(self, bottom: Blobs) -> Blob:
+        return bottom[1] if len(bottom) > 1 else self.blobs[0]
+
+    def _aligned(self, blob: Blob, like: torch.Tensor) -> torch.Tensor:
+        return aligned(blob.value, like, self.param.scale_param.axis)
+
+    @staticmethod
+    def _forgets(factor: Shape, shape: Shape) -> bool:
+        """Whether Caffe overwrites the factor's gradient where it should add to it: nothing comes before its axes."""
+        before = next((index for index, size in enumerate(factor) if size > 1), len(factor))
+        return prod(shape[:before]) == 1 and (prod(factor) > 1 or prod(shape) == 1)
+
+
+@register("Bias")
+class Bias(Layer):
+    """Plus a term that spans some axes, which may be a bottom."""
+
+    def fillers(self) -> Sequence[Any]:
+        return [self.param.bias_param.filler]
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        top[0].value = bottom[0].value + self._aligned(bottom)
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        dy, bias = top[0].grad, self._bias(bottom)
+        if self.propagates_to[0] if len(bottom) == 1 else propagate_down[1]:
+            _hand(bias, dy, self._aligned(bottom).shape, adding=len(bottom) == 1)
+        if propagate_down[0] and bottom[0] is not top[0]:
+            bottom[0].grad = dy.clone()
+
+    def _bias(self, bottom: Blobs) -> Blob:
+        return bottom[1] if len(bottom) > 1 else self.blobs[0]
+
+    def _aligned(self, bottom: Blobs) -> torch.Tensor:
+        return aligned(self._bias(bottom).value, bottom[0].value, self.param.bias_param.axis)
+
+
+@register("Parameter")
+class Parameter(Layer):
+    """A parameter as a top: one memory, so that what the layers above do to the top's gradient, they do to its own."""
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        top[0].share_data(self.blobs[0])
+        top[0].share_diff(self.blobs[0])
+
+    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+        """Nothing is left to do."""
+
+
+def aligned(term: torch.Tensor, like: torch.Tensor, axis: int) -> torch.Tensor:
+    """A term that spans the axes of `like` from `axis` on, with axes of size 1 for all others."""
+    start = axis_of(axis, like.shape) if term.dim() else 0
+    return term.view([1] * start + list(term.shape) + [1] * (like.dim() - start - term.dim()))
+
+
+def unchanging(bottom: Blob, top: Blob) -> torch.Tensor:
+    """The bottom's numbers, to be kept for the backward pass though the layer may work in place."""
+    return bottom.value.clone() if bottom is top and bottom.is_held() else bottom.value
+
+
+def _hand(blob: Blob, gradients: torch.Tensor, shape: Shape, adding: bool) -> None:
+    """Give the blob, `aligned` to `shape`, the sum of the gradients of where it went."""
+    total = gradients.sum_to_size(shape).view(blob.shape)
+    if adding:
+        blob.grad += total
+    else:
+        blob.grad = total
