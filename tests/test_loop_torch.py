@@ -28,7 +28,8 @@ def finish(search: Path, run: Path, ranks: int = RANKS, *more: str) -> str:
     """`menndl run --engine torch` to its end, which is a good one; what it printed."""
     log = run.with_suffix(".log")
     with open(log, "wb") as file:
-        code = runs.start(["run", search, "--out", run, "--engine", "torch", *more], ranks, environment(), file).wait(120)
+        command = ["run", search, "--out", run, "--engine", "torch", *more]
+        code = runs.start(command, ranks, environment(), file).wait(120)
     assert code == 0, log.read_text()
     return log.read_text()
 

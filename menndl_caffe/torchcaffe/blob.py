@@ -32,9 +32,7 @@ class Memory:
     def tensor(self) -> torch.Tensor:
         if self._tensor is None:
             self._tensor = torch.zeros(self.shape, device=mode.device())
-        if self._array_is_newer:
-            self._tensor.copy_(torch.from_numpy(self._array))
-            self._array_is_newer = False
+        self.sync()
         return self._tensor
 
     @tensor.setter
@@ -60,6 +58,12 @@ class Memory:
             self._tensor = tensor.contiguous()
             self._array = self._tensor.numpy()
         return self._array
+
+    def sync(self) -> None:
+        """Take over what the user has written to the array, where it is a copy."""
+        if self._array_is_newer and self._tensor is not None:
+            self._tensor.copy_(torch.from_numpy(self._array))
+            self._array_is_newer = False
 
     def is_held(self) -> bool:
         """Whether the user has an array of it."""
@@ -104,6 +108,10 @@ class View(Memory):
     @property
     def array(self) -> np.ndarray:
         return self._base.array.reshape(self.shape)
+
+    def sync(self) -> None:
+        """As Memory's."""
+        self._base.sync()
 
     def is_held(self) -> bool:
         """Whether the user has an array of it, or of the other."""
@@ -155,6 +163,11 @@ class Blob:
     def grad(self, tensor: torch.Tensor) -> None:
         self._diff.tensor = tensor
 
+    def sync(self) -> None:
+        """Take over what the user has written to the arrays: on a GPU they are copies."""
+        self._data.sync()
+        self._diff.sync()
+
     @property
     def shape(self) -> Shape:
         """Sizes of the axes; () for a scalar."""
@@ -195,9 +208,9 @@ class Blob:
         """The BlobProto, with its gradient if `diff` (`Blob::ToProto`)."""
         proto = caffe_pb2.BlobProto()
         proto.shape.dim.extend(self.shape)
-        proto.data.extend(_numbers(self.value))
+        proto.data.extend(_numbers(self.value).tolist())
         if diff:
-            proto.diff.extend(_numbers(self.grad))
+            proto.diff.extend(_numbers(self.grad).tolist())
         return proto
 
     def _legacy(self, axis: int) -> int:

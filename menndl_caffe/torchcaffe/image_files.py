@@ -1,8 +1,8 @@
 """Images as Caffe gets them from OpenCV 4.5: JPEG, PNG and others, decoded and resized to H x W x C bytes, blue first.
 
 Source: `io.cpp`, which calls cv::imread, cv::imdecode and cv::resize. Decoding is Pillow's, made to follow OpenCV where
-the two differ: transparency, rotation by EXIF, grey values. Resizing is computed here, as OpenCV does it without Intel's
-IPP (its Python wheels have IPP, and differ by one in few pixels): bilinear, with 11 bits of fixed point.
+the two differ: transparency, rotation by EXIF, grey values. Resizing is computed here in OpenCV's fixed point: bilinear,
+weights of 11 bits, without smoothing before an image shrinks (Pillow smooths).
 
 Notation
 --------
@@ -12,6 +12,7 @@ x           place of a new pixel among the old ones, pixel 0 being centred at 0:
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -20,7 +21,8 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe.io import optional_module
 
 ONE = 2048  # of a weight
-PNG_GREY = np.array([3735, 19235, 9798], np.uint32)  # libpng's weights of blue, green and red, of 2^15
+PNG_GREY = np.array([3737, 19234, 9797], np.uint32)  # libpng's weights of blue, green and red, of 2^15, rounding down
+GREY = np.array([1868, 9617, 4899], np.uint32)       # OpenCV's own, of 2^14
 
 
 def decode(content: bytes, color: Optional[bool], what: str) -> np.ndarray:
@@ -38,6 +40,15 @@ def decode(content: bytes, color: Optional[bool], what: str) -> np.ndarray:
         raise UserError(f"{what}: not an image that can be read ({error})") from None
 
 
+def read_image(path: str, color: bool, what: str) -> np.ndarray:
+    """The pixels of an image file; as `decode`."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{what}: {error.strerror}") from None
+    return decode(content, color, what)
+
+
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """H x W x C bytes in another size: cv::resize with INTER_LINEAR."""
     if pixels.shape[:2] == (height, width):
@@ -45,24 +56,28 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     old = pixels.astype(np.int32)
     if pixels.shape[:2] == (2 * height, 2 * width):
         return ((old[::2, ::2] + old[::2, 1::2] + old[1::2, ::2] + old[1::2, 1::2] + 2) >> 2).astype(np.uint8)
-    (top, bottom), (above, below) = _neighbours(pixels.shape[0], height)
-    (left, right), (before, after) = _neighbours(pixels.shape[1], width)
-    rows = old[:, left] * before[:, np.newaxis] + old[:, right] * after[:, np.newaxis]
-    weighted = [(rows[place] >> 4) * weight[:, np.newaxis, np.newaxis] >> 16
-                for place, weight in ((top, above), (bottom, below))]
-    return ((weighted[0] + weighted[1] + 2) >> 2).astype(np.uint8)
+    last_row, last_column = pixels.shape[0] - 1, pixels.shape[1] - 1
+    column, share = _places(last_column + 1, width)
+    share[(column < 0) | (column >= last_column)] = 0  # but beyond the first and last row OpenCV adds the row to itself
+    before, after = _fixed(share[:, np.newaxis])
+    column = column.clip(0, last_column)
+    rows = old[:, column] * before + old[:, (column + 1).clip(0, last_column)] * after
+    row, share = _places(last_row + 1, height)
+    above, below = _fixed(share[:, np.newaxis, np.newaxis])
+    upper, lower = rows[row.clip(0, last_row)] >> 4, rows[(row + 1).clip(0, last_row)] >> 4
+    return (((upper * above >> 16) + (lower * below >> 16) + 2) >> 2).astype(np.uint8)
 
 
-def _neighbours(n: int, m: int) -> Tuple[Tuple[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]:
-    """The old pixels before and after each new one, and their weights."""
+def _places(n: int, m: int) -> Tuple[np.ndarray, np.ndarray]:
+    """x, as the whole number below and the rest."""
     x = ((np.arange(m) + 0.5) * (n / m) - 0.5).astype(np.float32)
-    first = np.floor(x).astype(np.int64)
-    share = x - first.astype(np.float32)
-    share[(first < 0) | (first >= n - 1)] = 0
-    first = first.clip(0, n - 1)
-    weights = (np.rint(part * np.float32(ONE)).astype(np.int32) for part in (1 - share, share))
-    before, after = weights
-    return (first, (first + 1).clip(0, n - 1)), (before, after)
+    whole = np.floor(x)
+    return whole.astype(np.int64), x - whole
+
+
+def _fixed(share: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The weights of two neighbours, `share` being the second's, in fixed point."""
+    return tuple(np.rint(part * np.float32(ONE)).astype(np.int32) for part in (1 - share, share))  # type: ignore[return-value]
 
 
 def _pixels(image: Any, color: Optional[bool], what: str) -> np.ndarray:
@@ -85,14 +100,16 @@ def _stored(image: Any, what: str) -> np.ndarray:
 
 
 def _grey(image: Any) -> np.ndarray:
-    """A JPEG's own brightness; of a PNG, what libpng makes of its colours."""
+    """A JPEG's own brightness; of other formats, what libpng or OpenCV make of the colours."""
+    is_png = image.format == "PNG"
     if image.format == "JPEG":
         image.draft("L", image.size)
     image = _upright(image)
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))[:, :, np.newaxis]
     colors = np.asarray(image.convert("RGB"))[:, :, ::-1]
-    return (colors @ PNG_GREY >> 15).astype(np.uint8)[:, :, np.newaxis]
+    grey = colors @ PNG_GREY >> 15 if is_png else colors @ GREY + 8192 >> 14
+    return grey.astype(np.uint8)[:, :, np.newaxis]
 
 
 def _upright(image: Any) -> Any:

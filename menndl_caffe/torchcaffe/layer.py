@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar
 
+import numpy as np
 import torch
 
 from menndl_caffe.errors import did_you_mean
@@ -44,6 +45,11 @@ class Layer:
     def phase(self) -> int:
         """TRAIN (0) or TEST (1)."""
         return int(self.param.phase)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether a pass does nothing but compute on the device: no draws, files or Python, no shapes that change."""
+        return not self.dynamic
 
     @property
     def rule(self) -> Rule:
@@ -144,4 +150,5 @@ def blob_of(proto: Any) -> Blob:
 
 def numbers_of(proto: Any) -> torch.Tensor:
     """All numbers of a BlobProto, in one row."""
-    return torch.tensor(list(proto.data or proto.double_data), dtype=torch.float32, device=mode.device())
+    numbers = np.array(proto.data or proto.double_data, np.float32)
+    return torch.from_numpy(numbers).to(mode.device())

@@ -13,6 +13,7 @@ from menndl_caffe.torchcaffe import weights as weights_files
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes
 from menndl_caffe.torchcaffe.layer import Layer
+from menndl_caffe.torchcaffe.replay import Recorder, Replay, replay_of
 
 Callback = Callable[[int], None]
 Arrays = Dict[str, np.ndarray]
@@ -49,7 +50,7 @@ class Net:
         self._blobs, self._blob_names = graph.blobs, graph.blob_names
         self._blob_loss_weights = graph.loss_weights
         self._layer_names = [node.name for node in graph.nodes]
-        self._outputs = list(graph.available.values())
+        self._outputs = [graph.available[name] for name in sorted(graph.available)]
         self._inputs = [index for node in graph.nodes if node.layer.type == "Input" for index in node.top_ids]
         self.layers: List[Layer] = [node.layer for node in graph.nodes]
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
@@ -60,6 +61,7 @@ class Net:
         self.top_names = self._names_of([node.top_ids for node in graph.nodes])
         self.inputs = [self._blob_names[index] for index in self._inputs]
         self.outputs = [self._blob_names[index] for index in self._outputs]
+        self._replay = replay_of(graph.nodes, graph.blobs, graph.learnable)
         self._callbacks: Dict[str, List[Callback]] = {when: [] for when in (
             "before_forward", "after_forward", "before_backward", "after_backward")}
 
@@ -71,6 +73,7 @@ class Net:
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, that one included; the sum of their losses times weights (`ForwardFromTo`)."""
+        self._forget_replay()
         losses = []
         for index in range(start, end + 1):
             node = self._nodes[index]
@@ -83,6 +86,7 @@ class Net:
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers `start` down to `end`, that one included, in reverse (`BackwardFromTo`)."""
+        self._forget_replay()
         for index in range(start, end - 1, -1):
             node = self._nodes[index]
             self._call("before_backward", index)
@@ -92,11 +96,23 @@ class Net:
 
     def forward_loss(self) -> float:
         """A whole forward pass; the loss."""
+        if self._replay is not None and not self._has_callbacks():
+            return self._replay.forward()
         return self._forward(0, len(self._nodes) - 1)
 
     def backward_all(self) -> None:
         """A whole backward pass."""
-        self._backward(len(self._nodes) - 1, 0)
+        if self._replay is not None and not self._has_callbacks():
+            self._replay.backward()
+        else:
+            self._backward(len(self._nodes) - 1, 0)
+
+    def replay_with(self, recorder: Recorder) -> None:
+        """Replay whole passes from now on, recorded by `recorder`."""
+        self._replay = Replay(self._nodes, self._blobs, self.learnable, recorder)
+
+    def _has_callbacks(self) -> bool:
+        return any(self._callbacks.values())
 
     def forward(self, blobs: Optional[Sequence[str]] = None, start: Optional[str] = None, end: Optional[str] = None,
                 **kwargs: np.ndarray) -> Arrays:
@@ -106,7 +122,10 @@ class Net:
         """
         first, last = find_layer(self._nodes, start, 0), find_layer(self._nodes, end, len(self._nodes) - 1)
         self._set(kwargs, self.inputs, "input", "data")
-        self._forward(first, last)
+        if (first, last) == (0, len(self._nodes) - 1):
+            self.forward_loss()
+        else:
+            self._forward(first, last)
         names = [*(self.outputs if end is None else self.top_names[end]), *(blobs or ())]
         return {name: self.blobs[name].data for name in names}
 
@@ -118,7 +137,10 @@ class Net:
         """
         first, last = find_layer(self._nodes, start, len(self._nodes) - 1), find_layer(self._nodes, end, 0)
         self._set(kwargs, self.outputs, "output", "diff")
-        self._backward(first, last)
+        if (first, last) == (len(self._nodes) - 1, 0):
+            self.backward_all()
+        else:
+            self._backward(first, last)
         names = [*(self.inputs if end is None else self.bottom_names[end]), *(diffs or ())]
         return {name: self.blobs[name].diff for name in names}
 
@@ -203,6 +225,11 @@ class Net:
     def after_backward(self, callback: Callback) -> None:
         """Call `callback(layer's index)` after every layer's backward."""
         self._callbacks["after_backward"].append(callback)
+
+    def _forget_replay(self) -> None:
+        """A pass of single layers gives blobs other memory than was recorded."""
+        if self._replay is not None:
+            self._replay.forget()
 
     def _call(self, when: str, index: int) -> None:
         for callback in self._callbacks[when]:

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from menndl_caffe.data.lmdb_data import _require_whole
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import Shape, text
+from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape, text
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.image_files import decode
 from menndl_caffe.torchcaffe.io import optional_module
@@ -163,6 +163,8 @@ def image_of(datum: Any, param: Any, what: str) -> torch.Tensor:
     UserError, beginning with `what`, where it is not what the Datum promises.
     """
     if datum.encoded:
+        if param.force_color and param.force_gray:
+            raise ImpossibleNet("force_color and force_gray exclude each other")
         color = True if param.force_color else False if param.force_gray else None
         return torch.from_numpy(decode(datum.data, color, what)).permute(2, 0, 1)
     shape = datum.channels, datum.height, datum.width
@@ -186,7 +188,7 @@ def _in_lmdb(path: Path) -> Values:
     except lmdb.Error as error:
         raise UserError(f"{path}: not an LMDB that can be read ({error})") from None
     first, last = int(places.min()), int((places + lengths).max())
-    content = np.frombuffer((ctypes.c_uint8 * (last - first)).from_address(first), np.uint8)
+    content = np.ctypeslib.as_array((ctypes.c_uint8 * (last - first)).from_address(first))
     return Values(content, places - first, lengths, (environment, transaction))
 
 
@@ -197,7 +199,10 @@ def _address(value: memoryview) -> int:
 
 def _in_leveldb(path: Path) -> Values:
     """A copy of all values."""
-    plyvel = optional_module("plyvel", f"{path}: reading a LevelDB", "plyvel")
+    try:
+        plyvel = optional_module("plyvel", f"{path}: reading a LevelDB", "plyvel")
+    except UserError as error:
+        raise UserError(f"{error}, or make an LMDB of the data (convert_imageset -backend=lmdb)") from None
     try:
         database = plyvel.DB(str(path), create_if_missing=False)
         try:

@@ -46,7 +46,7 @@ class Transformer:
         self._param = param
         self._crop, self._scale = int(param.crop_size), float(param.scale)
         self._crops_anywhere = self._crop > 0 and phase == caffe_pb2.TRAIN
-        self._mean_image = _read_mean(param.mean_file) if param.HasField("mean_file") else None
+        self._mean_image = read_mean(param.mean_file) if param.HasField("mean_file") else None
         self._generator: Optional[Generator] = None
         self._prepared_for: Any = None
         self._mean: Optional[torch.Tensor] = None  # H x W x C, of images of the size and device prepared for
@@ -58,7 +58,8 @@ class Transformer:
 
     def shape_of(self, image: Shape) -> Shape:
         """What it makes of an image C x H x W."""
-        return _transformed(self._param, image)
+        channels, height, width = image
+        return _transformed(self._param, (channels, height, width))
 
     def batch(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         """Transform C x H x W images, whose sizes may differ where they are cropped."""
@@ -114,7 +115,7 @@ class Transformer:
         shape, device = tuple(images.shape[1:]), images.device
         if (shape, device) == self._prepared_for:
             return
-        _transformed(self._param, shape)
+        self.shape_of(shape)
         mean = self._mean_of(shape)
         self._mean = None if mean is None else torch.from_numpy(mean).permute(1, 2, 0).contiguous().to(device)
         self._prepared_for = shape, device
@@ -148,7 +149,7 @@ def _cropped(pixels: torch.Tensor, corners: Optional[np.ndarray], crop: int) -> 
     return windows[torch.arange(n, device=pixels.device), top, left]
 
 
-def _read_mean(name: str) -> np.ndarray:
+def read_mean(name: str) -> np.ndarray:
     """The mean image of a file, C x H x W."""
     log(f"Loading mean file from: {name}", source="data_transformer.cpp:25")
     path = Path(name)

@@ -1,7 +1,11 @@
-"""Small data sets in every form that data layers read, and the nets that read them."""
+"""Small data sets in every form that data layers read, and the nets that read them.
+
+`python -m tests.torchcaffe.data_sets` writes the files of `cases_data.py` anew; its cases then have to be frozen anew.
+"""
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence
 
@@ -9,6 +13,7 @@ import numpy as np
 
 from menndl_caffe.proto import caffe_pb2
 
+FROZEN_FILES = Path(__file__).resolve().parent / "frozen" / "data_files.npz"
 LABELS = (3, 0, 127, 128, 70000, -2, 9)
 
 
@@ -128,6 +133,7 @@ def write_all(folder: Path) -> None:
     files = write_images(folder)
     write_lmdb(folder / "encoded_lmdb", [encoded_datum((folder / name).read_bytes(), label)
                                          for label, name in enumerate(files) if name.endswith(("rgb.jpg", "rgb.png"))])
+    write_windows(folder)
     (folder / "list.txt").write_text("".join(f"{name} {label}\n" for label, name in enumerate(files)))
     (folder / "odd.txt").write_bytes(b"a_rgb.jpg 3\r\ngrey.jpg -7\nb_rgb.png x5\ngrey.png 4.9\nalpha.png 12")
     random = np.random.RandomState(4)
@@ -137,6 +143,26 @@ def write_all(folder: Path) -> None:
             file["label"] = random.randint(0, 9, (rows,))
     (folder / "three.txt").write_text("0.h5\n1.h5 2.h5\n")
     (folder / "one.txt").write_text("0.h5\n")
+
+
+def write_windows(folder: Path) -> None:
+    """A window file: two images, windows of every kind of overlap, at the edges too."""
+    random = np.random.RandomState(6)
+    lines = []
+    for number, name in enumerate(("b_rgb.png", "grey.png")):
+        lines.append(f"# {number} {name} 3 20 26 12")
+        for index in range(12):
+            (x1, x2), (y1, y2) = (sorted(random.choice(size, 2, replace=False)) for size in (26, 20))
+            lines.append(f"{index % 3 + 1} {index / 11:.3f} {x1} {y1} {x2} {y2}")
+    (folder / "windows.txt").write_text("\n".join(lines))
+    write_mean(folder / "large_mean.binaryproto", 3, 15, 17)
+
+
+def window_layer(param: str, transform: str = "") -> str:
+    """A WindowData layer."""
+    return (f'layer {{ name: "read" type: "WindowData" top: "data" top: "label" window_data_param {{ '
+            f'source: "windows.txt" batch_size: 9 {param} }} transform_param {{ crop_size: 12 {transform} }} }} '
+            f'{WEIGHTS}')
 
 
 def write_images(folder: Path) -> List[str]:
@@ -154,3 +180,17 @@ def write_images(folder: Path) -> List[str]:
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return list(contents)
+
+
+def freeze() -> None:
+    """Keep the files of one data set of each kind, under the names they have there; the LMDB's as `data.mdb`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_all(folder)
+        (folder / "raw_lmdb" / "data.mdb").rename(folder / "data.mdb")
+        np.savez_compressed(FROZEN_FILES, **{path.name: np.frombuffer(path.read_bytes(), np.uint8)
+                                             for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+if __name__ == "__main__":
+    freeze()

@@ -5,15 +5,25 @@ solver against its file. Only what the phase TRAIN needs is here.
 """
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import lmdb
 import numpy as np
 
+from menndl_caffe import prototxt
+from menndl_caffe.data import records, write_cifar10, write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
+from menndl_caffe.net_upgrade import upgrade_solver
 from menndl_caffe.proto import caffe_pb2
 
+Solvers = Dict[Tuple[str, int], Path]  # solver files by training and seed
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+DOC = REPOSITORY / "build/caffe/root/usr/share/doc/caffe-doc"
+CIFAR10 = REPOSITORY / "build/test-data/cifar-10-batches-bin"
+MNIST = REPOSITORY.parent / "shared/data"
+SEEDS = (1, 2, 3)
 BATCH = 20
 PAIRS = "examples/siamese/mnist_siamese_train_leveldb"  # the name in Caffe's file; what stands there is an LMDB
 
@@ -188,46 +198,103 @@ NETS: Dict[str, Callable[[], str]] = {"cifar10_quick": cifar10_quick, "cifar10_f
                                       "siamese": siamese, "autoencoder": autoencoder}
 
 
-def write_small(folder: Path) -> Dict[str, Path]:
-    """Every training's solver file and net file below `folder`; the solvers' paths."""
+def make_small(folder: Path) -> Solvers:
+    """Every training in our words, with drawn images, below `folder`."""
+    _write_drawn_data(folder)
     files = {}
     for training in TRAININGS:
-        net, files[training.name] = folder / f"{training.net}.prototxt", folder / f"{training.name}.solver.prototxt"
+        net = folder / f"{training.net}.prototxt"
         net.write_text(NETS[training.net]())
-        files[training.name].write_text(f'net: "{net.name}" {training.solver} random_seed: 1\n')
+        for seed in SEEDS:
+            files[training.name, seed] = path = folder / f"{training.name}_{seed}.solver.prototxt"
+            path.write_text(f'net: "{net.name}" {training.solver} random_seed: {seed}\n')
+    return files
+
+
+# ---------------------------------------------------------------------------------------------------- Caffe's own files
+
+def caffes_solver(doc: Path, training: Training) -> Any:
+    """The SolverParameter of Caffe's file below `doc`, with the training's changes."""
+    solver = upgrade_solver(prototxt.load(doc / training.file, caffe_pb2.SolverParameter).message)
+    solver.MergeFrom(prototxt.parse(training.changes, caffe_pb2.SolverParameter).message)
+    return solver
+
+
+def caffes_net(doc: Path, solver: Any) -> Any:
+    """The NetParameter that a solver's file names; LMDBs in place of LevelDBs."""
+    net = prototxt.load(doc / solver.net, caffe_pb2.NetParameter).message
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.data_param.backend = caffe_pb2.DataParameter.LMDB
+    return net
+
+
+def make_full(folder: Path, doc: Path = DOC, cifar10: Path = CIFAR10, mnist: Path = MNIST) -> Solvers:
+    """Every training by Caffe's own files, with real images, below `folder`.
+
+    Test nets are there, but no test passes, which would take most of the time.
+    """
+    _write_real_data(folder, cifar10, mnist)
+    files = {}
+    for training in TRAININGS:
+        solver = caffes_solver(doc, training)
+        (folder / solver.net).write_text(prototxt.dumps(caffes_net(doc, solver)))
+        solver.test_initialization = False
+        for field in ("display", "snapshot", "snapshot_prefix"):
+            solver.ClearField(field)
+        for seed in SEEDS:
+            files[training.name, seed] = path = folder / f"{training.name}_{seed}.solver.prototxt"
+            solver.random_seed = seed
+            path.write_text(prototxt.dumps(solver))
     return files
 
 
 # ----------------------------------------------------------------------------------------------------------------- Data
 
-def grey(images: Images) -> Images:
-    """MNIST's format: the middle 28 x 28 pixels of the green channel."""
-    return Images(images.labels, images.pixels[:, 1:2, 2:30, 2:30])
+def _write_drawn_data(folder: Path) -> None:
+    """Drawn images in place of CIFAR-10's and of MNIST's; the same on every machine."""
+    write_synthetic(folder / "drawn", images_train=1000, images_test=100, report=lambda line: None)
+    _link_cifar10(folder, folder / "drawn")
+    _write_digits(folder, {part: _grey(folder / f"drawn/cifar10_{part}_lmdb") for part in ("train", "test")})
 
 
-def write_digits(folder: Path, parts: Dict[str, Images]) -> None:
-    """The databases `train` and `test` of MNIST's format where the example's nets look for them, and pairs for siamese."""
+def _write_real_data(folder: Path, cifar10: Path, mnist: Path) -> None:
+    """CIFAR-10, and MNIST's test images: 8,000 to train with, 2,000 to test."""
+    images, labels = (np.frombuffer(gzip.decompress((mnist / f"t10k-{name}-ubyte.gz").read_bytes()), np.uint8)
+                      for name in ("images-idx3", "labels-idx1"))
+    digits = Images(labels[8:], images[16:].reshape(-1, 1, 28, 28))
+    write_cifar10(folder / "cifar10", cifar10, report=lambda line: None)
+    _link_cifar10(folder, folder / "cifar10")
+    _write_digits(folder, {"train": digits.part(0, 8000), "test": digits.part(8000, 10000)})
+
+
+def _link_cifar10(folder: Path, data: Path) -> None:
+    """CIFAR-10's databases and mean where the examples' nets look for them."""
+    (folder / "examples/cifar10").mkdir(parents=True)
+    for name in ("cifar10_train_lmdb", "cifar10_test_lmdb", "mean.binaryproto"):
+        (folder / "examples/cifar10" / name).symlink_to(data / name)
+
+
+def _write_digits(folder: Path, parts: Dict[str, Images]) -> None:
+    """MNIST's databases `train` and `test` where the examples' nets look for them, and pairs of these for siamese."""
+    for name in ("mnist", "siamese"):
+        (folder / "examples" / name).mkdir(parents=True)
     for part, images in parts.items():
-        for path in (folder / f"examples/mnist/mnist_{part}_lmdb", folder / PAIRS.replace("train", part)):
-            path.parent.mkdir(parents=True, exist_ok=True)
         write_lmdb(folder / f"examples/mnist/mnist_{part}_lmdb", images, 8)
-        write_pairs(folder / PAIRS.replace("train", part), images)
+        _write_pairs(folder / PAIRS.replace("train", part), images)
 
 
-def write_pairs(path: Path, images: Images) -> None:
+def _grey(path: Path) -> Images:
+    """The middle 28 x 28 pixels of the green channel: MNIST's format."""
+    labels, pixels = zip(*records(path))
+    return Images(np.array(labels, np.uint8), np.stack(pixels)[:, 1:2, 2:30, 2:30])
+
+
+def _write_pairs(path: Path, images: Images) -> None:
     """As many random pairs as there are images, two channels each; the label says whether both show one class."""
-    random = np.random.RandomState(1)
-    pairs = [random.randint(len(images), size=2) for _ in range(len(images))]
+    pairs = np.random.RandomState(1).randint(len(images), size=(len(images), 2))
     with lmdb.open(str(path), map_size=1 << 30) as database, database.begin(write=True) as writing:
         for index, (one, other) in enumerate(pairs):
             datum = caffe_pb2.Datum(channels=2, height=28, width=28, data=images.pixels[[one, other]].tobytes(),
                                     label=int(images.labels[one] == images.labels[other]))
             writing.put(f"{index:08}".encode(), datum.SerializeToString())
-
-
-def link_cifar10(folder: Path, data: Path, names: Sequence[str] = ("cifar10_train_lmdb", "cifar10_test_lmdb",
-                                                                   "mean.binaryproto")) -> None:
-    """CIFAR-10's databases and mean where the example's nets look for them."""
-    (folder / "examples/cifar10").mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (folder / "examples/cifar10" / name).symlink_to(data / name)

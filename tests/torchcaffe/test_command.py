@@ -231,25 +231,34 @@ class Running:
 
     def until(self, words: str) -> None:
         assert self.process.stderr is not None
-        assert any(words in line for line in self.process.stderr), words
+        seen: List[str] = []
+        for line in self.process.stderr:
+            seen.append(line)
+            if words in line:
+                return
+        raise AssertionError(f"{words} is not said, but {''.join(seen[-20:])}")
 
     def rest(self) -> str:
         _, errors = self.process.communicate(timeout=60)
         return str(errors)
 
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
 
 def test_signals_ask_for_snapshots_and_for_the_end(folder: Path) -> None:
     Path("long.prototxt").write_text(TESTED.replace("max_iter: 8", "max_iter: 100000000").replace("snapshot: 4", ""))
-    running = Running("train", "-solver", "long.prototxt")
-    try:
+    with Running("train", "-solver", "long.prototxt") as running:
         running.until("Iteration 20,")
         running.process.send_signal(signal.SIGHUP)
         running.until("Snapshotting solver state")
         running.until("Iteration ")
         running.process.send_signal(signal.SIGINT)
         rest = running.rest()
-    finally:
-        running.process.kill()
     assert running.process.returncode == 0
     assert len(list(folder.glob("snap_iter_*.solverstate"))) == 2
     said = [record.split("] ")[1] for record in _records(rest)][-4:]

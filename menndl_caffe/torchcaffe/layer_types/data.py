@@ -21,7 +21,7 @@ from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.fillers import fill
-from menndl_caffe.torchcaffe.image_files import decode, resize
+from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.log import log
 from menndl_caffe.torchcaffe.records import image_of, open_records
@@ -96,8 +96,8 @@ class Data(ImageSource):
         self._offset = 0  # records that have been read, or left to other solvers
         train = self.phase == caffe_pb2.TRAIN
         self._solvers, self._rank = (mode.solver_count(), mode.solver_rank()) if train else (1, 0)
-        shape = self._records.shape or tuple(self._image(0)[0].shape)
-        for blob, shape in zip(top, self.rule.shapes((shape,), self.param).tops):
+        image = self._records.shape or tuple(self._image(0)[0].shape)
+        for blob, shape in zip(top, self.rule.shapes((image,), self.param).tops):
             blob.reshape(*shape)
 
     def next_batch(self) -> Batch:
@@ -166,9 +166,9 @@ class ImageData(ImageSource):
             mode.device())
 
     def state(self) -> Dict[str, Any]:
-        state = {"position": self._position, "generator": self._transformer.state()}
+        state: Dict[str, Any] = {"position": self._position, "generator": self._transformer.state()}
         if self._generator:
-            state.update(order=self._order, shuffle=self._generator.state())
+            state.update(order=list(self._order), shuffle=self._generator.state())
         return state
 
     def set_state(self, state: Dict[str, Any]) -> None:
@@ -183,11 +183,7 @@ class ImageData(ImageSource):
         param = self.param.image_data_param
         name = param.root_folder + self._list[self._order[position]][0]
         what = f"{name} (in the list {param.source})"
-        try:
-            content = Path(name).read_bytes()
-        except OSError as error:
-            raise UserError(f"{what}: {error.strerror}") from None
-        pixels = decode(content, bool(param.is_color), what)
+        pixels = read_image(name, bool(param.is_color), what)
         if param.new_height:
             pixels = resize(pixels, param.new_height, param.new_width)
         return torch.from_numpy(pixels).permute(2, 0, 1)

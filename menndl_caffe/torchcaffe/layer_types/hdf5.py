@@ -1,7 +1,7 @@
 """Layers that read and write HDF5 files, through h5py.
 
-Sources: `hdf5_data_layer.cpp`, `hdf5_output_layer.cpp`, `hdf5.cpp`. Shuffling is not Caffe's generator's work but that of
-the C library: libstdc++'s std::random_shuffle with glibc's rand, which no seed of Caffe's changes.
+Sources: `hdf5_data_layer.cpp`, `hdf5_output_layer.cpp`, `hdf5.cpp`. Shuffling is not left to Caffe's generator but to
+the C library's: libstdc++'s std::random_shuffle with glibc's rand, which no seed of Caffe's changes.
 """
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ class HDF5Data(Source):
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         self.shape_tops(top)
         param = self.param.hdf5_data_param
+        self._rows: List[int] = []
         with self.named():
             self._files = _read_list(Path(param.source))
             self._order = list(range(len(self._files)))
@@ -78,7 +79,7 @@ class HDF5Data(Source):
             give(blob, torch.from_numpy(np.stack([row[index] for row in rows])).to(mode.device()))
 
     def state(self) -> Dict[str, Any]:
-        state = {"file": self._file, "row": self._row, "offset": self._offset}
+        state: Dict[str, Any] = {"file": self._file, "row": self._row, "offset": self._offset}
         if self.param.hdf5_data_param.shuffle:
             state.update(files=list(self._order), rows=list(self._rows), rand=_rand.state())
         return state
@@ -86,7 +87,8 @@ class HDF5Data(Source):
     def set_state(self, state: Dict[str, Any]) -> None:
         self._order, self._file = state.get("files", self._order), state["file"]
         self._load()
-        self._row, self._offset, self._rows = state["row"], state["offset"], state.get("rows", self._rows)
+        self._row, self._offset = state["row"], state["offset"]
+        self._rows = state.get("rows", self._rows)
         if "rand" in state:
             _rand.set_state(state["rand"])
 
@@ -132,13 +134,23 @@ class HDF5Data(Source):
 
 @register("HDF5Output")
 class HDF5Output(Layer):
-    """Writes its bottoms as the data sets `data` and `label` of a file."""
+    """Writes its bottoms as the data sets `data` and `label` of a file: one batch, a second is an error as in Caffe."""
+
+    @property
+    def replayable(self) -> bool:
+        """No: it writes a file."""
+        return False
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
+        self._is_written = False
         self._write([])
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
+        if self._is_written:
+            raise UserError(f"layer {self.param.name}: {self.param.hdf5_output_param.file_name} has its batch: HDF5Output "
+                            "writes one, so the net can be run once")
         self._write(bottom)
+        self._is_written = True
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         """Nothing: the bottoms' gradients stay what they are."""

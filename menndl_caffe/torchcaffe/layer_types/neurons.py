@@ -107,6 +107,11 @@ class Dropout(Layer):
         self._kept = 1 - ratio
         self._scale = 1 / self._kept if self._kept else inf
 
+    @property
+    def replayable(self) -> bool:
+        """Not while it draws."""
+        return not self._is_active
+
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         if self._is_active:
             shape = bottom[0].shape

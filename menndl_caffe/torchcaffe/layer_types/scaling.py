@@ -111,7 +111,7 @@ class Scale(Layer):
     def fillers(self) -> Sequence[Any]:
         param = self.param.scale_param
         ones = caffe_pb2.FillerParameter(value=1)
-        own = [param.filler if param.HasField("filler") else ones] * (len(self.param.bottom) == 1)
+        own = [param.filler if param.HasField("filler") else ones] * (len(self.blobs) - param.bias_term)
         return [*own, param.bias_filler]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:

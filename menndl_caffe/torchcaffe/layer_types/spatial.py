@@ -84,7 +84,7 @@ class Im2col(Layer):
         self._columns = Columns(windows_of(param, len(image)), image, top[0].shape[axis + 1:])
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        top[0].value = self._columns.of(bottom[0].value.reshape(self._images)).view(top[0].shape)
+        top[0].value = self._columns.of(bottom[0].value.reshape(self._images)).reshape(top[0].shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:

@@ -1,0 +1,146 @@
+"""Replayed passes give what passes layer by layer give.
+
+There is no GPU here, so a graph is imitated: it notes every operation with the tensors that it read and wrote, and
+repeats them on the same memory without running any Python of the net, as a CUDA graph does. Like one, it refuses to
+hand a number to Python while it records.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, List, Tuple
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+from menndl_caffe import torchcaffe as caffe  # noqa: E402
+from menndl_caffe.torchcaffe.replay import WARM_UP  # noqa: E402
+
+
+class Imitation(TorchDispatchMode):
+    """One graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: List[Tuple[Any, ...]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("a graph cannot wait for a number")
+        result = function(*args, **(kwargs or {}))
+        self.operations.append((function, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        for function, args, kwargs, result in self.operations:
+            for place, tensor in zip(tree_leaves(result), tree_leaves(function(*args, **kwargs))):
+                if isinstance(place, torch.Tensor) and place.data_ptr() != tensor.data_ptr():
+                    place.copy_(tensor)
+
+
+class ImitatedRecorder:
+    """Counts what it records."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+
+    def record(self, work: Callable[[], Any]) -> Tuple[Any, Callable[[], object]]:
+        self.recorded += 1
+        graph = Imitation()
+        with graph:
+            result = work()
+        return result, graph.replay
+
+
+NET = """
+layer { name: "data" type: "DummyData" top: "x" top: "label" dummy_data_param {
+    shape { dim: 8 dim: 3 dim: 12 dim: 12 } shape { dim: 8 }
+    data_filler { type: "gaussian" } data_filler { type: "uniform" min: 0 max: 3.9 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" param { name: "w" } convolution_param {
+    num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "norm" }
+layer { name: "scale" type: "Scale" bottom: "norm" top: "norm" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "norm" top: "norm" }
+layer { name: "pool" type: "Pooling" bottom: "norm" top: "pool" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "lrn" type: "LRN" bottom: "pool" top: "lrn" }
+layer { name: "ip" type: "InnerProduct" bottom: "lrn" top: "ip" inner_product_param {
+    num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+SOLVER = 'net: "net.prototxt" base_lr: 0.05 lr_policy: "step" stepsize: 4 gamma: 0.5 momentum: 0.9 random_seed: 3 %s'
+
+
+@pytest.fixture(autouse=True)
+def checks_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that read numbers are left out while a graph is captured; the imitation captures on the CPU."""
+    from menndl_caffe.torchcaffe.layer_types import classification
+
+    monkeypatch.setattr(classification, "check_indices", lambda *arguments: None)
+
+
+def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, replayed: bool,
+            more: str = "") -> Tuple[Any, List[float], int]:
+    monkeypatch.chdir(folder)
+    (folder / "net.prototxt").write_text(NET)
+    (folder / "solver.prototxt").write_text(SOLVER % more)
+    solver, recorder = caffe.get_solver("solver.prototxt"), ImitatedRecorder()
+    if replayed:
+        solver.net.replay_with(recorder)
+    losses = []
+    for _ in range(10):
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    return solver, losses, recorder.recorded
+
+
+@pytest.mark.parametrize("more", ["", "iter_size: 2", 'type: "Adam"'])
+def test_training_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    plain, losses, _ = trained(tmp_path, monkeypatch, False, more)
+    replayed, same_losses, recorded = trained(tmp_path, monkeypatch, True, more)
+    assert recorded == 2 and WARM_UP < 10
+    assert same_losses == losses and len(set(losses)) == 10
+    for name, blobs in plain.net.params.items():
+        for ours, theirs in zip(replayed.net.params[name], blobs):
+            assert np.array_equal(ours.data, theirs.data) and ours.data.any()
+
+
+def test_what_makes_a_recording_stale_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver, _, _ = trained(tmp_path, monkeypatch, True)
+    net, recorder = solver.net, ImitatedRecorder()
+    net.replay_with(recorder)
+    for _ in range(WARM_UP + 2):
+        net.forward()
+    assert recorder.recorded == 1
+    net.forward(start="pool")  # gives blobs other memory
+    after = net.forward()["loss"].copy()
+    assert recorder.recorded == 2
+    assert np.array_equal(net.forward(start="conv")["loss"], after)
+    net.forward()
+    assert recorder.recorded == 3
+    net.params["ip"][0].value = net.params["ip"][0].value.clone()  # as copy_from may do
+    net.forward()
+    assert recorder.recorded == 4
+
+
+def test_a_layer_that_draws_is_not_replayed() -> None:
+    from menndl_caffe.proto import caffe_pb2
+    from menndl_caffe.torchcaffe.layer import make_layer
+
+    def layer(**fields: Any) -> Any:
+        return make_layer(caffe_pb2.LayerParameter(name="l", **fields))
+
+    dropout = layer(type="Dropout", phase=caffe_pb2.TRAIN)
+    dropout.setup([_blob(2, 3)], [_blob(2, 3)])
+    assert not dropout.replayable
+    assert layer(type="ReLU").replayable
+    assert not layer(type="Filter").replayable
+
+
+def _blob(*shape: int) -> Any:
+    from menndl_caffe.torchcaffe.blob import Blob
+
+    return Blob(shape)
