@@ -11,19 +11,14 @@ from menndl_caffe import prototxt
 from menndl_caffe.net_upgrade import upgrade_net, upgrade_solver
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.shapes import infer
-from tests.torchcaffe.zoo import ask_real_caffe
-from tests.zoo import Zoo, datum_shape, nets_to_build, questions_of, unpack, write, write_data
+from tests.zoo import built_by_caffe, datum_shape, unpack
 
 # Their shapes stand in files, or in Python: on our side Input layers of Caffe's shapes are in their place.
 TOLD_BY_CAFFE = ("HDF5Data", "WindowData", "Python")
 
 
-@pytest.fixture(scope="module")
-def zoo(caffe_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return unpack(caffe_root, tmp_path_factory.mktemp("zoo"))
-
-
-def test_files_are_read_and_upgraded_as_by_caffes_tools(caffe_root: Path, zoo: Zoo, tmp_path: Path) -> None:
+def test_files_are_read_and_upgraded_as_by_caffes_tools(caffe_root: Path, tmp_path: Path) -> None:
+    zoo = unpack(caffe_root, tmp_path)
     assert (len(zoo.nets), len(zoo.solvers)) == (29, 25)
     for kind, files, message, upgrade in (("net", zoo.nets, caffe_pb2.NetParameter, upgrade_net),
                                           ("solver", zoo.solvers, caffe_pb2.SolverParameter, upgrade_solver)):
@@ -50,17 +45,12 @@ def ours(net: Any, phase: str, stages: Tuple[str, ...], told: Dict[str, List[int
             "parameters": shape.parameters, "layers": layers}
 
 
-def test_shapes_are_those_of_caffes_nets(caffe_root: Path, zoo: Zoo, tmp_path: Path) -> None:
-    write_data(tmp_path, caffe_root)
-    nets = nets_to_build(zoo)
-    for name, net in nets.items():
-        write(tmp_path / name, prototxt.dumps(net).encode())
-    questions = questions_of(nets)
-    assert len(questions) == 2 * 30 + 2
-    answers = ask_real_caffe(caffe_root, tmp_path, "build", questions)
-    for (name, phase, stages), theirs in zip(questions, answers):
+def test_shapes_are_those_of_caffes_nets(caffe_root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    built = built_by_caffe(caffe_root, tmp_path_factory.getbasetemp())
+    assert len(built.answers) == 2 * 30 + 2
+    for (name, phase, stages), theirs in built.answers.items():
         net = caffe_pb2.NetParameter()
-        net.CopyFrom(nets[name])
+        net.CopyFrom(built.nets[name])
         assert ours(net, phase, stages, dict(theirs["blobs"])) == theirs, (name, phase, stages)
-    quick = answers[questions.index(("examples/cifar10/cifar10_quick_train_test.prototxt", "TRAIN", ()))]
+    quick = built.answers["examples/cifar10/cifar10_quick_train_test.prototxt", "TRAIN", ()]
     assert quick["memory"] == 31_978_804

@@ -1,4 +1,4 @@
-"""The whole loop with the torch engine: the same search files, the same record, and results that real Caffe confirms."""
+"""The whole loop with the torch engine: the same search files, the same record, results that real Caffe confirms."""
 from __future__ import annotations
 
 import json

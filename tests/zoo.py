@@ -5,15 +5,17 @@ data layers prefetch one batch, and weights start at 0 (random ones take long).
 """
 from __future__ import annotations
 
+import functools
 import gzip
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 import lmdb
 
 from menndl_caffe import prototxt
 from menndl_caffe.proto import caffe_pb2
+from tests.torchcaffe.zoo import ask_real_caffe
 
 Question = Tuple[str, str, Tuple[str, ...]]  # file, phase and stages of a net
 
@@ -59,10 +61,25 @@ def nets_to_build(zoo: Zoo) -> Dict[str, Any]:
     return nets
 
 
-def questions_of(nets: Dict[str, Any]) -> List[Question]:
-    """Each net in each phase, TEST in all its stages."""
-    return [(name, phase, (stage,) * bool(stage)) for name in nets for phase, stage in (
+class Built(NamedTuple):
+    """The nets, the folder in which they were built, and what real Caffe made of each in each phase and stage."""
+
+    nets: Dict[str, Any]
+    folder: Path
+    answers: Dict[Question, Dict[str, Any]]
+
+
+@functools.lru_cache(maxsize=1)
+def built_by_caffe(caffe_root: Path, folder: Path) -> Built:
+    """All nets built in real Caffe, once a session, in `folder / "zoo"`."""
+    folder = folder / "zoo"
+    nets = nets_to_build(unpack(caffe_root, folder / "caffe-doc"))
+    write_data(folder, caffe_root)
+    for name, net in nets.items():
+        write(folder / name, prototxt.dumps(net).encode())
+    questions = [(name, phase, (stage,) * bool(stage)) for name in nets for phase, stage in (
         ("TRAIN", ""), *(("TEST", stage) for stage in STAGES.get(Path(name).name, ("",))))]
+    return Built(nets, folder, dict(zip(questions, ask_real_caffe(caffe_root, folder, "build", questions))))
 
 
 # ------------------------------------------------------------------------------------------------ Files that nets name
@@ -74,13 +91,10 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_data(folder: Path, caffe_root: Path) -> None:
-    """A small file in every place that a net of the zoo names; but HDF5 files."""
-    for start, (channels, height, width) in LMDBS.items():
-        datum = caffe_pb2.Datum(channels=channels, height=height, width=width, data=bytes(channels * height * width))
+    """A small file in every place that a net of the zoo names, HDF5 aside."""
+    for start, shape in LMDBS.items():
         for part in ("train", "val") if "ilsvrc12" in start else ("train", "test"):
-            (folder / start).parent.mkdir(parents=True, exist_ok=True)
-            with lmdb.open(str(folder / f"{start}{part}_lmdb")) as database, database.begin(write=True) as writing:
-                writing.put(b"0", datum.SerializeToString())
+            write_record(folder / f"{start}{part}_lmdb", shape)
     for name, (channels, height, width) in MEANS.items():
         mean = caffe_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
         mean.data.extend([0.0] * (channels * height * width))
@@ -93,6 +107,15 @@ def write_data(folder: Path, caffe_root: Path) -> None:
         write(folder / WINDOW_FILES.format(part), f"# 0\nimage.ppm\n3\n256\n256\n2\n{windows}".encode())
     (folder / "examples/hdf5_classification/data").mkdir(parents=True)
     write_siamese(folder, caffe_root)
+
+
+def write_record(path: Path, shape: Tuple[int, int, int]) -> None:
+    """An LMDB of one image."""
+    channels, height, width = shape
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width, data=bytes(channels * height * width))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lmdb.open(str(path)) as database, database.begin(write=True) as writing:
+        writing.put(b"0", datum.SerializeToString())
 
 
 def write_siamese(folder: Path, caffe_root: Path) -> None:

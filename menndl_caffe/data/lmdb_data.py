@@ -159,14 +159,14 @@ def _reading(path: Path) -> Iterator[lmdb.Transaction]:
     except lmdb.Error as error:
         raise UserError(f"{path}: not an LMDB that can be read ({error}); {_how_to_make(path)}") from None
     with closing(environment), environment.begin() as transaction:
-        _require_whole(path, environment)
+        require_whole(path, environment)
         try:
             yield transaction
         except lmdb.Error as error:
             raise UserError(f"{path}: damaged ({error}); {_how_to_make(path)}") from None
 
 
-def _require_whole(path: Path, environment: lmdb.Environment) -> None:
+def require_whole(path: Path, environment: lmdb.Environment) -> None:
     """Reading past the end of a truncated data.mdb would kill the process (SIGBUS), and Caffe's too."""
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = (path / "data.mdb").stat().st_size

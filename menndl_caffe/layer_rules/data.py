@@ -17,7 +17,7 @@ def of_database(bottoms: Shapes, layer: Message) -> Outcome:
     batch = layer.data_param.batch_size
     if batch < 1:
         raise ImpossibleNet("batch_size must be at least 1")
-    image = _transformed(layer.transform_param, (channels, height, width))
+    image = transformed(layer.transform_param, (channels, height, width))
     return Outcome(((batch,) + image, (batch,))[:len(layer.top)])
 
 
@@ -30,7 +30,7 @@ def image_data(bottoms: Shapes, layer: Message) -> Outcome:
     if not (height or crop):
         raise UnknownShape("without new_height and new_width, its images' own size counts")
     channels = 3 if param.is_color else 1
-    image = _transformed(layer.transform_param, (channels, height or crop, width or crop))
+    image = transformed(layer.transform_param, (channels, height or crop, width or crop))
     return Outcome(((param.batch_size,) + image, (param.batch_size,)))
 
 
@@ -84,7 +84,7 @@ def python(bottoms: Shapes, layer: Message) -> Outcome:
     raise UnknownShape(f"its Python class {layer.python_param.module}.{layer.python_param.layer} gives the shape")
 
 
-def _transformed(transform: Message, image: Tuple[int, int, int]) -> Shape:
+def transformed(transform: Message, image: Tuple[int, int, int]) -> Shape:
     """Shape of one image after cropping (`DataTransformer::InferBlobShape`)."""
     channels, height, width = image
     crop = transform.crop_size

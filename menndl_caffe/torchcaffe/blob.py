@@ -70,13 +70,10 @@ class Memory:
         return self._array is not None
 
     def reshaped(self, shape: Shape) -> Memory:
-        """A memory of another shape, starting with the same numbers (`Blob::Reshape` keeps what it has)."""
-        if self._tensor is None:
+        """A memory of another shape: with the same numbers, or zeros where it is larger (`Blob::Reshape`)."""
+        if self._tensor is None or prod(shape) > prod(self.shape):
             return Memory(shape)
-        old, count = self.tensor.contiguous().view(-1), prod(shape)
-        if count > len(old):
-            old = torch.cat([old, old.new_zeros(count - len(old))])
-        return Memory(shape, old[:count].view(shape))
+        return Memory(shape, self.tensor.contiguous().view(-1)[:prod(shape)].view(shape))
 
     def viewed(self, shape: Shape) -> Memory:
         """The same numbers in another shape: what is written to one is seen in both."""

@@ -1,8 +1,8 @@
 """Images as Caffe gets them from OpenCV 4.5: JPEG, PNG and others, decoded and resized to H x W x C bytes, blue first.
 
 Source: `io.cpp`, which calls cv::imread, cv::imdecode and cv::resize. Decoding is Pillow's, made to follow OpenCV where
-the two differ: transparency, rotation by EXIF, grey values. Resizing is computed here in OpenCV's fixed point: bilinear,
-weights of 11 bits, without smoothing before an image shrinks (Pillow smooths).
+the two differ: transparency, rotation by EXIF, grey values. Resizing is computed here in OpenCV's fixed point, bilinear
+with weights of 11 bits; unlike Pillow, OpenCV does not smooth an image that it shrinks.
 
 Notation
 --------

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from menndl_caffe.data.lmdb_data import _require_whole
+from menndl_caffe.data.lmdb_data import require_whole
 from menndl_caffe.errors import UserError
 from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape, text
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.image_files import decode
 from menndl_caffe.torchcaffe.io import optional_module
+from menndl_caffe.torchcaffe.log import log
 
 UNKNOWN = np.float32("nan")  # a label that has not been looked at
 PIECE = 10_000               # records put on a device at a time
@@ -51,6 +52,7 @@ class Records:
         self.path, self._values = path, values
         self._labels = np.full(len(self), UNKNOWN, np.float32)
         self._labels_of_tails: Dict[bytes, Optional[int]] = {}
+        self._held: Dict[torch.device, Optional[HeldRecords]] = {}
         self.shape = self._common_shape()
         if self.shape is not None:
             size = int(np.prod(self.shape))
@@ -64,9 +66,9 @@ class Records:
         return len(self._values.starts)
 
     def rows(self, indices: np.ndarray) -> Optional[Rows]:
-        """The records at these places; None where one of them is not such as the first, which is then known by `datum`.
+        """The records at these places; None where they have to be read by `datum`.
 
-        Also None where the first has no uint8 image.
+        That is where one differs from the first in more than pixels and label, or the first has no image of bytes.
         """
         if self.shape is None:
             return None
@@ -79,7 +81,12 @@ class Records:
         return Rows(torch.from_numpy(pixels).view(-1, *self.shape), torch.from_numpy(labels))
 
     def on(self, device: torch.device) -> Optional[HeldRecords]:
-        """All records, copied to a device; None where `rows` gives None for some, or the device has no room."""
+        """All records, copied to a device once; None where `rows` gives None for some, or the device has no room."""
+        if device not in self._held:
+            self._held[device] = self._copied_to(device)
+        return self._held[device]
+
+    def _copied_to(self, device: torch.device) -> Optional[HeldRecords]:
         if self.shape is None or not _has_room(device, len(self) * int(np.prod(self.shape))):
             return None
         pixels = torch.empty((len(self), *self.shape), dtype=torch.uint8, device=device)
@@ -154,6 +161,7 @@ def open_records(source: str, backend: int) -> Records:
     records = _open.get(key)
     if records is None:
         records = _open[key] = Records(path, _in_lmdb(path) if is_lmdb else _in_leveldb(path))
+    log(f"Opened {'lmdb' if is_lmdb else 'leveldb'} {path}", source="db_lmdb.cpp:35")
     return records
 
 
@@ -178,7 +186,7 @@ def _in_lmdb(path: Path) -> Values:
     """Where LMDB has the file in memory; a read transaction, which locks nothing, keeps it there."""
     try:
         environment = lmdb.open(str(path), readonly=True, lock=False, create=False)
-        _require_whole(path, environment)
+        require_whole(path, environment)
         transaction = environment.begin(buffers=True)
         count = transaction.stat()["entries"]
         if not count:

@@ -21,7 +21,7 @@ import torch
 from menndl_caffe.data.lmdb_data import mean_shape
 from menndl_caffe.errors import UserError
 from menndl_caffe.layer_rules.blob import Shape, text
-from menndl_caffe.layer_rules.data import _transformed
+from menndl_caffe.layer_rules.data import transformed
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.log import log
@@ -59,7 +59,7 @@ class Transformer:
     def shape_of(self, image: Shape) -> Shape:
         """What it makes of an image C x H x W."""
         channels, height, width = image
-        return _transformed(self._param, (channels, height, width))
+        return transformed(self._param, (channels, height, width))
 
     def batch(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         """Transform C x H x W images, whose sizes may differ where they are cropped."""
@@ -124,7 +124,7 @@ class Transformer:
         """The mean of C x H x W images."""
         if len(self._param.mean_value):
             values = np.array(self._param.mean_value, np.float32)
-            return np.ascontiguousarray(np.broadcast_to(values[:, np.newaxis, np.newaxis], shape))
+            return np.array(np.broadcast_to(values[:, np.newaxis, np.newaxis], shape))
         if self._mean_image is not None and self._mean_image.shape != shape:
             raise UserError(f"mean_file {self._param.mean_file} is {text(self._mean_image.shape)}, but its images are "
                             f"{text(shape)}")

@@ -69,6 +69,7 @@ class Speed(NamedTuple):
     test: float
     resident: float
     private: float
+    layers: Dict[str, List[float]]
 
     @property
     def individuals_an_hour(self) -> float:
@@ -108,7 +109,7 @@ def measure(engine: engines.Engine, solver: Path, arrangement: Arrangement, seco
     tests = [time for answer in answers for time in answer["test"]]
     return Speed(arrangement, statistics.median(steps), steps[len(steps) // 10], steps[len(steps) * 9 // 10],
                  statistics.median(tests), max(answer["resident"] for answer in answers),
-                 max(answer["private"] for answer in answers))
+                 max(answer["private"] for answer in answers), answers[0]["layers"])
 
 
 def best(engine: engines.Engine, solver: Path, cores: int, seconds: float) -> Speed:
@@ -158,7 +159,10 @@ def table(data: str, seconds: float, count: int, folder: Path) -> List[Dict[str,
         genes = ",".join(str(value) for value in genome.as_dict().values())
         print(f"{name:10} {genes:22} {_ms(caffe)} {_ms(torch)} {caffe.individuals_an_hour:8.1f} "
               f"{torch.individuals_an_hour:8.1f} {ratio:5.2f} {rate:8.0f} {100 * rate / reference:7.0f}%", flush=True)
+        shape = check(rendered)
+        work = {layer.name: 2e-9 * layer.multiply_adds for layer in shape.layers}
         rows.append({"name": name, "genes": genome.as_dict(), "ratio": ratio, "gflops": rate, "sgemm": reference,
+                     "gflop_of_layers": work,
                      **{engine: {**speed._asdict(), "individuals_an_hour": speed.individuals_an_hour}
                         for engine, speed in speeds.items()}})
     return rows
@@ -175,6 +179,21 @@ def _without_tests(solver: Path) -> Path:
     solver.write_text(f"{text}\ntest_interval: 1000000\ntest_initialization: false\n".replace(
         "test_initialization: true\n", ""))
     return solver
+
+
+def by_layer(row: Dict[str, Any]) -> None:
+    """Where one genome's time goes: each layer's ms in both engines, and what its arithmetic reaches in the torch one.
+
+    The first convolution has no gradient of its bottom to compute, the others do a forward's work twice on their way
+    back.
+    """
+    print(f"\n{row['name']}: one process's iteration by layers, ms forward and backward; GFLOP/s of the torch engine")
+    first = next(name for name, work in row["gflop_of_layers"].items() if work)
+    for name, (forward, backward) in row["torch"]["layers"].items():
+        theirs, work = row["caffe"]["layers"][name], row["gflop_of_layers"][name]
+        back = work if name == first else 2 * work
+        reached = f"{1e3 * work / forward:8.0f} {1e3 * back / backward:6.0f}" if work and backward else ""
+        print(f"{name:8} caffe {theirs[0]:7.2f} {theirs[1]:7.2f}   torch {forward:7.2f} {backward:7.2f} {reached}")
 
 
 def summary(rows: Sequence[Dict[str, Any]]) -> None:
@@ -207,6 +226,9 @@ def main() -> None:
             write_synthetic(Path(data), images_train=2000, images_test=500, report=lambda text: None)
         rows = table(data, arguments.seconds, arguments.random, Path(folder).resolve())
     summary(rows)
+    for row in rows:
+        if row["name"] in ("default", "largest", "smallest"):
+            by_layer(row)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 

@@ -3,7 +3,8 @@
     python stepper.py ENGINE_MODULE SOLVER SECONDS REPOSITORY
 
 Says `ready`, waits for a line, then trains for so many seconds and tests for a fourth of them, and prints one JSON
-object: the times of single iterations and of single test batches in ms, and the process's memory.
+object: the times of single iterations and of single test batches in ms, each layer's forward and backward time in a
+training iteration, and the process's memory.
 """
 from __future__ import annotations
 
@@ -29,6 +30,26 @@ def timed(work: Callable[[], Any], seconds: float) -> List[float]:
     return times
 
 
+def layer_times(solver: Any) -> Dict[str, List[float]]:
+    """Milliseconds of each layer's forward and backward in an iteration: medians of five."""
+    net, names = solver.net, list(solver.net._layer_names)
+    times: Dict[str, List[List[float]]] = {name: [[], []] for name in names}
+    start = [0.0]
+
+    def begin(layer: int) -> None:
+        start[0] = time.perf_counter()
+
+    def end(direction: int) -> Callable[[int], None]:
+        return lambda layer: times[names[layer]][direction].append(1e3 * (time.perf_counter() - start[0]))
+
+    net.before_forward(begin)
+    net.before_backward(begin)
+    net.after_forward(end(0))
+    net.after_backward(end(1))
+    solver.step(5)
+    return {name: [sorted(direction)[len(direction) // 2] for direction in both] for name, both in times.items()}
+
+
 def memory() -> Dict[str, float]:
     """MB of this process: all that is mapped and resident, and what it shares with no one."""
     fields = dict(line.split(":") for line in open("/proc/self/smaps_rollup") if ":" in line and "-" not in line)
@@ -50,7 +71,8 @@ def main() -> None:
     sys.stdin.readline()
     steps = timed(lambda: solver.step(1), float(seconds))
     passes = timed(tests.forward, float(seconds) / 4)
-    print(json.dumps({"step": steps, "test": passes, **memory()}), flush=True)
+    resources = memory()
+    print(json.dumps({"step": steps, "test": passes, "layers": layer_times(solver), **resources}), flush=True)
 
 
 if __name__ == "__main__":

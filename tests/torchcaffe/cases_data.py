@@ -25,17 +25,19 @@ def _case(name: str, text: str, phase: int = 0, seed: int = 1, passes: int = 4) 
 
 
 # One case for the LMDB: it lies in the folder in which all cases run, and is written anew for each.
-LMDB = data_layer(".", ALL) + "".join(data_layer(".", transform, batch, weights=False).replace('"data"', f'"test{batch}"')
-                                      .replace('"label"', f'"test{batch}_label"').replace('"read"', f'"read{batch}"')
-                                      for batch, transform in enumerate(("", "mirror: true", "crop_size: 5"), 2))
+LMDB = data_layer(".", ALL) + "".join(
+    data_layer(".", transform, batch, weights=False).replace('"data"', f'"test{batch}"').replace(
+        '"label"', f'"test{batch}_label"').replace('"read"', f'"read{batch}"')
+    for batch, transform in enumerate(("", "mirror: true", "crop_size: 5"), 2))
 
 CASES = [
     _case("database", LMDB, seed=7, passes=5),
     _case("list", image_layer("list.txt", "new_height: 15 new_width: 19", batch=11), passes=1),
     _case("list-grey", image_layer("list.txt", "is_color: false", batch=11), passes=1),
-    _case("list-shuffled", image_layer("list.txt", "shuffle: true rand_skip: 4", "mirror: true crop_size: 9"), passes=9),
-    _case("windows", window_layer("context_pad: 2 fg_fraction: 0.6", 'mirror: true mean_file: "large_mean.binaryproto"'),
-          seed=3),
+    _case("list-shuffled", image_layer("list.txt", "shuffle: true rand_skip: 4", "mirror: true crop_size: 9"),
+          passes=9),
+    _case("windows", window_layer("context_pad: 2 fg_fraction: 0.6",
+                                  'mirror: true mean_file: "large_mean.binaryproto"'), seed=3),
     _case("hdf5", hdf5_layer("three.txt", 5, False), passes=6),
     _case("dummy", DUMMY),
 ]

@@ -1,4 +1,4 @@
-"""The same trainings in real Caffe, with several kernels of its BLAS, and in the torch engine: the curves of their losses.
+"""The same trainings in real Caffe, with several kernels of its BLAS, and in the torch engine: the losses' curves.
 
 This file runs in both engines' Pythons, so it needs numpy alone. `test_curves.py` says what is compared;
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -23,13 +23,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FROZEN = Path(__file__).resolve().parent / "frozen" / "curves.json"
 ITERATIONS = 50
 USUAL = "Haswell"  # kernel of what is frozen as real Caffe's curves; then those that it is compared with
-OTHERS = ("SkylakeX", "Excavator", "Sandybridge", "Nehalem", "Barcelona", "Penryn", "Core2", "Atom", "Prescott")
+OTHERS = ("SkylakeX", "Sandybridge", "Nehalem", "Barcelona", "Penryn", "Core2", "Atom", "Prescott")
 Curves = Dict[str, List[float]]  # of one training: the net's outputs, by iteration
 
 
-def train(caffe: Any, solver_file: str) -> Curves:
-    """The values of the train net's outputs in each iteration."""
+def train(caffe: Any, solver_file: str, order: int = 0) -> Curves:
+    """The values of the train net's outputs in each iteration; `order` is `reorder`'s."""
     solver = caffe.get_solver(solver_file)
+    reorder(solver.net, order)
     curves: Curves = {name: [] for name in solver.net.outputs}
     for _ in range(ITERATIONS):
         solver.step(1)
@@ -38,11 +39,28 @@ def train(caffe: Any, solver_file: str) -> Curves:
     return curves
 
 
-def train_in_real_caffe(caffe_root: Path, folder: Path, solvers: Sequence[Path], kernel: str = USUAL) -> List[Curves]:
+def reorder(net: Any, order: int) -> None:
+    """Shuffle the channels between any two layers that have parameters: the same function, added up in another order.
+
+    For nets that are one chain of layers, and what they share in pairs; order 0 leaves the net as it is.
+    """
+    random = np.random.RandomState(order)
+    layers = {blobs[0].data.ctypes.data: blobs for blobs in net.params.values()} if order else {}
+    for lower, upper in zip([*layers.values()], [*layers.values()][1:]):
+        channels = random.permutation(len(lower[0].data))
+        for blob in lower:
+            blob.data[...] = blob.data[channels]
+        weight = upper[0].data
+        weight[...] = weight.reshape(len(weight), len(channels), -1)[:, channels].reshape(weight.shape)
+
+
+def train_in_real_caffe(caffe_root: Path, folder: Path, solvers: Sequence[Path], kernel: str = USUAL,
+                        order: int = 0) -> List[Curves]:
     """All these trainings in one process of real Caffe, which works in `folder` with this kernel of OpenBLAS."""
-    command = [str(caffe_root / "bin" / "python3"), "-m", "tests.torchcaffe.curves", "real", str(folder)]
+    command = [str(caffe_root / "bin" / "python3"), "-m", "tests.torchcaffe.curves", "real", str(folder), str(order)]
     environment = {**os.environ, "GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": kernel}
-    done = subprocess.run([*command, *map(str, solvers)], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    done = subprocess.run([*command, *map(str, solvers)], cwd=REPOSITORY, env=environment, text=True,
+                          capture_output=True)
     if done.returncode:
         raise RuntimeError(f"real Caffe: exit {done.returncode}\n{done.stderr[-3000:]}")
     curves: List[Curves] = json.loads(done.stdout)
@@ -56,33 +74,38 @@ def spread(curves: Sequence[Sequence[float]]) -> np.ndarray:
     return largest
 
 
-def _freeze(solvers: Mapping[Tuple[str, int], Path], folder: Path) -> Dict[str, Any]:
-    runs = {}
-    for kernel in (USUAL, *OTHERS):
-        runs[kernel] = train_in_real_caffe(REPOSITORY / "build" / "caffe", folder, list(solvers.values()), kernel)
-        print(kernel, flush=True)
+def freeze(runs: Mapping[str, List[Curves]], trainings: Sequence[Tuple[str, int]]) -> Dict[str, Any]:
+    """What is kept of each kernel's runs of these trainings, given by name and seed: by name, output and seed."""
     frozen: Dict[str, Any] = {}
-    for index, (training, seed) in enumerate(solvers):
+    for index, (name, seed) in enumerate(trainings):
         for output, usual in runs[USUAL][index].items():
             apart = spread([run[index][output] for run in runs.values()])
-            frozen.setdefault(training, {}).setdefault(output, {})[str(seed)] = {
-                "caffe": [float(f"{value:.9g}") for value in usual], "spread": [float(f"{value:.3g}") for value in apart]}
+            frozen.setdefault(name, {}).setdefault(output, {})[str(seed)] = {
+                "caffe": _rounded(usual, 9), "spread": _rounded(apart, 3)}
     return frozen
 
 
+def _rounded(numbers: Iterable[float], digits: int) -> List[float]:
+    return [float(f"{number:.{digits}g}") for number in numbers]
+
+
 def main(arguments: Sequence[str]) -> None:
-    """`real FOLDER SOLVER ...` inside real Caffe's Python; `freeze small|full` outside."""
+    """`real FOLDER ORDER SOLVER ...` inside real Caffe's Python; `freeze small|full` outside."""
     if arguments[0] == "real":
         os.chdir(arguments[1])
         caffe = importlib.import_module("caffe")
-        json.dump([train(caffe, path) for path in arguments[2:]], sys.stdout)
+        json.dump([train(caffe, path, int(arguments[2])) for path in arguments[3:]], sys.stdout)
         return
     examples = importlib.import_module("tests.torchcaffe.examples")
+    trainings = [(training.name, seed) for training in examples.TRAININGS for seed in examples.SEEDS]
     with tempfile.TemporaryDirectory() as folder:
-        solvers = getattr(examples, f"make_{arguments[1]}")(Path(folder))
-        frozen = json.loads(FROZEN.read_text()) if FROZEN.exists() else {}
-        frozen[arguments[1]] = _freeze(solvers, Path(folder))
-    FROZEN.write_text(json.dumps(frozen).replace('}, "', '},\n"') + "\n")
+        getattr(examples, f"make_{arguments[1]}")(Path(folder))
+        files = [examples.solver_file(Path(folder), *training) for training in trainings]
+        runs = {kernel: train_in_real_caffe(REPOSITORY / "build" / "caffe", Path(folder), files, kernel)
+                for kernel in (USUAL, *OTHERS)}
+    everything = json.loads(FROZEN.read_text()) if FROZEN.exists() else {}
+    everything[arguments[1]] = freeze(runs, trainings)
+    FROZEN.write_text(json.dumps(everything).replace('}, "', '},\n"') + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import lmdb
 import numpy as np
@@ -18,7 +18,6 @@ from menndl_caffe.data.lmdb_data import Images, write_lmdb
 from menndl_caffe.net_upgrade import upgrade_solver
 from menndl_caffe.proto import caffe_pb2
 
-Solvers = Dict[Tuple[str, int], Path]  # solver files by training and seed
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DOC = REPOSITORY / "build/caffe/root/usr/share/doc/caffe-doc"
 CIFAR10 = REPOSITORY / "build/test-data/cifar-10-batches-bin"
@@ -174,7 +173,7 @@ def siamese() -> str:
 
 def autoencoder() -> str:
     """Text of examples/mnist/mnist_autoencoder.prototxt."""
-    fillers = ('weight_filler { type: "gaussian" std: 1 sparse: 15 } bias_filler { type: "constant" value: 0 }')
+    fillers = 'weight_filler { type: "gaussian" std: 1 sparse: 15 } bias_filler { type: "constant" value: 0 }'
     rates = _rates("lr_mult: 1 decay_mult: 1", "lr_mult: 1 decay_mult: 0")
     sizes = {"encode1": 1000, "encode2": 500, "encode3": 250, "encode4": 30,
              "decode4": 250, "decode3": 500, "decode2": 1000, "decode1": 784}
@@ -188,27 +187,35 @@ def autoencoder() -> str:
         if name not in ("encode4", "decode1"):
             bottom = name + "neuron"
             layers.append(_layer("Sigmoid", bottom, name, bottom))
-    return "".join([*layers,
-                    _layer("SigmoidCrossEntropyLoss", "loss", "decode1 flatdata", "cross_entropy_loss", "loss_weight: 1"),
-                    _layer("Sigmoid", "decode1neuron", "decode1", "decode1neuron"),
-                    _layer("EuclideanLoss", "loss", "decode1neuron flatdata", "l2_error", "loss_weight: 0")])
+    return "".join([
+        *layers, _layer("SigmoidCrossEntropyLoss", "loss", "decode1 flatdata", "cross_entropy_loss", "loss_weight: 1"),
+        _layer("Sigmoid", "decode1neuron", "decode1", "decode1neuron"),
+        _layer("EuclideanLoss", "loss", "decode1neuron flatdata", "l2_error", "loss_weight: 0")])
 
 
 NETS: Dict[str, Callable[[], str]] = {"cifar10_quick": cifar10_quick, "cifar10_full": cifar10_full, "lenet": lenet,
                                       "siamese": siamese, "autoencoder": autoencoder}
 
 
-def make_small(folder: Path) -> Solvers:
+def net_of(training: Training) -> Any:
+    """The NetParameter, of the phase TRAIN alone, in our words."""
+    return prototxt.parse(NETS[training.net](), caffe_pb2.NetParameter).message
+
+
+def solver_file(folder: Path, name: str, seed: int) -> Path:
+    """Where `make_small` and `make_full` write the solver of a training."""
+    return folder / f"{name}_{seed}.solver.prototxt"
+
+
+def make_small(folder: Path) -> None:
     """Every training in our words, with drawn images, below `folder`."""
     _write_drawn_data(folder)
-    files = {}
     for training in TRAININGS:
         net = folder / f"{training.net}.prototxt"
         net.write_text(NETS[training.net]())
         for seed in SEEDS:
-            files[training.name, seed] = path = folder / f"{training.name}_{seed}.solver.prototxt"
-            path.write_text(f'net: "{net.name}" {training.solver} random_seed: {seed}\n')
-    return files
+            solver_file(folder, training.name, seed).write_text(
+                f'net: "{net.name}" {training.solver} random_seed: {seed}\n')
 
 
 # ---------------------------------------------------------------------------------------------------- Caffe's own files
@@ -229,24 +236,20 @@ def caffes_net(doc: Path, solver: Any) -> Any:
     return net
 
 
-def make_full(folder: Path, doc: Path = DOC, cifar10: Path = CIFAR10, mnist: Path = MNIST) -> Solvers:
+def make_full(folder: Path, doc: Path = DOC, cifar10: Path = CIFAR10, mnist: Path = MNIST) -> None:
     """Every training by Caffe's own files, with real images, below `folder`.
 
     Test nets are there, but no test passes, which would take most of the time.
     """
     _write_real_data(folder, cifar10, mnist)
-    files = {}
     for training in TRAININGS:
         solver = caffes_solver(doc, training)
         (folder / solver.net).write_text(prototxt.dumps(caffes_net(doc, solver)))
         solver.test_initialization = False
         for field in ("display", "snapshot", "snapshot_prefix"):
             solver.ClearField(field)
-        for seed in SEEDS:
-            files[training.name, seed] = path = folder / f"{training.name}_{seed}.solver.prototxt"
-            solver.random_seed = seed
-            path.write_text(prototxt.dumps(solver))
-    return files
+        for solver.random_seed in SEEDS:
+            solver_file(folder, training.name, solver.random_seed).write_text(prototxt.dumps(solver))
 
 
 # ----------------------------------------------------------------------------------------------------------------- Data

@@ -36,6 +36,8 @@ DUMMY = '''layer { name: "read" type: "DummyData" top: "data" top: "other" dummy
   shape { dim: 4 dim: 3 } shape { dim: 2 dim: 2 } %s } }
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 weight_filler {
   type: "xavier" } } }'''
+MEMORY = """layer { name: "read" type: "MemoryData" top: "data" top: "label" memory_data_param {
+  batch_size: 2 channels: 3 height: 4 width: 5 } %s }"""
 
 NETS: Dict[str, DataNet] = {
     "plain": DataNet(data_layer("raw_lmdb")),
@@ -175,7 +177,7 @@ def test_each_of_two_solvers_reads_its_share(caffe_root: Path, inside: Path) -> 
                 for step in range(8):
                     net.forward()
                     for blob in ("data", "label"):
-                        found["%d-%d/%d/%s" % (phase, index, step, blob)] = np.array(net.blobs[blob].data)
+                        found[f"{phase}-{index}/{step}/{blob}"] = np.array(net.blobs[blob].data)
         return found
 
     nets = "|".join([data_layer("raw_lmdb", ALL), hdf5_layer("three.txt", 5, False)])
@@ -195,12 +197,10 @@ def test_memory_data(caffe_root: Path, inside: Path) -> None:
                 data[...] = -data
             net.forward()
             for blob in ("data", "label"):
-                found["%d/%s" % (step, blob)] = np.array(net.blobs[blob].data)
+                found[f"{step}/{blob}"] = np.array(net.blobs[blob].data)
         return found
 
-    Path("memory.prototxt").write_text(
-        'layer { name: "read" type: "MemoryData" top: "data" top: "label" memory_data_param { batch_size: 2 channels: 3 '
-        f'height: 4 width: 5 }} transform_param {{ mirror: true }} }} {WEIGHTS}')
+    Path("memory.prototxt").write_text(MEMORY % "transform_param { mirror: true }" + WEIGHTS)
     random = np.random.RandomState(1)
     given = {"data": random.rand(6, 3, 4, 5).astype(np.float32), "labels": np.arange(6, dtype=np.float32)}
     assert_equal(run_memory_data(torchcaffe, {name: array.copy() for name, array in given.items()}),
@@ -215,7 +215,7 @@ def test_train_and_test_nets_of_a_solver(caffe_root: Path, inside: Path) -> None
             solver.step(1)
             for name, net in (("train", solver.net), ("test", solver.test_nets[0])):
                 for blob in ("data", "label"):
-                    found["%s/%d/%s" % (name, step, blob)] = np.array(net.blobs[blob].data)
+                    found[f"{name}/{step}/{blob}"] = np.array(net.blobs[blob].data)
         return found
 
     net = data_layer("raw_lmdb", ALL) + """layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "none"
@@ -303,10 +303,6 @@ def test_hdf5_output(inside: Path) -> None:
         net.forward()
 
 
-MEMORY = ('layer { name: "read" type: "MemoryData" top: "data" top: "label" memory_data_param { batch_size: 2 channels: 3 '
-          'height: 4 width: 5 } }')
-
-
 @pytest.mark.parametrize("data, labels, wrong", [
     ((4, 3, 4, 6), (4,), "takes Nx3x4x5 and N labels, not 4x3x4x6 and 4"),
     ((4, 3, 4, 5), (3,), "not 4x3x4x5 and 3"),
@@ -314,7 +310,7 @@ MEMORY = ('layer { name: "read" type: "MemoryData" top: "data" top: "label" memo
     ((0, 3, 4, 5), (0,), "not 0 items"),
 ])
 def test_arrays_that_memory_data_does_not_take(inside: Path, data: Any, labels: Any, wrong: str) -> None:
-    net = net_of(MEMORY)
+    net = net_of(MEMORY % "")
     with pytest.raises(UserError, match="layer read: has no data: call set_input_arrays first"):
         net.forward()
     with pytest.raises(UserError, match=f"layer read: set_input_arrays .*{wrong}"):

@@ -2,7 +2,7 @@
 
 This file runs in both engines' Pythons, so it needs numpy alone. Real Caffe answers questions, a line each:
 
-    python -m tests.torchcaffe.zoo FOLDER PATH_OF_PYTHON_LAYERS < questions
+    python -m tests.torchcaffe.zoo build|forward FOLDER PATH_OF_PYTHON_LAYERS < questions
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def forward(caffe: Any, path: str) -> Tuple[Arrays, Dict[str, str]]:
     return {name: np.array(blob.data) for name, blob in net.blobs.items()}, weights
 
 
-# ------------------------------------------------------------------------------------------------------------ Real Caffe
+# ----------------------------------------------------------------------------------------------------------- Real Caffe
 
 def ask_real_caffe(caffe_root: Path, folder: Path, kind: str, questions: Sequence[Sequence[Any]]) -> List[Any]:
     """Answers of one process of real Caffe, which works in `folder`: to `build`'s arguments, or to `forward`'s."""
@@ -100,7 +100,8 @@ def main(kind: str, folder: str, layers: str) -> None:
             answer["memory"] = _memory(log)
         else:
             arrays, answer = forward(caffe, *arguments)
-            np.savez(f"{number}.npz", **arrays)
+            save: Any = np.savez
+            save(f"{number}.npz", **arrays)
         print(json.dumps(answer), flush=True)
 
 

@@ -107,7 +107,7 @@ class Convolution(Layer):
             if wanted:
                 below.grad = gradients[0].float().reshape(below.shape)
             for blob, addend, is_learned in zip(self.blobs, gradients[1:], self.propagates_to):
-                if is_learned:  # what is not wanted may be there all the same
+                if is_learned:
                     blob.grad += addend
 
     def _way_of(self, image: Shape, output: Shape) -> Union[Direct, ByColumns]:

@@ -74,14 +74,14 @@ class ImageSource(Source):
         with self.named():
             batch = self.next_batch()
         for blob, tensor in zip(top, batch):
-            give(blob, tensor)
+            give(blob, tensor.to(mode.device()))
 
     def open(self, top: Blobs) -> None:
         """Find the data, and shape the tops by the first image."""
         raise NotImplementedError
 
     def next_batch(self) -> Batch:
-        """n x C x H x W and n, on the net's device."""
+        """n x C x H x W and n."""
         raise NotImplementedError
 
 
@@ -104,11 +104,9 @@ class Data(ImageSource):
         indices = self._advance()
         rows = (self._held or self._records).rows(indices)
         if rows is not None:
-            images, labels = rows.pixels.to(mode.device()), rows.labels
-            return self._transformer(images), labels.to(mode.device())
-        items = [self._image(index) for index in indices.tolist()]
-        labels = torch.tensor([label for _, label in items], dtype=torch.float32)
-        return self._transformer.batch([image for image, _ in items]).to(mode.device()), labels.to(mode.device())
+            return self._transformer(rows.pixels.to(mode.device())), rows.labels
+        images, labels = zip(*map(self._image, indices.tolist()))
+        return self._transformer.batch(images), torch.tensor(labels, dtype=torch.float32)
 
     def state(self) -> Dict[str, Any]:
         return {"offset": self._offset, "generator": self._transformer.state()}
@@ -162,8 +160,7 @@ class ImageData(ImageSource):
                 self._position = 0
                 if self._generator:
                     self._generator.shuffle(self._order)
-        return self._transformer.batch(images).to(mode.device()), torch.tensor(labels, dtype=torch.float32).to(
-            mode.device())
+        return self._transformer.batch(images), torch.tensor(labels, dtype=torch.float32)
 
     def state(self) -> Dict[str, Any]:
         state: Dict[str, Any] = {"position": self._position, "generator": self._transformer.state()}

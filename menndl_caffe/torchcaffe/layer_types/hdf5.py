@@ -147,8 +147,8 @@ class HDF5Output(Layer):
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         if self._is_written:
-            raise UserError(f"layer {self.param.name}: {self.param.hdf5_output_param.file_name} has its batch: HDF5Output "
-                            "writes one, so the net can be run once")
+            raise UserError(f"layer {self.param.name}: {self.param.hdf5_output_param.file_name} has its batch: "
+                            "HDF5Output writes one, so the net can be run once")
         self._write(bottom)
         self._is_written = True
 

@@ -91,8 +91,7 @@ class WindowData(ImageSource):
                 mirror = self.param.transform_param.mirror and self._generator.draw() % 2 == 1
                 images.append(self._warped(window, mirror))
                 labels.append(window.label)
-        batch = torch.from_numpy(np.stack(images)).to(mode.device())
-        return batch.permute(0, 3, 1, 2), torch.tensor(labels, dtype=torch.float32, device=mode.device())
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.tensor(labels, dtype=torch.float32)
 
     def state(self) -> Dict[str, Any]:
         return {"generator": self._generator.state()}
@@ -138,8 +137,8 @@ class WindowData(ImageSource):
         offset = (mean.shape[2] - crop) // 2
         part = mean[:, offset:offset + crop, offset:offset + crop].transpose(1, 2, 0)
         if offset < 0 or part.shape != (crop, crop, COLORS):
-            raise UserError(f"mean_file {transform.mean_file} is {text(mean.shape)}; windows need {COLORS} channels and "
-                            f"at least crop_size, {crop} x {crop}")
+            raise UserError(f"mean_file {transform.mean_file} is {text(mean.shape)}; windows need {COLORS} channels "
+                            f"and at least crop_size, {crop} x {crop}")
         return part
 
 
