@@ -93,8 +93,9 @@ def test_both_engines_measure_the_same(quick: Path, menndl: Runner, caffe_root: 
                     for engine in ("caffe", "torch"))
     for ours, theirs in zip(torch["curve"], caffe["curve"]):
         assert ours[0] == theirs[0]
-        assert ours[1] == pytest.approx(theirs[1], abs=0.011)  # of 100 images, one may lie on the edge
-        assert ours[2] == pytest.approx(theirs[2], rel=1e-4)
+        # Rounding grows in a training, as between two BLAS: how much is measured in torchcaffe/test_curves.py.
+        assert ours[1] == pytest.approx(theirs[1], abs=0.021)  # of 100 images, two may lie on the edge
+        assert ours[2] == pytest.approx(theirs[2], rel=1e-3)
 
 
 def test_evaluate_measures_what_the_engines_own_command_measures(quick: Path, menndl: Runner, caffe_root: Path,
