@@ -1,0 +1,12 @@
+"""Under CI nothing that these tests need may be missing; elsewhere what is missing is skipped."""
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+if os.environ.get("CI") == "true":
+    for _module in ("torch", "h5py", "PIL", "scipy", "skimage", "pydot", "plyvel"):
+        if importlib.util.find_spec(_module) is None:
+            raise pytest.UsageError(f"no module {_module}: `make test` installs it")
