@@ -18,7 +18,7 @@ from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.render import Rendered, Renderer, Sources
 from menndl_caffe.search_file import Experiment
-from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
+from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
 from menndl_caffe.trial import (
     CRASHED,
@@ -74,12 +74,11 @@ def datum_shape(layer: Any) -> Tuple[int, int, int]:
 def check(rendered: Rendered) -> NetShape:
     """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
     try:
-        infer(rendered.net.message, "TEST", datum_shape)
-        return infer(rendered.net.message, "TRAIN", datum_shape)
+        with located(rendered.net):
+            infer(rendered.net.message, "TEST", datum_shape)
+            return infer(rendered.net.message, "TRAIN", datum_shape)
     except ImpossibleNet as error:
-        field = "layers" if len(rendered.net.message.layers) else "layer"  # of old nets, or of today's
-        path = () if error.place is None else (field, error.place)
-        raise UserError(f"{rendered.net.file}:{rendered.net.line(path)}: {error}") from None
+        raise UserError(str(error)) from None
 
 
 def _check_known(rendered: Rendered) -> None:

@@ -5,8 +5,9 @@
 """
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import prod
-from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules import LAYERS, Rule
@@ -21,8 +22,9 @@ from menndl_caffe.layer_rules.blob import (
     text,
 )
 from menndl_caffe.net_rules import Parameters, Wired, insert_splits, layers_of_phase
+from menndl_caffe.prototxt import Document
 
-__all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer"]
+__all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer", "located"]
 
 FLOAT_BYTES = 4
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss layer that has none
@@ -130,6 +132,17 @@ def _words(allowed: range) -> str:
     if low == high:
         return str(low)
     return f"{low} to {high}" if high < 100 else f"at least {low}"
+
+
+@contextmanager
+def located(net: Document) -> Iterator[None]:
+    """Within it, errors of layers say where in the net's file they are."""
+    try:
+        yield
+    except LayerError as error:
+        field = "layers" if len(net.message.layers) else "layer"  # of old nets, or of today's
+        error.where = f"{net.file}:{net.line(() if error.place is None else (field, error.place))}"
+        raise
 
 
 def with_bottoms(reason: str, bottoms: Dict[str, Shape]) -> str:

@@ -25,14 +25,20 @@ class Outcome(NamedTuple):
 
 
 class LayerError(ValueError):
-    """A layer was turned down: `layer` is its name, `place` its index in `net.layer` (None for one that Caffe adds)."""
+    """A layer was turned down: `layer` is its name, `place` its index in `net.layer` (None for one that Caffe adds).
+
+    `where` is `FILE:LINE`, where the net comes from a file.
+    """
+
+    where = ""
 
     def __init__(self, reason: str, layer: Optional[str] = None, place: Optional[int] = None) -> None:
         super().__init__(reason, layer, place)
         self.reason, self.layer, self.place = reason, layer, place
 
     def __str__(self) -> str:
-        return self.reason if self.layer is None else f"layer {self.layer}: {self.reason}"
+        said = self.reason if self.layer is None else f"layer {self.layer}: {self.reason}"
+        return f"{self.where}: {said}" if self.where else said
 
 
 class ImpossibleNet(LayerError):

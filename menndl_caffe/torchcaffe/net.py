@@ -9,6 +9,7 @@ import numpy as np
 
 from menndl_caffe import prototxt
 from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.shapes import located
 from menndl_caffe.torchcaffe import weights as weights_files
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes
@@ -30,8 +31,9 @@ class Net:
                  level: int = 0, stages: Optional[Iterable[str]] = None, weights: Optional[str] = None) -> None:
         if isinstance(phase_or_weights, (str, Path)):
             weights, phase_or_weights = str(phase_or_weights), caffe_pb2.TEST if phase is None else phase
-        param = prototxt.load(Path(network_file), caffe_pb2.NetParameter).message
-        self._build(param, int(phase_or_weights), level, stages or ())
+        document = prototxt.load(Path(network_file), caffe_pb2.NetParameter)
+        with located(document):
+            self._build(document.message, int(phase_or_weights), level, stages or ())
         if weights is not None:
             self.copy_from(weights)
 

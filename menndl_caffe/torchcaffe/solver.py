@@ -17,6 +17,7 @@ from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.net_upgrade import upgrade_net, upgrade_solver
 from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.shapes import located
 from menndl_caffe.torchcaffe import mode, snapshots
 from menndl_caffe.torchcaffe.log import ERROR, WARNING, log
 from menndl_caffe.torchcaffe.net import Net
@@ -87,7 +88,7 @@ class Solver:
             self._log(f"Creating training net specified in {source}.", 97 if source == "net_param" else 88)
         else:
             self._log(f"Creating training net from {source} file: {value}", 102 if source == "net" else 92)
-        net = _net(_net_param(value), caffe_pb2.TRAIN, self.param.train_state)
+        net = _net(value, caffe_pb2.TRAIN, self.param.train_state)
         self._load_weights(net)
         return net
 
@@ -102,7 +103,7 @@ class Solver:
             raise UserError(f"test_interval: {self.param.test_interval} with test nets; expected 1 or more iterations")
         for index, (source, value) in enumerate(sources):
             self._log(f"Creating test net (#{index}) specified by {source}", 190)
-            net = _net(_net_param(value), caffe_pb2.TEST, states[index] if states else caffe_pb2.NetState())
+            net = _net(value, caffe_pb2.TEST, states[index] if states else caffe_pb2.NetState())
             self._load_weights(net)
             yield net
 
@@ -367,14 +368,17 @@ def _is_root() -> bool:
     return mode.solver_rank() == 0
 
 
-def _net_param(source: Any) -> Any:
-    """The message of a net that is given by its file's name, or as it is; in today's format."""
-    return upgrade_net(prototxt.load(source, caffe_pb2.NetParameter).message if isinstance(source, str) else source)
+def _net(source: Any, phase: int, given: Any) -> Net:
+    """A net, of its file's name or its message, in its state: phase, then what it says, then what the solver says."""
+    if isinstance(source, str):
+        document = prototxt.load(source, caffe_pb2.NetParameter)
+        with located(document):
+            return _net_of(document.message, phase, given)
+    return _net_of(source, phase, given)
 
 
-def _net(param: Any, phase: int, given: Any) -> Net:
-    """A net in its state: phase, then what the net says, then what the solver says."""
+def _net_of(param: Any, phase: int, given: Any) -> Net:
     state = caffe_pb2.NetState(phase=phase)
-    state.MergeFrom(param.state)
+    state.MergeFrom(upgrade_net(param).state)
     state.MergeFrom(given)
     return Net.of_param(param, state.phase, state.level, state.stage)

@@ -182,7 +182,7 @@ MISTAKES = {
     "test -weights made.caffemodel": r"-model: need a model definition to score",
     "test -model net.prototxt -weights made.caffemodel -iterations 0": r".*-iterations.*0; expected 1 or more",
     "time": r"-model: need a model definition to time",
-    "time -model bad.prototxt": r"layer ip: .*",
+    "time -model bad.prototxt": r"bad.prototxt:2: layer ip: .*",
 }
 
 
