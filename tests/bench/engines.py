@@ -99,10 +99,10 @@ def run_at_once(commands: Sequence[Sequence[str]], environment: Dict[str, str]) 
     return [process.communicate()[0].splitlines()[-1] for process in processes]
 
 
-def measure(engine: engines.Engine, solver: Path, arrangement: Arrangement, seconds: float) -> Speed:
-    """Time an engine on rendered files."""
+def measure(engine: engines.Engine, solver: Path, arrangement: Arrangement, seconds: float, layers: bool) -> Speed:
+    """Time an engine on rendered files; `layers`: each layer, too."""
     command = [engine.python, str(REPOSITORY / "tests" / "bench" / "stepper.py"), MODULES[engine.name], str(solver),
-               str(seconds), str(REPOSITORY)]
+               str(seconds), str(REPOSITORY), *["layers"] * layers]
     environment = {**engine.environment(arrangement.threads), "GLOG_minloglevel": "2"}
     answers = [json.loads(line) for line in run_at_once([command] * arrangement.processes, environment)]
     steps = sorted(time for answer in answers for time in answer["step"])
@@ -112,9 +112,9 @@ def measure(engine: engines.Engine, solver: Path, arrangement: Arrangement, seco
                  max(answer["private"] for answer in answers), answers[0]["layers"])
 
 
-def best(engine: engines.Engine, solver: Path, cores: int, seconds: float) -> Speed:
+def best(engine: engines.Engine, solver: Path, cores: int, seconds: float, layers: bool) -> Speed:
     """The speed in the engine's better arrangement."""
-    return max((measure(engine, solver, arrangement, seconds) for arrangement in arrangements(cores)),
+    return max((measure(engine, solver, arrangement, seconds, layers) for arrangement in arrangements(cores)),
                key=lambda speed: speed.individuals_an_hour)
 
 
@@ -151,15 +151,16 @@ def table(data: str, seconds: float, count: int, folder: Path) -> List[Dict[str,
         rendered = renderer.render(experiment.trial(0, genome), where, str(folder))
         write_rendered(rendered, folder)
         solver = _without_tests(folder / "solver.prototxt")
-        speeds = {engine: best(found[engine], solver, cores, seconds) for engine in found}
+        layers = not name.startswith("random")
+        speeds = {engine: best(found[engine], solver, cores, seconds, layers) for engine in found}
         caffe, torch = speeds["caffe"], speeds["torch"]
         reference = sgemm(cores)
-        rate = torch.arrangement.processes * flops(check(rendered)) / torch.step / 1e6
+        shape = check(rendered)
+        rate = torch.arrangement.processes * flops(shape) / torch.step / 1e6
         ratio = torch.individuals_an_hour / caffe.individuals_an_hour
         genes = ",".join(str(value) for value in genome.as_dict().values())
         print(f"{name:10} {genes:22} {_ms(caffe)} {_ms(torch)} {caffe.individuals_an_hour:8.1f} "
               f"{torch.individuals_an_hour:8.1f} {ratio:5.2f} {rate:8.0f} {100 * rate / reference:7.0f}%", flush=True)
-        shape = check(rendered)
         work = {layer.name: 2e-9 * layer.multiply_adds for layer in shape.layers}
         rows.append({"name": name, "genes": genome.as_dict(), "ratio": ratio, "gflops": rate, "sgemm": reference,
                      "gflop_of_layers": work,

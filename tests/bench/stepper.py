@@ -1,10 +1,10 @@
 """One solver, timed: runs in an engine's own Python, one of several at once.
 
-    python stepper.py ENGINE_MODULE SOLVER SECONDS REPOSITORY
+    python stepper.py ENGINE_MODULE SOLVER SECONDS REPOSITORY [layers]
 
 Says `ready`, waits for a line, then trains for so many seconds and tests for a fourth of them, and prints one JSON
-object: the times of single iterations and of single test batches in ms, each layer's forward and backward time in a
-training iteration, and the process's memory.
+object: the times of single iterations and of single test batches in ms, the process's memory, and with `layers` each
+layer's forward and backward time in a training iteration.
 """
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def main() -> None:
     steps = timed(lambda: solver.step(1), float(seconds))
     passes = timed(tests.forward, float(seconds) / 4)
     resources = memory()
-    print(json.dumps({"step": steps, "test": passes, "layers": layer_times(solver), **resources}), flush=True)
+    layers = layer_times(solver) if sys.argv[5:] == ["layers"] else {}
+    print(json.dumps({"step": steps, "test": passes, "layers": layers, **resources}), flush=True)
 
 
 if __name__ == "__main__":
