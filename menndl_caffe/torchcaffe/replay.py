@@ -14,7 +14,7 @@ import torch
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.graph import Learnable, Node
-from menndl_caffe.torchcaffe.log import log
+from menndl_caffe.torchcaffe.log import WARNING, log
 
 WARM_UP = 3  # passes before one is recorded
 Work = Callable[[], Any]
@@ -71,7 +71,7 @@ class Replay:
         self._parameters = [parameter.blob for parameter in learnable]
         self._blobs = [*blobs, *self._parameters]
         self._inputs = [blob for node in self._sources for blob in node.top]
-        self._recorder, self._passes = recorder, 0
+        self._recorder, self._passes, self._gave_up = recorder, 0, False
         self._places: List[torch.Tensor] = []  # of inputs, and addresses of parameters, when the forward was recorded
         self._addresses: Optional[List[int]] = None
         self._repeat_forward: Repeat = lambda: None
@@ -81,7 +81,7 @@ class Replay:
         """A whole forward pass; the loss."""
         loss = forward(self._sources)
         self._passes += 1
-        if self._passes <= WARM_UP:
+        if self._passes <= WARM_UP or self._gave_up:
             return float(loss + forward(self._rest))
         self._take_arrays_in()
         inputs = [blob.value for blob in self._inputs]
@@ -90,20 +90,29 @@ class Replay:
             self._repeat_forward()
         else:
             self.forget()
-            self._loss, self._repeat_forward = self._recorder.record(lambda: forward(self._rest))
+            self._loss, self._repeat_forward = self._recorded(lambda: forward(self._rest))
             self._places, self._addresses = inputs, self._addresses_now()
         return float(loss + self._loss)
 
     def backward(self) -> None:
         """A whole backward pass."""
-        if self._passes <= WARM_UP:
+        if self._passes <= WARM_UP or self._gave_up:
             backward(self._rest)
             return
         self._take_arrays_in()
         if self._repeat_backward is None:
-            _, self._repeat_backward = self._recorder.record(lambda: backward(self._rest))
+            _, self._repeat_backward = self._recorded(lambda: backward(self._rest))
         else:
             self._repeat_backward()
+
+    def _recorded(self, work: Work) -> Tuple[Any, Repeat]:
+        """The result of the work, and what repeats it; where it cannot be recorded, it is done, now and from now on."""
+        try:
+            return self._recorder.record(work)
+        except RuntimeError as error:
+            log(f"Passes are not replayed as CUDA graphs: {error}", WARNING, "net.cpp:257")
+            self._gave_up = True
+            return work(), lambda: None
 
     def forget(self) -> None:
         """Record anew at the next pass."""

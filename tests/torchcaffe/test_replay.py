@@ -82,34 +82,56 @@ def checks_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classification, "check_indices", lambda *arguments: None)
 
 
-def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, replayed: bool,
-            more: str = "") -> Tuple[Any, List[float], int]:
+def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any,
+            more: str = "") -> Tuple[Any, List[float], Any]:
     monkeypatch.chdir(folder)
     (folder / "net.prototxt").write_text(NET)
     (folder / "solver.prototxt").write_text(SOLVER % more)
-    solver, recorder = caffe.get_solver("solver.prototxt"), ImitatedRecorder()
-    if replayed:
+    solver = caffe.get_solver("solver.prototxt")
+    if recorder is not None:
         solver.net.replay_with(recorder)
     losses = []
     for _ in range(10):
         solver.step(1)
         losses.append(float(solver.net.blobs["loss"].data))
-    return solver, losses, recorder.recorded
+    return solver, losses, recorder
 
 
 @pytest.mark.parametrize("more", ["", "iter_size: 2", 'type: "Adam"'])
 def test_training_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
-    plain, losses, _ = trained(tmp_path, monkeypatch, False, more)
-    replayed, same_losses, recorded = trained(tmp_path, monkeypatch, True, more)
-    assert recorded == 2 and WARM_UP < 10
+    plain, losses, _ = trained(tmp_path, monkeypatch, None, more)
+    replayed, same_losses, recorder = trained(tmp_path, monkeypatch, ImitatedRecorder(), more)
+    assert recorder.recorded == 2 and WARM_UP < 10
     assert same_losses == losses and len(set(losses)) == 10
     for name, blobs in plain.net.params.items():
         for ours, theirs in zip(replayed.net.params[name], blobs):
             assert np.array_equal(ours.data, theirs.data) and ours.data.any()
 
 
+class Refusing:
+    """Records the first pieces of work, and no more."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces, self.recorder = pieces, ImitatedRecorder()
+
+    def record(self, work: Callable[[], Any]) -> Tuple[Any, Callable[[], object]]:
+        self.pieces -= 1
+        if self.pieces < 0:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return self.recorder.record(work)
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_what_cannot_be_recorded_is_run_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: int,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    _, losses, _ = trained(tmp_path, monkeypatch, None)
+    _, same_losses, _ = trained(tmp_path, monkeypatch, Refusing(pieces))
+    assert same_losses == losses
+    assert capsys.readouterr().err.count("not replayed as CUDA graphs: operation not permitted") == 1
+
+
 def test_what_makes_a_recording_stale_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    solver, _, _ = trained(tmp_path, monkeypatch, True)
+    solver, _, _ = trained(tmp_path, monkeypatch, ImitatedRecorder())
     net, recorder = solver.net, ImitatedRecorder()
     net.replay_with(recorder)
     for _ in range(WARM_UP + 2):
