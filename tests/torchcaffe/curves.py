@@ -1,10 +1,10 @@
-"""The same trainings in real Caffe, with several kernels of its BLAS, and in the torch engine: the losses' curves.
+"""The same trainings in real Caffe, adding up in several orders, and in the torch engine: the curves of their losses.
 
 This file runs in both engines' Pythons, so it needs numpy alone. `test_curves.py` says what is compared;
 
     python -m tests.torchcaffe.curves freeze small|full      after a change of the trainings; needs `make caffe`
 
-writes what real Caffe gives into `frozen/curves.json`: its curves, and the spread of them that comes of its BLAS.
+writes what real Caffe gives into `frozen/curves.json`: its curves, and their spread.
 """
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FROZEN = Path(__file__).resolve().parent / "frozen" / "curves.json"
 ITERATIONS = 50
-USUAL = "Haswell"  # kernel of what is frozen as real Caffe's curves; then those that it is compared with
-OTHERS = ("SkylakeX", "Sandybridge", "Nehalem", "Barcelona", "Penryn", "Core2", "Atom", "Prescott")
+# Runs of real Caffe: OpenBLAS's kernel and `reorder`'s order. The first gives the curves, all together their spread.
+USUAL = ("Haswell", 0)
+RUNS = {"small": [USUAL, ("Sandybridge", 0), ("Nehalem", 0), *(("Haswell", order) for order in range(1, 7))],
+        "full": [USUAL, ("Sandybridge", 0), *(("Haswell", order) for order in range(1, 5))]}
 Curves = Dict[str, List[float]]  # of one training: the net's outputs, by iteration
 
 
@@ -54,9 +56,10 @@ def reorder(net: Any, order: int) -> None:
         weight[...] = weight.reshape(len(weight), len(channels), -1)[:, channels].reshape(weight.shape)
 
 
-def train_in_real_caffe(caffe_root: Path, folder: Path, solvers: Sequence[Path], kernel: str = USUAL,
-                        order: int = 0) -> List[Curves]:
-    """All these trainings in one process of real Caffe, which works in `folder` with this kernel of OpenBLAS."""
+def train_in_real_caffe(caffe_root: Path, folder: Path, solvers: Sequence[Path],
+                        run: Tuple[str, int] = USUAL) -> List[Curves]:
+    """All these trainings in one process of real Caffe, which works in `folder`; `run` is kernel and order."""
+    kernel, order = run
     command = [str(caffe_root / "bin" / "python3"), "-m", "tests.torchcaffe.curves", "real", str(folder), str(order)]
     environment = {**os.environ, "GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": kernel}
     done = subprocess.run([*command, *map(str, solvers)], cwd=REPOSITORY, env=environment, text=True,
@@ -74,12 +77,12 @@ def spread(curves: Sequence[Sequence[float]]) -> np.ndarray:
     return largest
 
 
-def freeze(runs: Mapping[str, List[Curves]], trainings: Sequence[Tuple[str, int]]) -> Dict[str, Any]:
-    """What is kept of each kernel's runs of these trainings, given by name and seed: by name, output and seed."""
+def freeze(runs: Sequence[List[Curves]], trainings: Sequence[Tuple[str, int]]) -> Dict[str, Any]:
+    """What is kept of all runs of these trainings, which are given by name and seed: by name, output and seed."""
     frozen: Dict[str, Any] = {}
-    for index, (name, seed) in enumerate(trainings):
-        for output, usual in runs[USUAL][index].items():
-            apart = spread([run[index][output] for run in runs.values()])
+    for (name, seed), *curves in zip(trainings, *runs):
+        for output, usual in curves[0].items():
+            apart = spread([curve[output] for curve in curves])
             frozen.setdefault(name, {}).setdefault(output, {})[str(seed)] = {
                 "caffe": _rounded(usual, 9), "spread": _rounded(apart, 3)}
     return frozen
@@ -96,16 +99,16 @@ def main(arguments: Sequence[str]) -> None:
         caffe = importlib.import_module("caffe")
         json.dump([train(caffe, path, int(arguments[2])) for path in arguments[3:]], sys.stdout)
         return
+    size = arguments[1]
     examples = importlib.import_module("tests.torchcaffe.examples")
-    trainings = [(training.name, seed) for training in examples.TRAININGS for seed in examples.SEEDS]
+    trainings = [(training.name, seed) for training in examples.TRAININGS for seed in examples.SEEDS[size]]
     with tempfile.TemporaryDirectory() as folder:
-        getattr(examples, f"make_{arguments[1]}")(Path(folder))
+        getattr(examples, f"make_{size}")(Path(folder))
         files = [examples.solver_file(Path(folder), *training) for training in trainings]
-        runs = {kernel: train_in_real_caffe(REPOSITORY / "build" / "caffe", Path(folder), files, kernel)
-                for kernel in (USUAL, *OTHERS)}
-    everything = json.loads(FROZEN.read_text()) if FROZEN.exists() else {}
-    everything[arguments[1]] = freeze(runs, trainings)
-    FROZEN.write_text(json.dumps(everything).replace('}, "', '},\n"') + "\n")
+        runs = [train_in_real_caffe(REPOSITORY / "build" / "caffe", Path(folder), files, run) for run in RUNS[size]]
+    frozen = json.loads(FROZEN.read_text()) if FROZEN.exists() else {}
+    frozen[size] = freeze(runs, trainings)
+    FROZEN.write_text(json.dumps(frozen).replace('}, "', '},\n"') + "\n")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DOC = REPOSITORY / "build/caffe/root/usr/share/doc/caffe-doc"
 CIFAR10 = REPOSITORY / "build/test-data/cifar-10-batches-bin"
 MNIST = REPOSITORY.parent / "shared/data"
-SEEDS = (1, 2, 3)
+SEEDS = {"small": (1, 2, 3, 4, 5), "full": (1, 2, 3)}  # of small trainings, and of those by Caffe's own files
 BATCH = 20
 PAIRS = "examples/siamese/mnist_siamese_train_leveldb"  # the name in Caffe's file; what stands there is an LMDB
 
@@ -213,7 +213,7 @@ def make_small(folder: Path) -> None:
     for training in TRAININGS:
         net = folder / f"{training.net}.prototxt"
         net.write_text(NETS[training.net]())
-        for seed in SEEDS:
+        for seed in SEEDS["small"]:
             solver_file(folder, training.name, seed).write_text(
                 f'net: "{net.name}" {training.solver} random_seed: {seed}\n')
 
@@ -248,7 +248,7 @@ def make_full(folder: Path, doc: Path = DOC, cifar10: Path = CIFAR10, mnist: Pat
         solver.test_initialization = False
         for field in ("display", "snapshot", "snapshot_prefix"):
             solver.ClearField(field)
-        for solver.random_seed in SEEDS:
+        for solver.random_seed in SEEDS["full"]:
             solver_file(folder, training.name, solver.random_seed).write_text(prototxt.dumps(solver))
 
 

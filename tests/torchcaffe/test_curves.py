@@ -1,20 +1,20 @@
-"""Fifty iterations of Caffe's examples: the torch engine's losses are as near to real Caffe's as real Caffe's are to
-each other when its BLAS adds up in another order.
+"""Fifty iterations of Caffe's examples: the torch engine's losses are as near to real Caffe's as these are to each
+other when they are added up in another order.
 
-How near is that? Real Caffe runs each training with several kernels of OpenBLAS (those of other processors:
-OPENBLAS_CORETYPE). Its *spread* at an iteration is the largest difference between two of these curves up to there, but
-not less than what adding up the loss itself may give. The torch engine may be twice that away from real Caffe with its
-usual kernel.
+How near is that? Real Caffe runs each training with kernels of OpenBLAS for several processors (OPENBLAS_CORETYPE),
+and, as these add up much alike, with the channels between its layers in other orders, which is the same function. Its
+*spread* in an iteration is the largest difference between any two of these runs' losses up to there, and no less than
+what adding up the loss itself may give. The torch engine may be twice that away from real Caffe as it is.
 
 At first the spread is a rounding or two, 1e-7. Then, in some iteration, two numbers under a max pooling are equal but
-for their last bit, or one before a ReLU is 0 but for it, and the gradient takes the other way: curves that were equal
-to 1e-7 differ by 1e-4 at once, and by percents soon after. With the batches here that happens about once a training,
-in whichever of the runs comes first, so it would put the torch engine out of a spread that is right otherwise, once in
-so many trainings as there are runs to compare with. Hence three seeds: the torch engine is held to the spread, at
-every iteration, in at least two of them. An error that is no chance is out in all.
+for their last bits, or one before a ReLU is 0 but for them, and the gradient goes the other way: losses that were equal
+to 1e-7 differ by 1e-4 at once, and soon by percents. With these batches that happens about once a training, and first
+in any of the runs. So with one seed a training is out of a spread that is right otherwise, once in as many times as
+there are runs. Hence several seeds: at every iteration the middle one of them is held to the spread. An error that is
+not chance is out with most of the seeds.
 
-`frozen/curves.json` holds real Caffe's curves and spreads of small trainings, which take drawn images, and of Caffe's own files
-with real images (slow).
+`frozen/curves.json` holds real Caffe's curves and spreads: of small trainings with drawn images, and (slow) of those by
+Caffe's own files with real images.
 """
 from __future__ import annotations
 
@@ -33,34 +33,14 @@ from tests.conftest import SHARED_IMAGES, missing
 from tests.torchcaffe import curves, examples
 from tests.torchcaffe.examples import SEEDS, TRAININGS, Training
 
+DOC = "root/usr/share/doc/caffe-doc"
 NAMES = [training.name for training in TRAININGS]
 TIMES = 2
-# Caffe adds up a loss one float32 after the other: n roundings, of which sqrt(n) last places or so are left. (Seen:
-# the autoencoder's is 3e-6 off the sum of its own terms, as is this sum in NumPy.) Terms of a batch of 100:
-TERMS = {"cross_entropy_loss": 100 * 784, "l2_error": 100 * 784, "loss": 100}
-Frozen = Dict[str, Dict[str, Dict[str, Dict[str, List[float]]]]]  # training, output, seed, caffe or spread: iterations
-
-
-def frozen(size: str) -> Frozen:
-    """What real Caffe gave."""
-    of_size: Frozen = json.loads(curves.FROZEN.read_text())[size]
-    return of_size
-
-
-def deviation(output: str, curve: List[float], real: Dict[str, List[float]]) -> np.ndarray:
-    """At each iteration, how many spreads the curve is away from real Caffe's; NaN where it is none."""
-    expected = np.array(real["caffe"])
-    roundings = TERMS[output] ** 0.5 * np.spacing(np.abs(expected).astype(np.float32))
-    apart: np.ndarray = np.abs(np.array(curve) - expected) / np.maximum(real["spread"], roundings)
-    return apart
-
-
-def assert_near(found: Dict[int, curves.Curves], real: Dict[str, Dict[str, Dict[str, List[float]]]]) -> None:
-    """Curves by seed are, in the middle one of the seeds, at most TIMES spreads away from real Caffe's."""
-    for output, by_seed in real.items():
-        apart = [deviation(output, curve[output], by_seed[str(seed)]) for seed, curve in found.items()]
-        middle = np.median(apart, axis=0)
-        assert np.all(middle <= TIMES), (output, int(np.argmin(middle <= TIMES)), np.round(middle, 1).tolist())
+# Caffe adds up most losses one float32 after the other: n roundings, of which sqrt(n) last places or so are left, in
+# any order of the layers' sums. (Seen: the autoencoder's is off the sum of its terms by 3e-6, as NumPy's float32 is.)
+TERMS = {"cross_entropy_loss": 28 * 28, "l2_error": 1, "loss": 1}  # of an image
+IMAGES = {"small": examples.BATCH, "full": 100}
+Real = Dict[str, Dict[str, Dict[str, List[float]]]]  # of a training: by output, by seed, "caffe" and "spread"
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +48,37 @@ def quiet() -> Iterator[None]:
     caffe.init_log(2)
     yield
     caffe.init_log()
+
+
+def spreads_away(curve: List[float], real: Dict[str, List[float]], terms: int) -> np.ndarray:
+    """At each iteration, how many spreads the curve is away from real Caffe's; NaN where it is none."""
+    expected = np.array(real["caffe"])
+    roundings = terms ** 0.5 * np.spacing(np.abs(expected).astype(np.float32))
+    away: np.ndarray = np.abs(np.array(curve) - expected) / np.maximum(real["spread"], roundings)
+    return away
+
+
+def assert_near(found: Dict[int, curves.Curves], size: str, name: str) -> None:
+    """Curves, by seed, are TIMES spreads or less away from real Caffe's, at each iteration with the middle seed."""
+    real: Real = json.loads(curves.FROZEN.read_text())[size][name]
+    for output, by_seed in real.items():
+        terms = TERMS[output] * IMAGES[size]
+        away = [spreads_away(curve[output], by_seed[str(seed)], terms) for seed, curve in found.items()]
+        far = ~(np.median(away, axis=0) <= TIMES)
+        assert not far.any(), f"{output} at iteration {far.argmax()}, spreads away by seed:\n{np.round(away, 1)}"
+
+
+def trained(folder: Path, size: str, name: str) -> Dict[int, curves.Curves]:
+    """The torch engine's curves of a training, by seed."""
+    return {seed: curves.train(caffe, str(examples.solver_file(folder, name, seed))) for seed in SEEDS[size]}
+
+
+def assert_still_frozen(caffe_root: Path, folder: Path, size: str) -> None:
+    """Real Caffe gives, with one seed, what is frozen."""
+    seed = SEEDS[size][0]
+    files = [examples.solver_file(folder, name, seed) for name in NAMES]
+    for name, found in zip(NAMES, curves.train_in_real_caffe(caffe_root, folder, files)):
+        assert_near({seed: found}, size, name)
 
 
 # ----------------------------------------------------------------------------------------------------- Small trainings
@@ -82,21 +93,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_small_training(name: str, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small)
-    found = {seed: curves.train(caffe, str(examples.solver_file(small, name, seed))) for seed in SEEDS}
-    assert_near(found, frozen("small")[name])
+    assert_near(trained(small, "small", name), "small", name)
 
 
-def test_what_is_frozen_is_what_real_caffe_gives(caffe_root: Path, small: Path) -> None:
-    files = [examples.solver_file(small, name, SEEDS[0]) for name in NAMES]
-    for name, found in zip(NAMES, curves.train_in_real_caffe(caffe_root, small, files)):
-        assert_near({SEEDS[0]: found}, frozen("small")[name])
+def test_real_caffe_gives_what_is_frozen(caffe_root: Path, small: Path) -> None:
+    assert_still_frozen(caffe_root, small, "small")
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=NAMES)
 def test_our_words_mean_what_caffes_files_say(caffe_root: Path, training: Training) -> None:
-    doc = caffe_root / "root/usr/share/doc/caffe-doc"
-    theirs = examples.caffes_solver(doc, training)
-    assert examples.net_of(training) == phase_train(examples.caffes_net(doc, theirs))
+    theirs = examples.caffes_solver(caffe_root / DOC, training)
+    assert examples.net_of(training) == phase_train(examples.caffes_net(caffe_root / DOC, theirs))
     for field in ("net", "test_iter", "test_interval", "test_state", "test_compute_loss", "display", "max_iter",
                   "snapshot", "snapshot_prefix", "snapshot_format", "solver_mode"):
         theirs.ClearField(field)
@@ -113,14 +120,14 @@ def phase_train(net: Any) -> Any:
     return caffe_pb2.NetParameter(name=net.name, layer=layers)
 
 
-# ------------------------------------------------------------------------------------------ Caffe's own files, real images
+# --------------------------------------------------------------------------------------- Caffe's own files, real images
 
 @pytest.fixture(scope="module")
 def full(caffe_root: Path, cifar10_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (SHARED_IMAGES / "t10k-images-idx3-ubyte.gz").exists():
         missing(f"no MNIST images: {SHARED_IMAGES} is not there")
     folder = tmp_path_factory.mktemp("full")
-    examples.make_full(folder, caffe_root / "root/usr/share/doc/caffe-doc", cifar10_source, SHARED_IMAGES)
+    examples.make_full(folder, caffe_root / DOC, cifar10_source, SHARED_IMAGES)
     return folder
 
 
@@ -128,12 +135,9 @@ def full(caffe_root: Path, cifar10_source: Path, tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize("name", NAMES)
 def test_full_training(name: str, full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(full)
-    found = {seed: curves.train(caffe, str(examples.solver_file(full, name, seed))) for seed in SEEDS}
-    assert_near(found, frozen("full")[name])
+    assert_near(trained(full, "full", name), "full", name)
 
 
 @pytest.mark.slow
-def test_what_is_frozen_of_the_full_ones_is_what_real_caffe_gives(caffe_root: Path, full: Path) -> None:
-    files = [examples.solver_file(full, name, SEEDS[0]) for name in NAMES]
-    for name, found in zip(NAMES, curves.train_in_real_caffe(caffe_root, full, files)):
-        assert_near({SEEDS[0]: found}, frozen("full")[name])
+def test_real_caffe_gives_what_is_frozen_of_the_full_ones(caffe_root: Path, full: Path) -> None:
+    assert_still_frozen(caffe_root, full, "full")
