@@ -123,8 +123,16 @@ class Convolution(Layer):
         """All axes before the channels' as one; images of 2 axes in the order of memory that is fast on a CPU."""
         images = tensor if self._axis == 1 else tensor.reshape(-1, *tensor.shape[self._axis:])
         if images.dim() == 4 and images.device.type == "cpu":
-            return images.contiguous(memory_format=torch.channels_last)
+            return _channels_last(images)
         return images
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    images = images.contiguous(memory_format=torch.channels_last)
+    if images.shape[1] > 1:
+        return images
+    height, width = images.shape[2:]  # of one channel both orders are the same: only strides tell PyTorch which to keep
+    return images.as_strided(images.shape, (height * width, 1, width, 1))
 
 
 def _channel_sums(images: torch.Tensor) -> torch.Tensor:
