@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
+
+# A shell that runs the tests in the background lets them ignore SIGINT, and so would every command that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what: str) -> None:
