@@ -66,7 +66,7 @@ bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and th
 	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
 
-lint: build/venv/lint  ## ruff, mypy, shellcheck
+lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck containers/*.sh .ci/run
 
 clean:  ## remove build/: the virtual environment, Caffe, runs

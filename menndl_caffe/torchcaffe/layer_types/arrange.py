@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any, List, Sequence
 
 import torch
+from torch import Tensor
 
 from menndl_caffe.layer_rules.blob import axis_of
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import check_indices
-
-Tensor = torch.Tensor
 
 
 @register("BatchReindex")

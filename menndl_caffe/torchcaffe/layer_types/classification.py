@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import torch
+from torch import Tensor
 
 from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape, axis_of
 from menndl_caffe.proto import caffe_pb2
@@ -24,7 +25,6 @@ from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices
 from menndl_caffe.torchcaffe.weights import read_message
 
 aten: Any = torch.ops.aten
-Tensor = torch.Tensor
 VALID, FULL = caffe_pb2.LossParameter.VALID, caffe_pb2.LossParameter.FULL
 BATCH_SIZE = caffe_pb2.LossParameter.BATCH_SIZE
 LEAST_PROBABILITY = 1e-20  # kLOG_THRESHOLD

@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import List, Sequence
 
 import torch
+from torch import Tensor
 
 from menndl_caffe.layer_rules.blob import ImpossibleNet, axis_of
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.neurons import refuse_in_place_gradient
 
-Tensor = torch.Tensor
 Eltwise_, Reduction_ = caffe_pb2.EltwiseParameter, caffe_pb2.ReductionParameter
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Sequence
 
 import torch
+from torch import Tensor
 
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
@@ -26,8 +27,6 @@ from menndl_caffe.torchcaffe.layer_types.classification import (
     normalizer,
     refuse_labels,
 )
-
-Tensor = torch.Tensor
 
 
 @register("EuclideanLoss")

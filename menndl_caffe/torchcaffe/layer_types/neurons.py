@@ -16,6 +16,7 @@ from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from menndl_caffe.layer_rules.blob import ImpossibleNet
 from menndl_caffe.proto import caffe_pb2
@@ -23,7 +24,6 @@ from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 
 aten: Any = torch.ops.aten
-Tensor = torch.Tensor
 
 
 class Neuron(Layer):
