@@ -180,8 +180,9 @@ def _make_solver(engine: Any, parameter: Any) -> Any:
         engine.set_mode_gpu()
     else:
         engine.set_mode_cpu()
-    # pycaffe wants a path; a file in memory leaves nothing behind where Caffe aborts in the middle of it.
-    with os.fdopen(os.memfd_create("solver.prototxt"), "w") as file:
+    # pycaffe wants a path; a file in memory leaves nothing behind where Caffe aborts in the middle of it. (From the C
+    # library: the Python 3.6 of NVIDIA's Caffe images has no os.memfd_create.)
+    with os.fdopen(ctypes.CDLL(None).memfd_create(b"solver.prototxt", 0), "w") as file:
         file.write(str(parameter))
         file.flush()
         return engine.get_solver(f"/proc/self/fd/{file.fileno()}")

@@ -1,6 +1,7 @@
 """The near side of the trainer's pipe: starts the process, feeds it, sees it die, and starts it again."""
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from menndl_caffe.errors import UserError
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
 KILLS = ("SIGKILL", "SIGTERM")
+_LIBC = ctypes.CDLL(None)  # loaded here: little may be done between fork and exec
 # glog's own lines: `F1121 08:03:04.628316 4711 blob.cpp:33] Check failed: ...`; and those of its stack traces.
 _MESSAGE = re.compile(r"(?P<severity>[IWEF])\d{4} [\d:.]+ +\d+ [^ ]+\] +(?P<text>.*)")
 _TRACE = re.compile(r" +@ +0x|PC: @|\*\*\* ")
@@ -49,6 +51,15 @@ def last_words(log: str) -> str:
     if fatal is not None or not lines:
         return fatal or ""
     return said[-1]["text"] if said[-1] else lines[-1].strip()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it dies (prctl(2), PR_SET_PDEATHSIG).
+
+    The trainer asks for itself as well; this is for what it may run under, such as a container's own process.
+    """
+    pr_set_pdeathsig = 1
+    _LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class TrainerProcess:
@@ -123,7 +134,8 @@ class TrainerProcess:
     def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                    env=dict(self._environment), start_new_session=True)
+                                    env=dict(self._environment), start_new_session=True,
+                                    preexec_fn=_die_with_parent)
         except OSError as error:
             raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
 

@@ -172,9 +172,14 @@ process.poll(3600)
 """
 
 
-def test_a_trainer_does_not_outlive_its_parent(environment: Dict[str, str]) -> None:
+# As a container's own process does: it starts the trainer and stays.
+UNDER = [sys.executable, "-c", "import subprocess, sys; subprocess.call(sys.argv[1:])"]
+
+
+@pytest.mark.parametrize("under", [[], UNDER], ids=["by itself", "under another process"])
+def test_a_trainer_does_not_outlive_its_parent(under: List[str], environment: Dict[str, str]) -> None:
     """In the middle of a step, where it looks at no pipe."""
-    command = [sys.executable, "-c", PARENT, json.dumps(REAL), SOLVER]
+    command = [sys.executable, "-c", PARENT, json.dumps([*under, *REAL]), SOLVER]
     parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout:
