@@ -7,6 +7,8 @@ OUT     ?= build/run
 ENGINE  ?= caffe
 CIFAR10 ?=
 TESTS   ?= tests
+IMAGE   ?= build/menndl-caffe.sif
+OPTIONS ?=
 MPIRUN  ?= $(or $(shell command -v mpirun),$(BIN)/mpirun)
 
 SHELL  := bash
@@ -24,15 +26,16 @@ export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow data caffe report paper bench lint clean build/engine
+.PHONY: help run test test-slow data caffe container container-run report paper bench lint clean build/engine
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-10s%s\n", n, $$0}'
-	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON) TESTS=$(TESTS)"
+	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
+	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) OPTIONS=$(OPTIONS) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON)"
+	@echo "          TESTS=$(TESTS) IMAGE=$(IMAGE)"
 
 run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe (or ENGINE=torch); again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
-	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) && \
+	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) $(OPTIONS) && \
 	$(MENNDL) report "$(OUT)"
 
 test: build/venv/test build/venv/torch caffe  ## every test but the slow ones, with real Caffe
@@ -43,6 +46,14 @@ test-slow: build/venv/test build/venv/torch caffe  ## the slow tests
 
 caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
 	@containers/install-caffe.sh build/caffe
+
+container:  ## an Apptainer image with real Caffe and menndl, IMAGE, built and tested; apptainer too where there is none
+	@containers/build.sh "$(IMAGE)"
+
+container-run: OUT = build/container-run
+container-run: build/venv/run container data  ## SEARCH on NP ranks through IMAGE: trainers in it, then all of it in it
+	@containers/run-both-ways.sh -n $(NP) --mpirun "$(MPIRUN)" --menndl $(MENNDL) "$(IMAGE)" "$(SEARCH)" "$(OUT)" \
+	    --data "$$(cat build/data-folder)" $(OPTIONS)
 
 # A host that can `import caffe` uses its own; the torch engine needs no Caffe.
 build/engine: build/venv/run
@@ -67,10 +78,10 @@ bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and th
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
 
 lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
-	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck containers/*.sh .ci/run
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/*.sh .ci/run
 
 clean:  ## remove build/: the virtual environment, Caffe, runs
-	rm -rf build
+	rm -rf build 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf build
 
 # One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,
 # then the system's pip puts pip into it.

@@ -31,72 +31,8 @@ say() { printf 'install-caffe: %3d s  %s\n' "$SECONDS" "$*"; }
 fail() { printf 'install-caffe: error: %s\n' "$*" >&2; exit 1; }
 misuse() { printf 'install-caffe: error: %s (see --help)\n' "$*" >&2; exit 2; }
 
-# The site of the machine's own Debian archive. Without downloaded lists apt cannot tell an archive's origin, so there
-# the first plain release (no -security, no -updates) of a Debian machine counts.
-# shellcheck disable=SC2016  # $(SITE) and the like are apt's
-own_mirror() {
-    local site
-    site=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(SITE)' 'Created-By: Packages' |
-        sed -n 's/^Debian|Debian|//p')
-    if [[ -z $site ]] && grep -qsx 'ID=debian' /etc/os-release; then
-        site=$(apt-get indextargets --no-release-info --format '$(COMPONENT) $(RELEASE)|$(SITE)' \
-            'Created-By: Packages' | sed -n 's/^main [a-z]*|//p')
-    fi
-    printf '%s' "${site%%$'\n'*}"
-}
-
-archive_keyring() {
-    local keyring
-    for keyring in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do
-        if [[ -r $keyring ]]; then printf '%s' "$keyring"; return; fi
-    done
-    fail "Debian's signing keys are missing: install the package debian-archive-keyring"
-}
-
-# A private apt: of the machine's configuration only how to reach a mirror (proxies, certificates, passwords) is taken
-# over, so that neither its hooks nor its releases nor a switched-off signature check have a say here.
-configure_apt() {
-    local keyring
-    keyring=$(archive_keyring)
-    mkdir -p "$work"/etc/apt/{apt.conf,preferences,sources.list}.d
-    mkdir -p "$work"/var/{lib/apt/lists,cache/apt/archives}/partial
-    : >"$work/status"
-    # copy: for file:, because apt leaves the packages of a file: mirror where they are instead of fetching them
-    printf 'deb [arch=amd64 signed-by=%s] %s bullseye main\n' "$keyring" "${mirror/#file:/copy:}" \
-        >"$work/etc/apt/sources.list"
-    apt-config dump | grep '^Acquire::' | grep -v '^Acquire::IndexTargets' >"$work/apt.conf"
-    cat >>"$work/apt.conf" <<CONF
-Dir "$work";
-Dir::State::status "$work/status";
-Dir::Etc::netrc "/etc/apt/auth.conf";
-Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Install-Recommends "false";
-APT::Sandbox::User "root"; // apt's own download user may have no way into DIR
-APT::Update::Error-Mode "any";
-Acquire::AllowInsecureRepositories "false";
-Acquire::AllowWeakRepositories "false";
-Acquire::AllowDowngradeToInsecureRepositories "false";
-Acquire::Check-Valid-Until "false"; // an archive of old releases keeps its old dates
-Acquire::GzipIndexes "true";
-Acquire::Languages "none";
-Acquire::Retries "3";
-CONF
-}
-
-private_apt() {
-    APT_CONFIG=$work/apt.conf apt-get -qq -y "$@" 2>"$work/apt.log" && return
-    grep '^[EW]:' "$work/apt.log" >&2 || cat "$work/apt.log" >&2
-    check_disk 20
-    return 1
-}
-
-check_disk() { # MEGABYTES
-    local free
-    free=$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')
-    ((free >= $1)) || fail "not enough disk space: $free MB are free for $dir, $megabytes_needed MB are needed in all"
-}
+# shellcheck source=containers/private-apt.sh
+. "$here/private-apt.sh"
 
 # Debian's Caffe must be the pinned one; other packages may have moved with a point release.
 check_versions() {
@@ -110,18 +46,15 @@ check_versions() {
 
 download() {
     say "reading the package lists of $mirror"
-    private_apt update ||
+    private_apt "$work" update ||
         fail "cannot read Debian bullseye at $mirror: check the network, or name a mirror with --mirror URL"
-    private_apt --simulate install "${packages[@]}" >"$work/simulation" ||
+    private_apt "$work" --simulate install "${packages[@]}" >"$work/simulation" ||
         fail "$mirror lacks packages that Caffe needs"
     sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' "$work/simulation" | sort >"$work/plan"
     check_versions
     say "downloading $(wc -l <"$work/plan") packages"
-    private_apt --download-only install "${packages[@]}" >/dev/null || fail "download failed; run it again to go on"
+    private_apt "$work" --download-only install "${packages[@]}" >/dev/null || fail "download failed; run it again to go on"
 }
-
-# Neither owners nor set-user-id bits are taken over: nothing here is to be run with another user's rights.
-unpack_into_root() { tar -x --no-same-owner --no-same-permissions "${no_use_here[@]}" -C "$dir/root"; }
 
 unpack() {
     local package version deb
@@ -130,7 +63,7 @@ unpack() {
     mkdir "$dir/root"
     while IFS='=' read -r package version; do
         deb=$(echo "$work/var/cache/apt/archives/${package}_${version//:/%3a}_"*.deb)
-        dpkg-deb --fsys-tarfile "$deb" | unpack_into_root || {
+        unpack_deb "$deb" "$dir/root" "${no_use_here[@]}" || {
             rm -f "$deb"
             check_disk 20
             fail "cannot unpack $package $version; run it again to download it anew"
@@ -216,29 +149,13 @@ CHECK
 
 installed() { grep -qsF "\"$pin\"" "$dir/VERSION"; }
 
-require_tools() {
-    local tool
-    for tool in apt-get apt-config dpkg dpkg-deb flock tar; do
-        command -v "$tool" >/dev/null || fail "$tool is missing: this needs Debian or one of its relatives"
-    done
-    [[ $(dpkg --print-architecture) == amd64 ]] || fail "amd64 only, this is $(dpkg --print-architecture)"
-}
-
-# The lock is inherited by apt and tar, so a killed call's children are waited for as well.
-take_lock() {
-    mkdir -p "$dir" || fail "cannot make $dir"
-    [[ -e $dir/.lock || -z $(ls -A "$dir") ]] || misuse "$dir is not empty and was not made by this script"
-    exec 9>"$dir/.lock" || fail "cannot write to $dir"
-    flock -n 9 || { say "waiting for another call that installs into $dir"; flock 9; }
-}
-
 install() {
     mirror=${mirror:-$(own_mirror)}
     [[ -n $mirror ]] ||
         fail "this machine's apt has no Debian mirror: give one with --mirror URL, and install debian-archive-keyring"
     check_disk $((megabytes_needed - $(du -sm "$dir" | cut -f 1)))
     rm -f "$dir/VERSION"
-    configure_apt
+    configure_apt "$work" "$mirror" bullseye
     download
     unpack
     write_path_hook
@@ -263,7 +180,7 @@ dir=$(readlink -m -- "${dir:-$here/../build/caffe}")
 work=$dir/.work
 [[ $dir != *[:\;\"\$\\]* ]] || misuse "DIR must not contain any of : ; \" \$ \\, found $dir"
 if ! installed; then
-    require_tools
+    require_tools flock tar
     take_lock
     installed || { install; exit; }
 fi

@@ -34,6 +34,15 @@ def caffe_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def container_image() -> Path:
+    """The image as `make container` builds it."""
+    image = REPOSITORY / "build" / "menndl-caffe.sif"
+    if not image.exists():
+        missing(f"no image at {image}: run `make container`")
+    return image
+
+
+@pytest.fixture(scope="session")
 def cifar10_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CIFAR-10 in the official binary layout, unpacked from the shared JPEG copy."""
     unpack = SHARED_IMAGES / "unpack-cifar-10"

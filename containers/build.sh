@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# An image with real Caffe and menndl, from this repository and a Debian mirror. No daemon; root or not.
+set -euo pipefail
+export LC_ALL=C
+
+usage() {
+    cat <<'TEXT'
+usage: build.sh [--alone | --mpich] [--mirror URL] [--security URL] [--force] [IMAGE]
+
+Builds IMAGE (default: build/menndl-caffe.sif) of containers/menndl-caffe.def and runs its tests. An image that is as
+new as all that it is made of is only tested. Everything is written under build/.
+
+  --alone         the definition by itself, as `apptainer build` does it (2 minutes), not over a root file system that
+                  is made first and kept for the next time (1 minute, then 10 seconds)
+  --mpich         Titan's manner: containers/menndl-caffe-mpich.def over the first image, into menndl-caffe-mpich.sif
+  --mirror URL    a Debian mirror that carries bullseye (also: MIRROR=URL); default: the one this machine's apt uses
+  --security URL  a mirror of its security updates (default: none, so that the versions are those of packages.lock)
+  --force         build anew
+  --help          this text
+
+The host needs mmdebstrap (debootstrap for --alone), and for an ordinary user also uidmap and a line in /etc/subuid.
+TEXT
+}
+
+say() { printf 'build: %3d s  %s\n' "$SECONDS" "$*"; }
+fail() { printf 'build: error: %s\n' "$*" >&2; exit 1; }
+misuse() { printf 'build: error: %s (see --help)\n' "$*" >&2; exit 2; }
+
+here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+# shellcheck source=containers/host.sh
+. "$here/host.sh"
+# shellcheck source=containers/private-apt.sh
+. "$here/private-apt.sh"
+
+work=$repository/build/container
+
+# What makes an image: its definitions, its packages, and menndl as it lies here.
+inputs() {
+    find "$containers/menndl-caffe.def" "$containers/menndl-caffe-mpich.def" "$containers/image-packages" \
+        "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
+}
+
+up_to_date() { # IMAGE
+    [[ -e $1 && -z $force ]] || return 1
+    [[ -z $(inputs | tr '\n' '\0' | xargs -0 -I {} find {} -newer "$1") ]]
+}
+
+install_packages() { # COMMAND PACKAGE ...
+    local command=$1
+    shift
+    if command -v "$command" >/dev/null; then return; fi
+    ((EUID == 0)) || fail "$command is missing: ask root for apt-get install $*"
+    say "installing Debian's $* on this machine"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$work/apt.log" 2>&1 ||
+        { tail -n 5 "$work/apt.log" >&2; fail "apt-get install $* does not work here"; }
+}
+
+# Where users can be mapped: an image's files belong to many.
+require_user_ids() {
+    if ((EUID == 0)); then return; fi
+    command -v newuidmap >/dev/null || fail "newuidmap is missing: ask root for apt-get install uidmap"
+    grep -q "^$(id -un):" /etc/subuid ||
+        fail "you have no further user ids: ask root for usermod --add-subuids 100000-165535 $(id -un), and subgids"
+}
+
+as_root() { if ((EUID == 0)); then "$@"; else unshare --user --map-root-user --map-auto "$@"; fi; }
+
+as_full_root() { if lacks_capabilities; then "$containers/identity-namespace.py" "$@"; else "$@"; fi; }
+
+# Device files are left out: they cannot be made everywhere, and every container gets its own.
+make_rootfs() {
+    local packages what
+    packages=$(grep -v '^#' "$containers/image-packages" | paste -s -d ,)
+    what="$mirror $security $packages"
+    if [[ -z $force && $(cat "$work/rootfs.made" 2>/dev/null) == "$what" ]]; then return; fi
+    install_packages mmdebstrap mmdebstrap
+    say "a root file system of bullseye from $mirror"
+    rm -f "$work/rootfs.made"
+    as_root rm -rf "$work/rootfs"
+    mkdir "$work/rootfs"
+    mmdebstrap --quiet --variant=minbase --include="$packages" --format=tar \
+        --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
+        --dpkgopt=force-unsafe-io bullseye - "deb $mirror bullseye main" \
+        ${security:+"deb $security bullseye-security main"} 2>"$work/mmdebstrap.log" |
+        as_root tar -x -C "$work/rootfs" --exclude='./dev/*' ||
+        { tail -n 5 "$work/mmdebstrap.log" >&2; fail "no root file system; the whole log: $work/mmdebstrap.log"; }
+    printf '%s' "$what" >"$work/rootfs.made"
+}
+
+# A commit names an image only if the tree is that commit's.
+commit() {
+    local name
+    name=$(git -C "$repository" rev-parse HEAD 2>/dev/null) || { echo unknown; return; }
+    git -C "$repository" diff --quiet HEAD -- menndl_caffe templates solvers containers || name+=+changes
+    echo "$name"
+}
+
+# Tested afterwards, as it will be run. %files are relative to the working directory.
+apptainer_build() { # IMAGE OPTION ... DEFINITION
+    local image=$1 compression=()
+    shift
+    if "$apptainer" build --help | grep -q -- --mksquashfs-args; then
+        compression=(--mksquashfs-args '-comp zstd -Xcompression-level 3')
+    fi
+    say "building $image"
+    mkdir -p "$(dirname -- "$image")"
+    # container=lxc: debootstrap then makes no device files, which no namespace may.
+    (cd "$repository" && container=lxc as_full_root "$apptainer" --quiet build --force --notest "${compression[@]}" \
+        "${@:1:$#-1}" "$image.new" "${*: -1}") >"$work/build.log" 2>&1 ||
+        { tail -n 15 "$work/build.log" >&2; fail "no image; the whole log: $work/build.log"; }
+    mv "$image.new" "$image"
+}
+
+build_fast() { # IMAGE
+    make_rootfs
+    "$containers/definition.py" "$containers/menndl-caffe.def" --from "$work/rootfs" COMMIT="$(commit)" >"$work/fast.def"
+    apptainer_build "$1" "$work/fast.def"
+}
+
+build_alone() { # IMAGE
+    install_packages debootstrap debootstrap
+    apptainer_build "$1" --build-arg "MIRROR=$mirror" --build-arg "SECURITY=$security" --build-arg "COMMIT=$(commit)" \
+        "$containers/menndl-caffe.def"
+}
+
+# mpi4py's wheel, for the Python of the image, by this machine's pip.
+fetch_mpi4py() {
+    say "fetching the wheel of mpi4py"
+    rm -rf "$work/mpi4py"
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/mpi4py" \
+        --python-version 3.9 --only-binary=:all: mpi4py 2>"$work/pip.log" ||
+        { tail -n 3 "$work/pip.log" >&2; fail "pip has no mpi4py for Python 3.9"; }
+}
+
+build_mpich() { # IMAGE
+    local base=$repository/build/menndl-caffe.sif
+    up_to_date "$base" || build_fast "$base"
+    fetch_mpi4py
+    apptainer_build "$1" --build-arg "BASE=$base" --build-arg "MPI4PY=$work/mpi4py" --build-arg "MIRROR=$mirror" \
+        "$containers/menndl-caffe-mpich.def"
+}
+
+in_image() { APPTAINER=$apptainer "$containers/exec.sh" "$image" "$@"; }
+
+# An image with other versions than the lock's is as good; only Caffe's own is pinned, by the definition.
+compare_with_lock() {
+    if [[ $kind == mpich ]]; then return; fi
+    diff <(grep -v '^#' "$containers/packages.lock") <(in_image cat /opt/menndl/packages.txt) >"$work/lock.diff" ||
+        say "note: $(grep -c '^>' "$work/lock.diff") packages differ from packages.lock, see $work/lock.diff"
+}
+
+test_image() {
+    say "testing $image"
+    in_image sh /.singularity.d/test >"$work/test.log" 2>&1 ||
+        { tail -n 15 "$work/test.log" >&2; fail "the image fails its tests; the whole log: $work/test.log"; }
+}
+
+kind=fast mirror=${MIRROR:-} security='' force='' image=''
+while (($#)); do
+    case $1 in
+        --help) usage; exit ;;
+        --alone | --mpich) kind=${1#--} ;;
+        --mirror) [[ -n ${2:-} ]] || misuse "--mirror needs a URL"; mirror=$2; shift ;;
+        --security) [[ $# -gt 1 ]] || misuse "--security needs a URL"; security=$2; shift ;;
+        --force) force=1 ;;
+        -*) misuse "unknown option $1" ;;
+        *) [[ -z $image ]] || misuse "one IMAGE only, found $image and $1"; image=$1 ;;
+    esac
+    shift
+done
+suffix=''
+if [[ $kind == mpich ]]; then suffix=-mpich; fi
+image=$(readlink -m -- "${image:-$repository/build/menndl-caffe$suffix.sif}")
+mkdir -p "$work"
+exec 9>"$work/.lock"
+flock -n 9 || { say "waiting for another call that builds in $work"; flock 9; }
+apptainer=$(find_apptainer) || { "$containers/install-apptainer.sh" "$repository/build/apptainer"; apptainer=$(find_apptainer); }
+if up_to_date "$image"; then
+    say "$image is as new as what it is made of"
+else
+    mirror=${mirror:-$(own_mirror)}
+    [[ -n $mirror ]] || fail "this machine's apt has no Debian mirror: give one with --mirror URL"
+    require_user_ids
+    "build_$kind" "$image"
+fi
+test_image
+compare_with_lock
+say "$image ($(du -m "$image" | cut -f 1) MB) works"

@@ -1,0 +1,40 @@
+# What this host has for containers. Sourced by the other scripts, which define fail() and misuse().
+# shellcheck shell=bash
+
+containers=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+repository=$(dirname -- "$containers")
+
+# The host's own comes first; APPTAINER=PATH names another.
+find_apptainer() {
+    local candidate
+    for candidate in "${APPTAINER:-}" apptainer singularity "$repository/build/apptainer/bin/apptainer"; do
+        if [[ -n $candidate ]] && command -v -- "$candidate"; then return; fi
+    done
+    return 1
+}
+
+# As root, Apptainer asks for every capability that the kernel knows, and fails where root has fewer (its issue 2202).
+lacks_capabilities() {
+    local permitted last
+    permitted=$(sed -n 's/^CapPrm:\s*//p' /proc/self/status)
+    last=$(cat /proc/sys/kernel/cap_last_cap)
+    ((EUID == 0 && (~16#$permitted & ((1 << (last + 1)) - 1)) != 0))
+}
+
+# An image is mounted by root, by a set-user-id Apptainer, or through FUSE; else it must be unpacked to be run.
+can_mount_images() { # APPTAINER
+    ((EUID == 0)) || [[ -r /dev/fuse && -w /dev/fuse ]] ||
+        compgen -G "$(dirname -- "$(readlink -f -- "$1")")/../libexec/*/bin/starter-suid" >/dev/null
+}
+
+# IMAGE, or where images cannot be mounted the folder IMAGE.unpacked, which is made once for all ranks of a host.
+mountable() { # APPTAINER IMAGE
+    local image=$2 folder=$2.unpacked
+    if [[ -d $image ]] || can_mount_images "$1"; then printf '%s' "$image"; return; fi
+    (
+        flock 9
+        [[ $folder/.complete -nt $image ]] ||
+            { "$1" --quiet build --force --sandbox "$folder" "$image" >&2 && touch "$folder/.complete"; }
+    ) 9>"$folder.lock" || fail "cannot unpack $image, and /dev/fuse is closed to you: free space, or ask for access"
+    printf '%s' "$folder"
+}
