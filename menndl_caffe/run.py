@@ -9,10 +9,19 @@ from menndl_caffe.farm import Farm
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.search import Search
-from menndl_caffe.trial import INDIVIDUAL, TEST, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, OK, TEST, Result, Trial
+from menndl_caffe.walltime import Stopped
+
+PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTERM, mpirun kills within a second
 
 Keep = Callable[[Trial, Result], None]  # called with every new result before it is recorded
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
+Stop = Callable[[], str]  # says why the run must end now, or nothing
+
+
+def never() -> str:
+    """A Stop for runs that go on until their search is finished."""
+    return ""
 
 
 class Loop:
@@ -21,23 +30,26 @@ class Loop:
     Deterministic: resumed, it asks for the same trials and finds them recorded.
     """
 
-    def __init__(self, search: Search, farm: Farm, journal: Journal, reuse: bool, keep: Keep, watch: Watch):
+    def __init__(self, search: Search, farm: Farm, journal: Journal, reuse: bool, keep: Keep, watch: Watch,
+                 stop: Stop = never):
         self._search, self._farm, self._journal = search, farm, journal
-        self._reuse, self._keep, self._watch = reuse, keep, watch
+        self._reuse, self._keep, self._watch, self._stop = reuse, keep, watch, stop
         self._known: Dict[Genome, Result] = {}  # what individuals that were met before gave
         self._twins: Dict[Genome, List[Trial]] = {}  # being trained -> trials of the same individual that wait for it
         self._trials: Dict[int, Trial] = {}  # being trained, by id
 
     def run(self, first: Sequence[Trial] = ()) -> None:
-        """Evaluate `first`, then all that the search asks for, until it is finished."""
+        """Evaluate `first`, then all that the search asks for, until it is finished.
+
+        Stopped where that must not go on; what had come until then is recorded, but for failures.
+        """
         queue = deque(first)
         while queue or self._trials or not self._search.finished:
             trials = self._next(queue, self._farm.idle)
             for trial in trials:
                 self._begin(trial)
             if not trials:
-                for result in self._farm.poll(1.0):
-                    self._end(result)
+                self._wait()
 
     def _next(self, queue: Deque[Trial], n: int) -> List[Trial]:
         queued = [queue.popleft() for _ in range(min(n, len(queue)))]
@@ -56,10 +68,30 @@ class Loop:
         elif twin in self._twins:
             self._twins[twin].append(trial)
         else:
+            reason = self._stop()
+            if reason:
+                self._collect(0.0)
+                raise self._stopped(reason)
             if twin is not None:
                 self._twins[twin] = []
             self._trials[trial.id] = trial
             self._farm.submit(trial)
+
+    def _wait(self) -> None:
+        """For results, or for the time to stop."""
+        reason = self._stop()  # asked before the last look, which then sees all that came in time
+        self._collect(0.0 if reason else PATIENCE)
+        if reason and self._trials:
+            raise self._stopped(reason)
+
+    def _collect(self, seconds: float) -> None:
+        for result in self._farm.poll(seconds):
+            if result.status == OK or not self._stop():  # a trainer may fail for being signalled as well
+                self._end(result)
+
+    def _stopped(self, reason: str) -> Stopped:
+        done = sum(1 for _ in self._journal.record.individuals())
+        return Stopped(f"{reason}: {done} of {self._search.total} individuals are done; the same command goes on")
 
     def _end(self, result: Result) -> None:
         """Take a result from the farm, for its trial and for those of the same individual."""

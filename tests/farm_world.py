@@ -62,9 +62,19 @@ def fail_idle(parts: Parts, farm: Farm, ranks: int) -> None:
 
 def fail_busy(parts: Parts, farm: Farm, ranks: int) -> None:
     """The master fails in the middle of the others' trials, which take long (FAKE_SECONDS)."""
+    fill(parts, farm)
+    fail_idle(parts, farm, ranks)
+
+
+def fail_unclosed(parts: Parts, farm: Farm, ranks: int) -> None:
+    """The master fails before it could send the others home."""
+    fill(parts, farm)
+    raise UserError("the master does not like it")
+
+
+def fill(parts: Parts, farm: Farm) -> None:
     while farm.idle:
         farm.submit(parts.experiment.trial(farm.idle, parts.experiment.space.default))
-    fail_idle(parts, farm, ranks)
 
 
 def evaluator(parts: Parts, rank: int) -> Any:
@@ -74,14 +84,15 @@ def evaluator(parts: Parts, rank: int) -> Any:
 
 
 CASE = sys.argv[2] if len(sys.argv) > 2 else ""
-MASTERS = {"fail_idle": fail_idle, "fail_busy": fail_busy}
+MASTERS = {"fail_idle": fail_idle, "fail_busy": fail_busy, "fail_unclosed": fail_unclosed}
 
 if __name__ == "__main__":
     from menndl_caffe.farm import mpi
 
     try:
         master = MASTERS.get(CASE, check_contract)
-        summary = mpi.run_world(None, lambda: Parts(Options(sys.argv[1], Path("."))), evaluator, master)
+        summary = mpi.run_world(None, lambda: Parts(Options(sys.argv[1], Path("."))), evaluator, master,
+                                lambda: False)
     except UserError as error:
         print(f"the program's end: {error}")
         raise SystemExit(2) from None

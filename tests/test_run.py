@@ -1,6 +1,7 @@
 """The loop of every search, on a farm that follows a script: twins, known individuals, resuming, journal first."""
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
@@ -10,8 +11,9 @@ from menndl_caffe import journal, search_file
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
-from menndl_caffe.run import Loop
+from menndl_caffe.run import Loop, Stop, never
 from menndl_caffe.trial import CRASHED, DEFAULT, OK, TEST, Result, Trial
+from menndl_caffe.walltime import Stopped
 from tests import runs
 
 
@@ -79,13 +81,13 @@ class Case:
     """One run of the loop in a folder, and what was seen of it."""
 
     def __init__(self, run: Path, *generations: Sequence[Trial], reuse: bool = True, first: Sequence[Trial] = (),
-                 last: Sequence[Trial] = (), farm: Any = None):
+                 last: Sequence[Trial] = (), farm: Any = None, stop: Stop = never):
         self.farm, self.search = farm or ScriptedFarm(2), Generations(run, *generations)
         self.kept: List[int] = []
         self.watched: List[Tuple[int, bool]] = []
         with Journal(run) as self.journal:
             self.journal.begin({})
-            loop = Loop(self.search, self.farm, self.journal, reuse, self.keep, self.watch)
+            loop = Loop(self.search, self.farm, self.journal, reuse, self.keep, self.watch, stop)
             loop.run(first)
             loop.run(last)
         self.results = journal.read(run).results
@@ -199,3 +201,52 @@ def test_a_trial_that_differs_from_the_recorded_one_is_another_search(tmp_path: 
         Case(tmp_path, [trial(1, 5), other])
     assert (tmp_path / "journal.jsonl").read_text().startswith(before)
     assert journal.read(tmp_path).results.keys() == {1, 2}
+
+
+class StoppingFarm(ScriptedFarm):
+    """Says stop, to be heard after `polls` polls; of what runs then, one more result has come by the last look."""
+
+    def __init__(self, slots: int, polls: int, train: Callable[[Trial], Result] = trained):
+        super().__init__(slots, train=train)
+        self._polls = polls
+        self.last_look = False
+
+    def stop(self) -> str:
+        return "it is late" if self._polls <= 0 else ""
+
+    def poll(self, seconds: float) -> List[Result]:
+        self._polls -= 1
+        self.last_look = self._polls < 0
+        assert seconds == 0 or self._polls >= 0, "waited though it is late"
+        return super().poll(seconds) if self._running else []
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 6])
+@pytest.mark.parametrize("polls", range(7))
+def test_a_stop_at_any_moment(tmp_path: Path, polls: int, slots: int) -> None:
+    """What came is recorded, nothing more is handed out, and the same loop again ends as an undisturbed one."""
+    generations = [[trial(1, 5), trial(2, 5), trial(3, 6), trial(4, 7)], [trial(5, 6, 1), trial(6, 8, 1)]]
+    farm = StoppingFarm(slots, polls)
+    try:
+        Case(tmp_path, *generations, farm=farm, stop=farm.stop)
+    except Stopped as stopped:
+        done = journal.read(tmp_path).results
+        assert str(stopped) == f"it is late: {len(done)} of 6 individuals are done; the same command goes on"
+        assert len(done) < 6 and farm.last_look
+        assert len(farm.submitted) <= min(polls, 4) + slots
+        assert polls or not farm.submitted
+    else:
+        assert polls >= 4, "four trainings need four polls"
+    again = Case(tmp_path, *generations)
+    assert {id: result.fitness for id, result in again.results.items()} == {1: .5, 2: .5, 3: .6, 4: .7, 5: .6, 6: .8}
+
+
+@pytest.mark.parametrize("status, recorded", [(OK, True), (CRASHED, False)])
+def test_failures_after_the_stop_do_not_count(tmp_path: Path, status: str, recorded: bool) -> None:
+    """For who is told to end may have told its trainers as well."""
+    farm = StoppingFarm(1, 9, lambda trial: Result(trial.id, status, log="a log"))
+    told = itertools.chain(["", ""], itertools.repeat("it is late"))  # not before handing out, nor before the look
+    with pytest.raises(Stopped):
+        Case(tmp_path, [trial(1, 5), trial(2, 6)], farm=farm, stop=lambda: next(told))
+    assert farm.submitted == [1]
+    assert set(journal.read(tmp_path).results) == ({1} if recorded else set())

@@ -9,8 +9,9 @@ from typing import List, Protocol
 
 from menndl_caffe.trial import Result, Trial
 
-# Where launchers tell a process how many there are of it: Open MPI; MPICH and Cray; Slurm's srun.
-WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+# Where launchers tell a process how many there are of it: Open MPI and jsrun; MPICH and Cray; Flux; Slurm, which comes
+# last since Flux may run inside it. Titan's aprun tells the rank alone (ALPS_APP_PE): there --expect-ranks must say it.
+WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "FLUX_JOB_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 def launched_size() -> int:
@@ -27,7 +28,7 @@ class Farm(Protocol):
 
     @property
     def slots(self) -> int:
-        """Slots altogether."""
+        """Slots altogether; those of ranks that have died do not count."""
 
     def submit(self, trial: Trial) -> None:
         """Give a trial to an idle slot; never waits."""
@@ -36,4 +37,4 @@ class Farm(Protocol):
         """The results that have come, waiting at most so long for a first one."""
 
     def close(self) -> None:
-        """Send everybody home, trainers included."""
+        """Send everybody home, trainers included, and also in the middle of a trial."""

@@ -1,0 +1,61 @@
+"""On what a database lies: a node's own disk or one that is shared, and whether Caffe could open its lock file."""
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+# Over the network, or from the host of a virtual machine.
+SHARED = {"9p", "acfs", "afs", "beegfs", "ceph", "cifs", "dvs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs3",
+          "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "virtiofs", "wekafs"}
+# What a container without root is mounted with; it says nothing of what is below.
+_OF_CONTAINERS = ("fuse.fuse-overlayfs", "fuse.squashfuse", "fuse.squashfuse_ll")
+
+
+def is_shared(file_system: str) -> bool:
+    """Whether a file system of this type is one that many nodes read at once."""
+    return file_system in SHARED or (file_system.startswith("fuse.") and file_system not in _OF_CONTAINERS)
+
+
+def file_system_of(path: str, mountinfo: str) -> str:
+    """The type of the file system on which an absolute path lies, after the text of /proc/self/mountinfo; "" unknown.
+
+    Of mounts at the same place, the last one is seen.
+    """
+    found, longest = "", -1
+    for line in mountinfo.splitlines():
+        mount, _, source = line.partition(" - ")
+        if not source or len(mount.split(" ")) < 6:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), mount.split(" ")[4])
+        if len(point) >= longest and (path + "/").startswith(point.rstrip("/") + "/"):
+            found, longest = source.split(" ")[0], len(point)
+    return found
+
+
+def current_file_system_of(path: Path) -> str:
+    """The same for this process, also where the path itself does not exist."""
+    try:
+        mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+    return file_system_of(str(path.resolve()), mountinfo)
+
+
+def lock_refusal(database: Path) -> str:
+    """Why LMDB as Caffe opens it could not have the lock file; "" where it could. Leaves no lock file behind.
+
+    LMDB does without one on a file system that is read-only, and only there.
+    """
+    lock = database / "lock.mdb"
+    try:
+        os.close(os.open(lock, os.O_RDWR))
+    except FileNotFoundError:
+        read_only = os.statvfs(database).f_flag & os.ST_RDONLY
+        if not read_only and not os.access(database, os.W_OK | os.X_OK, effective_ids=True):
+            return f"{lock} is not there and may not be made"
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            return f"{lock} cannot be opened for writing: {error.strerror}"
+    return ""

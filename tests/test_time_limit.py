@@ -1,0 +1,152 @@
+"""A run that ends before its search is finished, by `--time-limit` or SIGTERM: in order, with exit code 75, and the
+same command goes on."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, List, Tuple
+
+import pytest
+
+from menndl_caffe.walltime import process_age
+from tests import runs
+from tests.test_farm import ranks_of
+
+ENDING = re.compile(r"^menndl run: (.+): (\d+) of 18 individuals are done; the same command goes on$", re.M)
+
+
+# A trainer that does not die of SIGTERM but ends as a failed one does.
+OFFENDED = (f"{sys.executable} -c 'import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); "
+            "from tests import fake_trainer; fake_trainer.main()'")
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert runs.start(["run", search, "--out", run]).wait(60) == 0
+    return runs.individuals(run)
+
+
+def start(search: Path, folder: Path, ranks: int, *more: object, **variables: str) -> subprocess.Popen[bytes]:
+    with open(folder / "log", "wb") as log:
+        return runs.start(["run", search, "--out", folder / "run", *more], ranks, runs.environment(**variables), log)
+
+
+def end(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str, float]:
+    """Exit code, what was said, and how long that took."""
+    family, before = runs.descendants(process.pid), time.monotonic()
+    code = process.wait(40)
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 10), "somebody lives on"
+    return code, (folder / "log").read_text(), time.monotonic() - before
+
+
+def check_ending(text: str, folder: Path, reason: str) -> int:
+    """The one line that says why and how far; the number of individuals done."""
+    (why, done), = ENDING.findall(text)
+    assert (why, int(done)) == (reason, len(runs.individuals(folder / "run"))), text
+    assert len(re.findall("^menndl", text, re.M)) == 1 and "Traceback" not in text
+    return int(done)
+
+
+def check_goes_on(search: Path, folder: Path, ranks: int, undisturbed: List) -> None:
+    """The same command finishes with the same answer, and nothing that was recorded is done again."""
+    recorded = runs.result_lines(folder / "run")
+    process = start(search, folder, ranks, "--time-limit", 60)
+    assert end(process, folder)[0] == 0
+    assert runs.result_lines(folder / "run")[:len(recorded)] == recorded
+    assert runs.individuals(folder / "run") == undisturbed
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_time_limit(search: Path, undisturbed: List, tmp_path: Path, ranks: int) -> None:
+    process = start(search, tmp_path, ranks, "--time-limit", 6, FAKE_SECONDS="1")
+    code, text, seconds = end(process, tmp_path)
+    assert code == os.EX_TEMPFAIL == 75, text
+    assert 5.5 < seconds < 9
+    assert check_ending(text, tmp_path, "time limit of 6 s reached") < 18
+    assert runs.result_lines(tmp_path / "run")
+    check_goes_on(search, tmp_path, ranks, undisturbed)
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_time_limit_in_the_middle_of_long_trainings(search: Path, tmp_path: Path, ranks: int) -> None:
+    code, text, seconds = end(start(search, tmp_path, ranks, "--time-limit", 4, FAKE_SECONDS="60"), tmp_path)
+    assert (code, seconds < 8) == (75, True), text
+    assert check_ending(text, tmp_path, "time limit of 4 s reached") == 0
+
+
+def test_what_is_recorded_needs_no_time(search: Path, undisturbed: List, tmp_path: Path) -> None:
+    """A finished run ends with 0 even where the limit is over before it has begun to look."""
+    assert end(start(search, tmp_path, 0), tmp_path)[0] == 0
+    late = ["bash", "-c", 'sleep 1.2; exec "$@"', "bash", sys.executable, "-m", "menndl_caffe.cli", "run", str(search)]
+    for out, code in (("run", 0), ("new", 75)):
+        done = subprocess.run([*late, "--out", tmp_path / out, "--time-limit", "1"], cwd=runs.REPOSITORY, timeout=30,
+                              env=runs.environment(), capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    assert "time limit of 1 s reached: 0 of 18 individuals" in done.stderr
+    assert not [line for line in (tmp_path / "new" / "journal.jsonl").read_text().splitlines() if '"result"' in line]
+    assert runs.individuals(tmp_path / "run") == undisturbed
+
+
+def test_the_time_counts_from_the_start_of_the_process() -> None:
+    """A process keeps its age when it becomes another program; ps says the same."""
+    code = "from menndl_caffe.walltime import process_age; print(process_age())"
+    script = ["bash", "-c", 'sleep 1.5; exec "$@"', "bash", sys.executable, "-c", code]
+    age = float(subprocess.run(script, cwd=runs.REPOSITORY, check=True, capture_output=True, text=True).stdout)
+    assert 1.5 < age < 4
+    ps = ["ps", "-o", "etimes=", "-p", str(os.getpid())]
+    assert abs(process_age() - int(subprocess.run(ps, check=True, capture_output=True, text=True).stdout)) < 2
+
+
+@pytest.mark.parametrize("ranks, whom", [(0, "master"), (0, "all"), (3, "master"), (3, "rank"), (3, "all")])
+def test_sigterm(search: Path, undisturbed: List, tmp_path: Path, ranks: int, whom: str) -> None:
+    """To the master; to one training rank; to all processes but mpirun, as schedulers do, the trainers first."""
+    process = start(search, tmp_path, ranks, FAKE_SECONDS="0.4", MENNDL_TRAINER=OFFENDED)
+    assert runs.wait_until(lambda: len(runs.result_lines(tmp_path / "run")) >= 3, 30)
+    for pid in victims(process, whom):
+        os.kill(pid, signal.SIGTERM)
+    code, text, seconds = end(process, tmp_path)
+    assert (code, seconds < 3) == (75, True), text
+    assert check_ending(text, tmp_path, "SIGTERM received") < 18
+    assert all('"status": "ok"' in line for line in runs.result_lines(tmp_path / "run"))
+    check_goes_on(search, tmp_path, ranks, undisturbed)
+
+
+def victims(process: subprocess.Popen[bytes], whom: str) -> List[int]:
+    ranks = ranks_of(process) or {0: process.pid}
+    trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
+    by_rank = [ranks[rank] for rank in sorted(ranks)]
+    return {"master": by_rank[:1], "rank": by_rank[-1:], "all": [*trainers, *reversed(by_rank)]}[whom]
+
+
+def test_sigterm_to_mpirun_loses_nothing(search: Path, undisturbed: List, tmp_path: Path) -> None:
+    """Open MPI's own exit code is then what it likes."""
+    process = start(search, tmp_path, 3, FAKE_SECONDS="0.4")
+    assert runs.wait_until(lambda: len(runs.result_lines(tmp_path / "run")) >= 3, 30)
+    process.terminate()
+    assert end(process, tmp_path)[0] != 0
+    check_goes_on(search, tmp_path, 3, undisturbed)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "soon", ""])
+def test_a_limit_is_whole_seconds(menndl: Any, search: Path, tmp_path: Path, limit: str) -> None:
+    done = menndl("run", search, "--out", tmp_path / "run", "--time-limit", limit)
+    assert done.returncode == 2 and "--time-limit" in done.stderr and "a whole number from 1" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_tells_of_the_exit_code(menndl: Any) -> None:
+    for command in (["--help"], ["run", "--help"]):
+        said = menndl(*command).stdout
+        assert "75" in said and "SIGTERM" in said
