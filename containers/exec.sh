@@ -31,11 +31,12 @@ misuse() { printf 'exec: error: %s (see --help)\n' "$*" >&2; exit 2; }
 # What means something on the host alone, and what MPI in a container needs:
 # - Open MPI's folders, where the host's is not the image's own
 # - PMIx: shared memory as its store, and munge's tickets, do not work across the container's wall
-# - Open MPI: ranks in user namespaces of their own cannot read each other's memory
+# - Open MPI, MPICH, UCX: ranks in user namespaces of their own cannot read each other's memory
 set_environment() {
     unset OPAL_PREFIX PMIX_PREFIX PRTE_PREFIX PYTHONPATH PYTHONHOME MENNDL_TRAINER MENNDL_CAFFE_PYTHON
     export PMIX_MCA_gds=${PMIX_MCA_gds:-hash} PMIX_MCA_psec=${PMIX_MCA_psec:-native}
     export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism:-none}
+    export MPIR_CVAR_CH4_CMA_ENABLE=${MPIR_CVAR_CH4_CMA_ENABLE:-0} UCX_POSIX_USE_PROC_LINK=${UCX_POSIX_USE_PROC_LINK:-n}
 }
 
 options=() image='' dry_run='' host_mpi=''

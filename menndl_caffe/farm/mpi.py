@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import faulthandler
 import os
+import re
 import signal
 import socket
 import sys
@@ -41,6 +42,7 @@ atexit.register(MPI.Finalize)
 MASTER = 0
 WORK, RESULT, STOP, TERMINATED, LEFT = 1, 2, 3, 4, 5
 PATIENCE = 0.1  # seconds until a rank in the middle of a trial looks for messages
+LONG_MESSAGE = 2**20  # bytes
 LEAVING_SECONDS = 10.0  # until ranks that do not answer are left behind
 
 # What a call says that meets a dead rank. mpi4py 3 knows no such errors, and other MPIs' numbers mean something else.
@@ -71,8 +73,13 @@ def _why_not(comm: MPI.Comm, launched: int, wanted: int) -> str:
         return f"no launcher started this process; `mpirun -n {wanted} menndl run ...` does (or srun, aprun)"
     if launched == comm.size:
         return f"the launcher was told to start {launched}"
-    library = MPI.Get_library_version().split(",")[0].strip()
-    return f"launcher and MPI library of this Python ({library}) do not belong together; `menndl doctor` shows both"
+    return (f"launcher and MPI library of this Python ({library()}) do not belong together; "
+            "`menndl doctor` shows both")
+
+
+def library() -> str:
+    """Name and version of the MPI library: of the paragraphs that some say, the beginning."""
+    return " ".join(re.split("[,\n]", MPI.Get_library_version())[0].split())
 
 
 def master_trains(comm: MPI.Comm) -> bool:
@@ -328,14 +335,16 @@ def _play_master(comm: MPI.Comm, prepare: Callable[[], P], evaluator: Callable[[
 def gather(expected: Optional[int], look: Callable[[int, str], P]) -> Optional[Tuple[List[P], bool]]:
     """What `look(rank, MPI library)` finds on every rank, by rank, and whether rank 0 trains; None but on rank 0.
 
-    All ranks look at the same moment. UserError for a world of the wrong size.
+    All ranks look at the same moment, after a long message to the next one. UserError for a world of the wrong size.
     """
     comm = MPI.COMM_WORLD
     check_world(comm, expected)
     trains = master_trains(comm)
     comm.barrier()
     try:
-        seen = comm.gather(look(comm.rank, MPI.Get_library_version()), root=MASTER)
+        # As long as a result with its log, since ranks of a container may find each other and still not talk at length.
+        comm.sendrecv(bytes(LONG_MESSAGE), (comm.rank + 1) % comm.size, source=(comm.rank - 1) % comm.size)
+        seen = comm.gather(look(comm.rank, library()), root=MASTER)
     except BaseException as error:
         _abort(comm, error)
         raise

@@ -56,12 +56,12 @@ class Place:
 
 
 def look(rank: int, mpi: str, engine: str, data: Optional[Path]) -> Place:
-    """Look around: `mpi` is what the MPI library says of itself, `data` a folder of databases. Trains nothing."""
+    """Look around: `mpi` names the MPI library, `data` is a folder of databases. Trains nothing."""
     clock = time.time()
     gpus = gpu.visible(os.environ, gpu.listed())
     image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER") or ""
     return Place(rank=rank, host=socket.gethostname(), clock=clock, menndl=menndl_caffe.__version__,
-                 python=platform.python_version(), mpi=" ".join(re.split("[,\n]", mpi)[0].split()),
+                 python=platform.python_version(), mpi=mpi,
                  container=Path(image).name, cores=tuple(sorted(os.sched_getaffinity(0))),
                  memory=_free_memory(), gpu=gpus.first, gpus=gpus.all,
                  **_engine(engine), **(_data(data, engine) if data else {}))
