@@ -378,7 +378,7 @@ def test_looking_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     write_nvidia_smi(tmp_path / "bin")
-    seen = look(7, "MPICH Version:      4.1.2\nMPICH Release date: unknown", "caffe", tmp_path / "data")
+    seen = look(7, "MPICH Version: 4.1.2", "caffe", tmp_path / "data")
     assert (seen.rank, seen.mpi, seen.container, seen.gpu) == (7, "MPICH Version: 4.1.2", "menndl caffe.sif", B)
     assert (seen.engine, seen.engine_missing) == (runs.FAKE_TRAINER, "") and not seen.computes_on_cpu
     assert seen.images == {"cifar10_train_lmdb": 200, "cifar10_test_lmdb": 50}

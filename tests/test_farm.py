@@ -149,3 +149,14 @@ def test_a_kill_ends_the_job_and_nothing_is_lost(search: Path, tmp_path: Path, v
     assert runs.start(["run", search, "--out", alone]).wait(60) == 0
     assert runs.result_lines(run)[:len(recorded)] == recorded
     assert runs.individuals(run) == runs.individuals(alone)
+
+
+@pytest.mark.parametrize(("said", "name"), [
+    ("Open MPI v4.1.0, package: Debian OpenMPI, ident: 4.1.0", "Open MPI v4.1.0"),
+    ("MPICH Version:\t3.4.1\nMPICH Release date:\tTue\n", "MPICH Version: 3.4.1"),
+])
+def test_an_mpi_library_is_named_in_few_words(said: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from menndl_caffe.farm import mpi
+
+    monkeypatch.setattr(mpi.MPI, "Get_library_version", lambda: said)
+    assert mpi.library() == name
