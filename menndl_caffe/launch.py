@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, MutableSequence, Optional, Tuple
 
 import menndl_caffe
 from menndl_caffe import engine as engines
@@ -86,12 +86,12 @@ def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment, options = parts.experiment, parts.options
     with contextlib.closing(farm), Journal(options.out) as journal:
-        identity = _identity(parts)
-        _check_identity(options.out, journal.record, identity)
+        this = identity(parts)
+        _check_identity(options.out, journal.record, this)
         where = sources(experiment, DEFAULT)
         algorithm = search.make(experiment.message, experiment.space, experiment.trial,
                                 lambda genome: expected_cost(parts.renderer, where, genome))
-        journal.begin({**identity, **_circumstances(parts, farm, ranks, algorithm.total)})
+        journal.begin({**this, **_circumstances(parts, farm, ranks, algorithm.total)})
         progress = Progress(algorithm.total, experiment.message.ga_param.generations,
                             terminal(launched_size() > 0) if options.live else None)
         files = TrialFiles(options.out, parts.renderer, journal.record)
@@ -104,7 +104,7 @@ def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
         return journal.record
 
 
-def _identity(parts: Parts) -> Dict[str, Any]:
+def identity(parts: Parts) -> Dict[str, Any]:
     """What makes a run this run and no other: with all of it equal, the same trials give the same results."""
     experiment = parts.experiment
     message = menndl_pb2.SearchParameter()
@@ -124,7 +124,7 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
     if not record.run:
         return
     try:
-        before, now = _features(record.run), _features(identity)
+        before, now = features(record.run), features(identity)
     except KeyError as missing:
         raise UserError(f"{out}: the journal's first line has no field {missing}: "
                         "it is of another version of menndl") from None
@@ -135,7 +135,7 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
                             "give another --out, or the settings it was started with")
 
 
-def _features(identity: Mapping[str, Any]) -> Dict[str, Any]:
+def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
     """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
@@ -166,9 +166,15 @@ def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str
     return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
             "threads": parts.options.threads, "seed": message.random_seed,
             "total": total, "generations": message.ga_param.generations,
-            "test_images": _test_images(parts), "data_folder": message.data,
+            "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
+
+
+def _image_shape(parts: Parts) -> List[int]:
+    """Channels, height and width of the training images."""
+    images = describe(Path(sources(parts.experiment, DEFAULT).train))
+    return [images.channels, images.height, images.width]
 
 
 def _test_images(parts: Parts) -> int:

@@ -20,11 +20,13 @@ LAYERS = (
     ("search", "layer_rules", "data", "journal", "engine", "trainer", "trainer_process"),
     ("net_upgrade", "search_file", "progress"),
     ("net_rules",),
-    ("shapes", "render", "report"),
-    ("evaluate", "placement", "torchcaffe"),
+    ("shapes", "render"),
+    ("report", "evaluate", "torchcaffe"),
+    ("export", "placement", "watch"),
     ("farm", "trial_files"),
     ("run", "doctor"),
     ("launch",),
+    ("save",),
     ("cli",),
 )
 # The same within the torch engine.
@@ -49,7 +51,9 @@ def ranks(layers: Iterable[Iterable[str]]) -> Ranks:
 
 
 RANK, TORCHCAFFE_RANK = ranks(LAYERS), ranks(TORCHCAFFE_LAYERS)
-ALONE = {"mpi4py": "farm/mpi.py", "matplotlib": "report/figures.py", "caffe": "nowhere", "torch": "torchcaffe/"}
+ALONE = {"mpi4py": "farm/mpi.py", "matplotlib": "report/figures/", "plotly": "report/page/", "rich": "watch/",
+         "caffe": "nowhere", "torch": "torchcaffe/", "pyarrow": "export/parquet_files.py",
+         "optuna": "export/optuna_study.py", "tensorboard": "export/event_files.py"}
 
 
 def room(path: Path, package: Path = PACKAGE) -> str:

@@ -77,6 +77,14 @@ def recorded(run: Path) -> Record:
     return journal.read(run)
 
 
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same run with its report."""
+    run = tmp_path_factory.mktemp("reported")
+    write_report(run, record(run, TRIALS))
+    return run
+
+
 def table(path: Path) -> List[Dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
@@ -245,13 +253,15 @@ def test_best_so_far_never_falls(tmp_path: Path) -> None:
     assert [(g.best, g.best_so_far) for g in generations(falling)] == [(0.8, 0.8), (0.6, 0.8)]
 
 
-def test_report_files(run: Path, recorded: Record) -> None:
-    names = ["best.txt", "best.csv", "individuals.csv", "generations.csv", "fitness.png", "fitness.svg"]
-    assert write_report(run, recorded) == [run / "report" / name for name in names]
-    assert sorted(path.name for path in (run / "report").iterdir()) == sorted(names)  # nothing is left beside them
-    assert (run / "report" / "best.txt").read_text() == best_text(recorded) + "\n"
+def test_report_files(reported: Path, recorded: Record) -> None:
+    tables = ["best.txt", "best.csv", "table_3.csv", "table_3.md", "table_3.tex", "individuals.csv", "generations.csv",
+              "genes.csv"]
+    names = tables + [f"{figure}.{kind}" for figure in ("fitness", "genes", "parallel_coordinates")
+                      for kind in ("png", "svg", "pdf")]
+    assert sorted(path.name for path in (reported / "report").iterdir()) == sorted(names)  # nothing is left beside them
+    assert (reported / "report" / "best.txt").read_text() == best_text(recorded) + "\n"
 
-    individuals = table(run / "report" / "individuals.csv")
+    individuals = table(reported / "report" / "individuals.csv")
     assert [row["id"] for row in individuals] == ["1", "2", "3", "4", "5", "6", "7"]
     assert individuals[0] == {
         "id": "1", "generation": "1", "status": "ok", "fitness": "0.6000", "loss": "1.2000",
@@ -261,13 +271,13 @@ def test_report_files(run: Path, recorded: Record) -> None:
     failed = individuals[5]
     assert (failed["status"], failed["loss"], failed["reason"]) == ("crashed", "", 'killed by signal 9, "oom"')
 
-    assert table(run / "report" / "generations.csv") == [
-        {"generation": "1", "evaluated": "4", "best": "0.7200", "mean": "0.5100", "median": "0.6600", "failed": "1",
-         "best_so_far": "0.7200"},
-        {"generation": "2", "evaluated": "3", "best": "0.7400", "mean": "0.4833", "median": "0.7100", "failed": "1",
-         "best_so_far": "0.7400"}]
+    assert table(reported / "report" / "generations.csv") == [
+        {"generation": "1", "evaluated": "4", "best": "0.7200", "mean": "0.5100", "lower_quartile": "0.4500",
+         "median": "0.6600", "upper_quartile": "0.7200", "failed": "1", "best_so_far": "0.7200"},
+        {"generation": "2", "evaluated": "3", "best": "0.7400", "mean": "0.4833", "lower_quartile": "0.3550",
+         "median": "0.7100", "upper_quartile": "0.7250", "failed": "1", "best_so_far": "0.7400"}]
 
-    best = table(run / "report" / "best.csv")
+    best = table(reported / "report" / "best.csv")
     assert [(row["place"], row["id"], row["accuracy"]) for row in best] == [
         ("1", "5", "0.7400"), ("2", "2", "0.7200"), ("3", "7", "0.7100"), ("4", "1", "0.6000"),
         ("default", "0", "0.7000")]
@@ -293,17 +303,17 @@ def test_figure_shows_what_it_should(recorded: Record) -> None:
     assert axes.get_xlim() == (0.5, 3.5)
 
 
-def test_figure_files(run: Path, recorded: Record) -> None:
-    write_report(run, recorded)
-    svg, png = run / "report" / "fitness.svg", run / "report" / "fitness.png"
+def test_figure_files(reported: Path, recorded: Record) -> None:
+    svg, png = reported / "report" / "fitness.svg", reported / "report" / "fitness.png"
     written = texts(svg)
     for text in ("generation (2 is incomplete: 3 evaluated)", "accuracy on the test set", "best so far",
                  "default 0.7000", "1", "2", "3"):
         assert text in written
     assert png.read_bytes().startswith(b"\x89PNG\r\n")
-    before = svg.read_bytes(), png.read_bytes()
-    write_report(run, recorded)
-    assert (svg.read_bytes(), png.read_bytes()) == before  # the same run, the same bytes
+    assert svg.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    before = {path: path.read_bytes() for path in (reported / "report").iterdir()}
+    assert set(write_report(reported, recorded)) == set(before)
+    assert {path: path.read_bytes() for path in before} == before  # the same run, the same bytes
 
 
 def test_figure_tells_best_so_far_from_best(tmp_path: Path) -> None:
@@ -326,17 +336,18 @@ def test_figure_of_one_individual_without_a_default(tmp_path: Path, trials: List
 def test_without_matplotlib_the_tables_are_written(run: Path, recorded: Record,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "menndl_caffe.report.figures", raising=False)
+    for name in [name for name in sys.modules if name.startswith(("menndl_caffe.report.figures", "matplotlib."))]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(report, "figures", raising=False)
     with pytest.raises(UserError, match=r"menndl_caffe\[report\]"):
         write_report(run, recorded)
     written = sorted(path.name for path in (run / "report").iterdir())
-    assert written == ["best.csv", "best.txt", "generations.csv", "individuals.csv"]
+    assert written == ["best.csv", "best.txt", "generations.csv", "genes.csv", "individuals.csv", "table_3.csv",
+                       "table_3.md", "table_3.tex"]
 
 
-def test_a_full_disk_leaves_the_old_tables(run: Path, recorded: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_report(run, recorded)
-    before = (run / "report" / "best.txt").read_bytes()
+def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (reported / "report" / "best.txt").read_bytes()
 
     def full(path: Path, content: bytes) -> None:
         path.write_text(content[:20].decode())
@@ -344,8 +355,8 @@ def test_a_full_disk_leaves_the_old_tables(run: Path, recorded: Record, monkeypa
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        write_report(run, recorded)
-    assert (run / "report" / "best.txt").read_bytes() == before
+        write_report(reported, recorded)
+    assert (reported / "report" / "best.txt").read_bytes() == before
 
 
 def test_matplotlib_is_loaded_for_figures_alone() -> None:

@@ -1,82 +1,158 @@
-"""RUN/report: tables as text and CSV, and the figure: `menndl report`."""
+"""RUN/report: tables as text, CSV, Markdown and LaTeX, and figures as PNG, SVG and PDF.
+
+| figure                | in the paper | its data                |
+|---|---|---|
+| network, network_best | Figure 1     | network.csv, network_best.csv |
+| parallel_coordinates  | Figure 2     | individuals.csv         |
+| genes                 | Figure 3     | genes.csv               |
+| fitness               |              | generations.csv         |
+"""
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
-from menndl_caffe.report.summary import Generation, counted, fitness_set, generations, searched
+from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
+from menndl_caffe.report.nets import Cost, Nets
+from menndl_caffe.report.network import Layer, network, network_csv
+from menndl_caffe.report.stages import staged
+from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
+from menndl_caffe.report.table_3 import table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.report.tables import as_csv, fixed
-from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial import DEFAULT, TEST, Trial
 
-BEST = 5  # individuals in best.txt and best.csv, as in the paper's Table 3
+BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the paper
+
+Note = Callable[[str], None]
 
 
-def write_report(run: Path, record: Record) -> List[Path]:
-    """Write all tables and figures of a run's record; the paths of what was written.
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def write_report(run: Path, record: Record, note: Note = _to_stderr) -> List[Path]:
+    """Write all tables and figures of a run's record; the paths of what was written. `note` is told what could not be
+    shown, and why.
 
     UserError where there is no result yet, where RUN cannot be written, and, after the tables, where matplotlib is
     missing.
     """
-    message, space = searched(record)
-    summaries = generations(record)
+    by_stage, unit = staged(record)
+    summaries = generations(by_stage) if searched(record) else []
     if not summaries:
         raise UserError(f"{run}: no individual has a result yet, so there is nothing to report; "
                         f"`menndl status {run}` says how far it is")
-    tables = {"best.txt": best_text(record, BEST) + "\n", "best.csv": _best_csv(record),
-              "individuals.csv": _individuals_csv(record, space.names), "generations.csv": _generations_csv(summaries)}
-    written = _write(run / "report", {name: text.encode() for name, text in tables.items()})
-    return written + _write(run / "report", _figures(run, record, summaries, fitness_set(message)))
+    nets = Nets(run, record)
+    networks = _networks(nets, record)
+    boxes = spreads(by_stage, searched(record)[1])
+    tables = {**_tables(record, nets), "generations.csv": _generations_csv(summaries, unit),
+              "genes.csv": spreads_csv(boxes, unit),
+              **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
+    written = [_write(run / "report", name, text.encode()) for name, text in tables.items()]
+    for text in _notes(record, nets, networks):
+        note(text)
+    figures = _figures(run, by_stage, unit, summaries, boxes, networks)
+    return written + [_write(run / "report", name, content) for name, content in figures]
 
 
-def _write(folder: Path, contents: Dict[str, bytes]) -> List[Path]:
-    """Write each file aside and rename it, so that nobody ever sees half of one."""
+def _write(folder: Path, name: str, content: bytes) -> Path:
+    """Write the file aside and rename it, so that nobody ever sees half of one."""
+    aside = folder / f".{name}.{os.getpid()}"
     try:
         folder.mkdir(exist_ok=True)
-        for name, content in contents.items():
-            aside = folder / f".{name}.{os.getpid()}"
-            aside.write_bytes(content)
-            os.replace(aside, folder / name)
+        aside.write_bytes(content)
+        os.replace(aside, folder / name)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
-    return [folder / name for name in contents]
+    return folder / name
 
 
-def _figures(run: Path, record: Record, summaries: Sequence[Generation], images: str) -> Dict[str, bytes]:
+def _figures(run: Path, record: Record, unit: str, summaries: Sequence[Generation],
+             boxes: Mapping[str, Sequence[Spread]], networks: Mapping[str, List[Layer]]
+             ) -> Iterator[Tuple[str, bytes]]:
+    """Name and content of every figure's files, made one after the other. The record's individuals have generations."""
     try:
         from menndl_caffe.report import figures
     except ImportError as error:
         raise UserError(f"the tables are in {run / 'report'}, but figures need matplotlib ({error}): "
                         "`pip install 'menndl_caffe[report]'`") from None
-    return {f"fitness.{kind}": figures.fitness(kind, summaries, record.run["generations"], record.default(), images)
-            for kind in ("png", "svg")}
+    message, space = searched(record)
+    planned, images = record.run["generations"], fitness_set(message)
+    draw = figures.files_of
+    yield from draw("fitness", lambda: figures.fitness_figure(summaries, planned, record.default(), images, unit))
+    yield from draw("genes", lambda: figures.genes_figure(boxes, space, planned, unit))
+    yield from draw("parallel_coordinates", lambda: figures.parallel_figure(record, space, BEST, unit))
+    for name, layers in networks.items():
+        yield from draw(name, functools.partial(figures.network_figure, layers))
 
 
-def _best_csv(record: Record) -> str:
+def _networks(nets: Nets, record: Record) -> Dict[str, List[Layer]]:
+    """Figure 1 of the default, and of the best individual if there is one yet; those whose nets are to be had."""
+    message, space = searched(record)
+    default = next((trial for trial in record.trials.values() if trial.role == DEFAULT),
+                   Trial(0, space.default, 0, message.max_iter, role=DEFAULT))
+    best = next((trial for trial, _ in best_trained(record)), None)
+    drawn = {"network": network(nets, default, space, best)}
+    if best is not None:
+        drawn["network_best"] = network(nets, best, space, default)
+    return {name: layers for name, layers in drawn.items() if layers}
+
+
+def _notes(record: Record, nets: Nets, networks: Mapping[str, List[Layer]]) -> Iterator[str]:
+    """What a reader would miss, one line each."""
+    if nets.changed and networks:
+        yield (f"network: drawn from the run's trials/, and what differs between default and best is marked, since the "
+               f"templates cannot tell which values the genes set: {nets.changed}")
+    elif not networks:
+        yield f"network: not drawn: {nets.changed or 'its template cannot be rendered'}, and trials/ has no net of it"
+    if any(layer.output is None for layer in networks.get("network", [])[:1]):
+        why = "the net has layers whose shapes Caffe alone knows" if nets.image else \
+            f"the journal does not tell the shape of the images, and no database is in {record.run.get('data_folder')}"
+        yield f"network: shapes, parameters and multiply-adds are unknown: {why}"
+
+
+def _tables(record: Record, nets: Nets) -> Dict[str, str]:
+    """Names and texts of the tables of single individuals."""
     best = best_dict(record, BEST)
+    listed = [row for row in (*best["best"], best[DEFAULT], best[TEST]) if row]
+    costs = {row["id"]: nets.cost(record.trials[row["id"]]) for row in listed}
+    rows = table_3(best, [costs[row["id"]] for row in best["best"]],
+                   costs[best[DEFAULT]["id"]] if best[DEFAULT] else None)
+    return {"best.txt": best_text(record, BEST) + "\n", "best.csv": _best_csv(best, costs),
+            "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
+            "individuals.csv": _individuals_csv(record, searched(record)[1])}
+
+
+def _best_csv(best: Dict[str, Any], costs: Mapping[int, Optional[Cost]]) -> str:
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
     rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),
-                   "accuracy", "loss", "seconds"],
+                   "accuracy", "loss", "seconds", "parameters", "multiply_adds"],
                   ([place, row["id"], row["generation"], row["status"], *row["genes"].values(),
-                    fixed(row["accuracy"]), fixed(row["loss"]), fixed(row["seconds"], 3)] for place, row in rows))
+                    fixed(row["accuracy"]), fixed(row["loss"]), fixed(row["seconds"], 3),
+                    *(costs[row["id"]] or (None, None))] for place, row in rows))
 
 
-def _individuals_csv(record: Record, genes: Sequence[str]) -> str:
+def _individuals_csv(record: Record, space: SearchSpace) -> str:
     def rows() -> Iterator[List[Any]]:
         for trial, result in record.individuals():
             yield [trial.id, counted(trial.generation), result.status, fixed(result.fitness), fixed(result.loss),
                    *trial.genome.values, fixed(result.seconds, 3), fixed(result.started, 3), result.rank, result.host,
                    result.same_as, result.reason]
 
-    return as_csv(["id", "generation", "status", "fitness", "loss", *genes,
+    return as_csv(["id", "generation", "status", "fitness", "loss", *space.names,
                    "seconds", "started", "rank", "host", "same_as", "reason"], rows())
 
 
-def _generations_csv(summaries: Sequence[Generation]) -> str:
-    return as_csv(["generation", "evaluated", "best", "mean", "median", "failed", "best_so_far"],
-                  ([row.number, row.evaluated, fixed(row.best), fixed(row.mean), fixed(row.quartiles[1]), row.failed,
-                    fixed(row.best_so_far)] for row in summaries))
+def _generations_csv(summaries: Sequence[Generation], unit: str) -> str:
+    return as_csv([unit, "evaluated", "best", "mean", "lower_quartile", "median", "upper_quartile", "failed",
+                   "best_so_far"],
+                  ([row.number, row.evaluated, fixed(row.best), fixed(row.mean), *map(fixed, row.quartiles),
+                    row.failed, fixed(row.best_so_far)] for row in summaries))

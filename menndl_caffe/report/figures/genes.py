@@ -1,0 +1,101 @@
+"""Figure 3: the values of each gene by generation, as box plots; of choices, how many individuals have each."""
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from menndl_caffe.genome import ChoiceGene, Gene, RealGene, SearchSpace
+from menndl_caffe.report.boxes import Box, Shares, Spread
+from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, tick_text, ticks, whole_numbers
+
+ROWS = 10  # panels above one another in one column; more genes take both columns of a page
+PANEL = 0.78  # inches
+LEGEND = ("quartiles", "median", "outliers", "default")
+BOX = 0.36  # half the width of a box, in generations
+
+
+def genes_figure(found: Mapping[str, Sequence[Spread]], space: SearchSpace, planned: int, unit: str) -> Figure:
+    """One panel a gene over the `planned` generations: `found` is what `boxes.spreads` says."""
+    columns = 1 if len(space.genes) <= ROWS else 2
+    rows = -(-len(space.genes) // columns)
+    figure = Figure(figsize=(COLUMN if columns == 1 else PAGE, PANEL * rows + 0.5), constrained_layout=True)
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).T.flatten()
+    for axes, gene in zip(panels, space.genes):
+        draw: Any = _choices if isinstance(gene, ChoiceGene) else _boxes
+        draw(axes, gene, found[gene.name])
+        axes.set_title(gene.name, loc="left")
+        axes.axhline(_height(gene, gene.default), color=RED, linestyle="--", linewidth=0.8, label="default", zorder=1)
+    for axes in panels[len(space.genes):]:
+        axes.set_visible(False)
+    for last in range(rows - 1, len(panels), rows):
+        _label(panels[min(last, len(space.genes) - 1)], planned, unit)
+    _legend(panels[0], panels, space)
+    return figure
+
+
+def _height(gene: Gene, value: Any) -> float:
+    """A choice's place on its axis, or the value itself."""
+    return float(gene.choices.index(value)) if isinstance(gene, ChoiceGene) else float(value)
+
+
+def _boxes(axes: Any, gene: Any, found: Sequence[Box]) -> None:
+    _scale(axes, gene)
+    x = [box.generation for box in found]
+    lows, middles, highs = zip(*(box.quartiles for box in found))
+    axes.vlines(x, [box.whiskers[0] for box in found], lows, color=GREY, linewidth=0.6)
+    axes.vlines(x, highs, [box.whiskers[1] for box in found], color=GREY, linewidth=0.6)
+    axes.bar(x, [high - low for low, high in zip(lows, highs)], 2 * BOX, lows, color="#CFE3F1", edgecolor=BLUE,
+             linewidth=0.5, label="quartiles")
+    axes.hlines(middles, [i - BOX for i in x], [i + BOX for i in x], color=BLACK, linewidth=1.2, zorder=3,
+                label="median")
+    outliers = [(box.generation, value) for box in found for value in box.outliers]
+    axes.plot([x for x, _ in outliers], [y for _, y in outliers], linestyle="", marker="o", markersize=1.6,
+              markeredgewidth=0.4, markerfacecolor="none", markeredgecolor=GREY, rasterized=True, label="outliers")
+
+
+def _scale(axes: Any, gene: Any) -> None:
+    """The gene's own scale and range, set before anything is drawn, so that there is nothing to be guessed."""
+    if isinstance(gene, RealGene) and gene.log:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+    axes.set_ylim(*_limits(gene))
+    values = ticks(gene, 3)
+    axes.set_yticks(values)
+    axes.set_yticklabels([tick_text(value) for value in values])
+
+
+def _limits(gene: Any) -> Any:
+    """The gene's range and a little more."""
+    if isinstance(gene, RealGene) and gene.log:
+        margin = max((gene.maximum / gene.minimum) ** 0.06, 1.1)
+        return gene.minimum / margin, gene.maximum * margin
+    margin = 0.06 * (gene.maximum - gene.minimum) or 1.0
+    return gene.minimum - margin, gene.maximum + margin
+
+
+def _choices(axes: Any, gene: ChoiceGene, found: Sequence[Shares]) -> None:
+    """A dot for each choice in each generation; its area is the share of individuals that have it."""
+    dots = [(shares.generation, gene.choices.index(choice), count / shares.individuals)
+            for shares in found for choice, count in shares.counts.items()]
+    x, y, share = zip(*dots)
+    axes.scatter(x, y, s=[36 * s for s in share], color=BLUE, linewidths=0, zorder=3)
+    axes.set_yticks(range(len(gene.choices)))
+    axes.set_yticklabels(gene.choices)
+    axes.set_ylim(-0.6, len(gene.choices) - 0.4)
+
+
+def _label(axes: Any, planned: int, unit: str) -> None:
+    axes.set_xlabel(unit)
+    axes.set_xlim(0.3, planned + 0.7)
+    axes.tick_params(labelbottom=True)
+    whole_numbers(axes.xaxis)
+
+
+def _legend(top: Any, panels: Any, space: SearchSpace) -> None:
+    """One for all panels, above the top one: that of the first range, else of a choice."""
+    first = next((axes for axes, gene in zip(panels, space.genes) if not isinstance(gene, ChoiceGene)), top)
+    handles = dict(zip(*reversed(first.get_legend_handles_labels())))
+    names = [name for name in LEGEND if name in handles]
+    top.legend([handles[name] for name in names], names, loc="lower left", bbox_to_anchor=(-0.1, 1.25),
+               ncol=len(LEGEND), frameon=False, borderaxespad=0, handlelength=1.4, columnspacing=1.2)

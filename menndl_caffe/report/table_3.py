@@ -1,0 +1,60 @@
+"""Table 3 of the paper, with what the sets cost: as CSV, Markdown and LaTeX."""
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from menndl_caffe.report.nets import Cost
+from menndl_caffe.report.tables import as_csv, gene_text, interval
+
+Rows = List[List[str]]
+
+
+def table_3(best: Dict[str, Any], costs: Sequence[Optional[Cost]], default_cost: Optional[Cost]) -> Rows:
+    """Header and rows of three columns: default against the range of the best sets. `best` is `best_dict`'s; `costs`
+    are those of its individuals. Multiply-adds are in millions, of one image forward; what is unknown is `-`."""
+    rows, default = best["best"], best["default"] or {}
+    sets = f"best {len(rows)} sets" if len(rows) > 1 else "best set"
+    table = [["parameter", "default", sets]]
+    table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
+    known = [cost for cost in costs if cost is not None]
+    return table + [
+        ["accuracy", *_spans(default.get("accuracy"), [row["accuracy"] for row in rows], "{:.4f}".format)],
+        ["parameters", *_spans(default_cost and default_cost.parameters, [c.parameters for c in known], "{:,}".format)],
+        ["multiply-adds (millions)", *_spans(default_cost and default_cost.multiply_adds / 1e6,
+                                             [cost.multiply_adds / 1e6 for cost in known], _three_digits)],
+        ["training time (s)", *_spans(default.get("seconds"), [row["seconds"] for row in rows], "{:,.0f}".format)]]
+
+
+def _spans(default: Optional[float], values: Sequence[float], form: Callable[[Any], str]) -> List[str]:
+    span = interval(form(min(values)), form(max(values))) if values else "-"
+    return ["-" if default is None else form(default), span]
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, and all that are left of the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def table_3_csv(rows: Rows) -> str:
+    """The same for programs: numbers without separators."""
+    return as_csv(rows[0], ([name, *(re.sub(r"(?<=\d),(?=\d)", "", cell) for cell in cells)]
+                            for name, *cells in rows[1:]))
+
+
+def table_3_markdown(rows: Rows) -> str:
+    """The same as a table of GitHub's Markdown."""
+    header, *body = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)
+    return "".join(f"| {line} |\n" for line in (header, "---|--:|--:", *body))
+
+
+def table_3_latex(rows: Rows) -> str:
+    """The same as a tabular that needs no package."""
+    header, *body = (" & ".join(_latex(cell) for cell in row) + r" \\" for row in rows)
+    return "\n".join([r"\begin{tabular}{lrr}", r"\hline", header, r"\hline", *body, r"\hline", r"\end{tabular}", ""])
+
+
+def _latex(cell: str) -> str:
+    """A cell with TeX's special characters escaped, and ranges with a dash of their own."""
+    escaped = re.sub(r"([_%&#$])", r"\\\1", cell)
+    return re.sub(r"(?<=\d)-(?=\d)", "--", escaped)
