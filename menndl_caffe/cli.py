@@ -152,6 +152,8 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 
 
 def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from menndl_caffe import export, save
+
     status = add("status", _status, "say how far a run is")
     best = add("best", _best, "print the best individuals against the default, as Table 3 of the paper")
     report = add("report", _report, "write tables and figures of a run into RUN/report")
@@ -159,7 +161,10 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_doctor(doctor)
     for command in (status, best, report):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    best.add_argument("-n", type=_whole(1), default=5, metavar="N", help="how many individuals (default: %(default)s)")
+    best.add_argument("-n", type=_whole(1), metavar="N",
+                      help="how many individuals (default: 5); with --save: which one of them (default: 1)")
+    save.add_arguments(best)
+    export.add_arguments(add("export", export.main, "write a run's trials for pandas, optuna-dashboard or TensorBoard"))
     for command in (status, best, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -262,11 +267,16 @@ def _status(arguments: Any) -> None:
 
 
 def _best(arguments: Any) -> None:
-    from menndl_caffe import journal
+    from menndl_caffe import journal, save
     from menndl_caffe.report import best_dict, best_text
 
-    record = journal.read(arguments.run)
-    print(json.dumps(best_dict(record, arguments.n), indent=2) if arguments.json else best_text(record, arguments.n))
+    if arguments.save:
+        save.main(arguments)
+        return
+    if arguments.data:
+        raise UserError("--data goes with --save")
+    record, n = journal.read(arguments.run), arguments.n or 5
+    print(json.dumps(best_dict(record, n), indent=2) if arguments.json else best_text(record, n))
 
 
 def _report(arguments: Any) -> None:

@@ -137,8 +137,9 @@ class Evaluator:
         self._host = socket.gethostname()
         self._timeout = renderer.experiment.message.trial_timeout
 
-    def start(self, trial: Trial, directory: str = ".") -> None:
-        """Begin a trial; `directory` is what its files would name as their own folder."""
+    def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
+        """Begin a trial; `directory` is what its files would name as their own folder. A training that succeeds
+        writes its weights to `weights`, if given."""
         self._trial = trial
         self._started, self._clock = time.time(), time.monotonic()
         self._curve: List[CurvePoint] = []
@@ -150,6 +151,8 @@ class Evaluator:
             _check_known(rendered)
             self._outputs = _fitness_outputs(rendered)
             self._request = {"net": rendered.net_text, "solver": rendered.solver_text}
+            if weights is not None:
+                self._request["weights"] = str(weights)
         except UserError as error:
             self._ready = self._failure(INVALID, str(error))
             return
@@ -173,6 +176,11 @@ class Evaluator:
             elif now >= deadline:
                 return None
         return self._ready
+
+    @property
+    def curve(self) -> Sequence[CurvePoint]:
+        """The test passes of the training so far."""
+        return tuple(self._curve)
 
     def evaluate(self, trial: Trial, directory: str = ".") -> Result:
         """`start`, and wait for the result."""

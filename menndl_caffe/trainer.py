@@ -3,7 +3,7 @@
 It runs in the engine's own Python, for real Caffe Python 3.9 with numpy 1.19, so it needs nothing but the engine.
 One JSON object a line, on standard input and output; the engine's log goes to standard error.
 
-    ->  {"net": text, "solver": text}
+    ->  {"net": text, "solver": text}       and "weights": path, where the trained net's weights shall be written
     <-  {"event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
     <-  {"event": "done", "engine_seconds": 97.1}
     <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss, weight or score that is not finite
@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 import time
-from typing import IO, Any, Callable, Dict, Iterator, List, Set
+from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Set
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
 
@@ -75,7 +75,7 @@ def main() -> None:
         request = json.loads(line)
         clock = Clock()
         try:
-            train(engine, request["net"], request["solver"], clock, say)
+            train(engine, request["net"], request["solver"], clock, say, request.get("weights"))
             say(event="done", engine_seconds=clock.seconds)
         except Diverged as error:
             say(event="diverged", reason=str(error), engine_seconds=clock.seconds)
@@ -83,8 +83,9 @@ def main() -> None:
             say(event="error", reason=f"{type(error).__name__}: {error}")
 
 
-def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None]) -> None:
-    """Train a net as `caffe train` does, and report every test pass.
+def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None],
+          weights: Optional[str] = None) -> None:
+    """Train a net as `caffe train` does, report every test pass, and write the weights to `weights`, if given.
 
     Tests come at the iterations at which Caffe tests (solver.cpp, Solver::Step), and always at max_iter, since that one
     is the fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's
@@ -107,6 +108,8 @@ def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., N
             loss = total_loss(training.net)
             if not math.isfinite(loss):
                 raise Diverged(f"training loss is {loss} at iteration {iteration}")
+    if weights is not None:
+        training.net.save(weights)
 
 
 def test_iterations(parameter: Any) -> Set[int]:

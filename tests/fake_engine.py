@@ -64,6 +64,11 @@ class Net:
             self.blobs[name].data[...] = value(self.forwards)
         self.forwards += 1
 
+    def save(self, path: str) -> None:
+        events.append(("save", self.phase, path))
+        with open(path, "wb") as file:
+            np.save(file, self.params["ip2"][0].data)
+
 
 class Solver:
     """Steps without moving."""

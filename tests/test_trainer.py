@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
+import numpy as np
 import pytest
 
 from menndl_caffe import trainer
@@ -84,6 +86,17 @@ def test_the_training_loss_is_weighted() -> None:
     assert trainer.total_loss(net) == 1.0 * 2.0 + 0.5 * 3.0
 
 
+def test_weights_are_those_after_the_last_step_and_written_only_if_asked_for(monkeypatch: pytest.MonkeyPatch,
+                                                                             tmp_path: Path) -> None:
+    script(monkeypatch, weight=lambda step: 10.0 + step)
+    solver, path = "test_iter: 1 test_interval: 2 max_iter: 4", tmp_path / "w.caffemodel"
+    trainer.train(fake_engine, "", solver, trainer.Clock(), lambda **message: None, str(path))
+    assert fake_engine.events[-2:] == [("forward", "TEST"), ("save", "TRAIN", str(path))]
+    assert np.load(path) == 14.0
+    train(solver)
+    assert [event for event in fake_engine.events if event[0] == "save"] == [("save", "TRAIN", str(path))]
+
+
 @pytest.mark.parametrize(("functions", "reason", "steps"), [
     ({"train_loss": lambda step: math.nan if step == 2 else 2.0}, "training loss is nan at iteration 2", 3),
     ({"train_loss": lambda step: math.inf}, "training loss is inf at iteration 0", 1),
@@ -140,6 +153,17 @@ def test_what_the_engine_prints_does_not_disturb_the_protocol(environment: Dict[
             assert line in process.log()
         assert training(process, "quiet") == ["test", "test", "done"]
         assert "Iteration 4, Testing net (#0)" in process.log() and "talks" not in process.log()
+
+
+def test_weights_are_there_when_the_trainer_says_done(environment: Dict[str, str], tmp_path: Path) -> None:
+    with contextlib.closing(TrainerProcess(REAL, environment)) as process:
+        process.start()
+        request = {"net": 'name: "quiet"', "solver": SOLVER}
+        process.send({**request, "weights": str(tmp_path / "w.caffemodel")})
+        assert all_messages(process)[-1]["event"] == "done" and np.load(tmp_path / "w.caffemodel") == 1.0
+        process.send({**request, "weights": str(tmp_path / "no folder" / "w.caffemodel")})
+        last = all_messages(process)[-1]
+        assert last["event"] == "error" and "no folder" in last["reason"]
 
 
 def test_a_trainer_says_who_it_is(environment: Dict[str, str]) -> None:

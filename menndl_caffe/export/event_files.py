@@ -1,0 +1,149 @@
+"""TensorBoard: `tensorboard --logdir RUN/export/tensorboard`. The only module that imports tensorboard.
+
+TensorBoard wants a folder a training and shows a few dozen of them well. So the whole population is in statistics by
+generation, and of single trainings there are the default's and those of the BEST different individuals.
+
+    generations/best_so_far, best, mean, ...   "fitness" by generation, in one chart (Time Series, Scalars)
+    generations                                the distribution of each gene by generation (Distributions, Histograms),
+                                               the share of each choice, failures; what was searched (Text)
+    trials/ID                                  accuracy and loss by iteration; genes (HParams)
+"""
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from menndl_caffe.export.folder import replacing
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.journal import Record
+from menndl_caffe.report.summary import Generation, best_trained, generations, of_role, searched
+from menndl_caffe.trial import DEFAULT, OK, Result, Trial
+
+OPEN = "tensorboard --logdir '{0}'"
+BEST = 30  # with the other folders 39: from 41 on TensorBoard shows none until one is chosen
+
+
+class Writer:
+    """The event file of one folder."""
+
+    def __init__(self, folder: Path):
+        self._file = EventFileWriter(str(folder))
+
+    def add(self, summary: Any, step: int, time: float) -> None:
+        """Write a summary; `time` is in seconds since the epoch."""
+        self._file.add_event(Event(summary=summary, step=step, wall_time=time))
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._file.close()
+
+
+def write(run: Path, record: Record, folder: Path) -> List[Path]:
+    """The folder tensorboard/, new as a whole."""
+    path = folder / "tensorboard"
+    with replacing(path) as aside:
+        _write_generations(record, aside / "generations")
+        default = of_role(record, DEFAULT)
+        trainings = [default] if default and default[1].status == OK else []
+        for trial, result in trainings + best_trained(record)[:BEST]:
+            _write_trial(trial, result, aside / "trials" / str(trial.id))
+    return [path]
+
+
+@contextlib.contextmanager
+def _writer(folder: Path) -> Iterator[Writer]:
+    with contextlib.closing(Writer(folder)) as writer:
+        yield writer
+
+
+def _write_generations(record: Record, folder: Path) -> None:
+    summaries, ends = generations(record), _ends(record)
+    default = record.default()
+    for name in ("best_so_far", "best", "upper_quartile", "median", "mean", "lower_quartile", "default"):
+        with _writer(folder / name) as writer:
+            for summary in summaries:
+                value = _statistic(summary, default, name)
+                if value is not None:
+                    writer.add(scalar_pb("fitness", value), summary.number, ends[summary.number])
+    with _writer(folder) as writer:
+        _write_about(record, writer)
+        for summary in summaries:
+            members = [trial for trial, _ in record.individuals() if (trial.generation or 0) + 1 == summary.number]
+            time = ends[summary.number]
+            writer.add(scalar_pb("individuals_failed", summary.failed), summary.number, time)
+            for gene in searched(record)[1].genes:
+                values = [trial.genome.as_dict()[gene.name] for trial in members]
+                _write_gene(gene, values, writer, summary.number, time)
+
+
+def _ends(record: Record) -> Dict[int, float]:
+    """When the last result of each generation, by its number, came."""
+    ends: Dict[int, float] = {}
+    for trial, result in record.individuals():
+        number = (trial.generation or 0) + 1
+        ends[number] = max(ends.get(number, 0.0), result.started + result.seconds)
+    return ends
+
+
+def _statistic(summary: Generation, default: Optional[Result], name: str) -> Optional[float]:
+    lower, median, upper = summary.quartiles
+    values = {"best_so_far": summary.best_so_far, "best": summary.best, "mean": summary.mean, "median": median,
+              "lower_quartile": lower, "upper_quartile": upper,
+              "default": default.fitness if default and default.status == OK else None}
+    return values[name]
+
+
+def _write_about(record: Record, writer: Writer) -> None:
+    """What was searched and with what, and the genes' ranges and the metrics for HParams."""
+    run, started = record.run, record.run["started"]
+    lines = [f"{name}: {value}" for name, value in run.items() if name not in ("event", "search")]
+    lines += ["", *run["search"].splitlines()]
+    writer.add(text_pb("run", "\n".join(f"    {line}" for line in lines)), 0, started)  # Markdown for: as it stands
+    genes = [hparams.HParam(gene.name, _domain(gene)) for gene in searched(record)[1].genes]
+    metrics = [hparams.Metric("accuracy"), hparams.Metric("loss")]
+    writer.add(hparams.hparams_config_pb(genes, metrics, started), 0, started)
+
+
+def _domain(gene: Gene) -> hparams.Domain:
+    if isinstance(gene, ChoiceGene):
+        return hparams.Discrete(gene.choices)
+    return (hparams.IntInterval if isinstance(gene, IntGene) else hparams.RealInterval)(gene.minimum, gene.maximum)
+
+
+def _write_gene(gene: Gene, values: List[Any], writer: Writer, step: int, time: float) -> None:
+    """The distribution of a gene's values in one generation."""
+    if not isinstance(gene, ChoiceGene):
+        writer.add(histogram_pb(f"genes/{gene.name}", values), step, time)
+        return
+    for choice in gene.choices:
+        writer.add(scalar_pb(f"genes/{gene.name}/{choice}", values.count(choice) / len(values)), step, time)
+
+
+def _write_trial(trial: Trial, result: Result, folder: Path) -> None:
+    end = result.started + result.seconds
+    with _writer(folder) as writer:
+        writer.add(hparams.hparams_pb(trial.genome.as_dict(), str(trial.id), result.started), 0, result.started)
+        for iteration, accuracy, loss in result.curve:
+            time = result.started + result.seconds * iteration / trial.max_iter  # roughly: it is not recorded
+            writer.add(scalar_pb("accuracy", accuracy), iteration, time)
+            writer.add(scalar_pb("loss", loss), iteration, time)
+        writer.add(_session_end(end), trial.max_iter, end)
+
+
+def _session_end(time: float) -> Summary:
+    """HParams' word for a training that has ended well (TensorBoard's own function for it needs TensorFlow)."""
+    end = plugin_data_pb2.SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time)
+    about = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
+    return Summary(value=[value])

@@ -1,0 +1,94 @@
+"""An Optuna study: `optuna-dashboard RUN/export/optuna.log`. The only module that imports optuna.
+
+A JournalStorage file, since Optuna takes a third of a millisecond to write a trial to it and 20 to write one to SQLite.
+
+| Optuna | a run |
+|---|---|
+| trials, by number | the default, then the individuals, by id; the user attribute `id` is the journal's |
+| value, to maximize | fitness |
+| distributions | the genes' ranges |
+| intermediate values | accuracy by iteration |
+| state | COMPLETE; FAIL with the user attributes `status` and `reason`; RUNNING without a result |
+| user attributes of the study | the journal's first line, and the result of the best individual on the test set |
+"""
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from menndl_caffe.export.folder import replacing
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.journal import Record
+from menndl_caffe.report.summary import counted, of_role, searched
+from menndl_caffe.trial import OK, TEST, Result, Trial
+
+OPEN = "optuna-dashboard '{0}'"
+ATTRIBUTES = ("status", "reason", "loss", "seconds", "engine_seconds", "rank", "host", "same_as")
+
+
+def write(run: Path, record: Record, folder: Path) -> List[Path]:
+    """optuna.log, with one study of the run's name."""
+    path = folder / "optuna.log"
+    # Optuna locks and syncs the file for each trial, which a cluster's file system should not have to do.
+    with tempfile.TemporaryDirectory() as temporary, replacing(path) as aside:
+        _write_study(run.resolve().name, record, Path(temporary) / "study")
+        shutil.copyfile(Path(temporary) / "study", aside)
+    return [path]
+
+
+def _write_study(name: str, record: Record, path: Path) -> None:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=name,
+                                    direction="maximize")
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["accuracy"])
+    test = of_role(record, TEST)
+    about = {**record.run, "test": test and test[1].as_dict()}
+    for key, value in about.items():
+        if key != "event":
+            study.set_user_attr(key, value)
+    distributions = {gene.name: distribution(gene) for gene in searched(record)[1].genes}
+    # The final test measures something else: it would pass for the best.
+    study.add_trials([_frozen(trial, record.results.get(id), distributions)
+                      for id, trial in sorted(record.trials.items()) if trial.role != TEST])
+
+
+def distribution(gene: Gene) -> BaseDistribution:
+    """The gene's range in Optuna's terms."""
+    if isinstance(gene, ChoiceGene):
+        return CategoricalDistribution(gene.choices)
+    if isinstance(gene, IntGene):
+        highest = gene.minimum + gene.step * (gene.size - 1)
+        return IntDistribution(gene.minimum, highest, step=gene.step)
+    return FloatDistribution(gene.minimum, gene.maximum, log=gene.log)
+
+
+def _frozen(trial: Trial, result: Optional[Result], distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
+    known: Dict[str, Any] = {
+        "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
+        **{name: getattr(result, name, None) for name in ATTRIBUTES}}
+    state = TrialState.RUNNING if result is None else TrialState.COMPLETE if result.status == OK else TrialState.FAIL
+    frozen = create_trial(
+        state=state, value=result.fitness if result and state == TrialState.COMPLETE else None,
+        params=trial.genome.as_dict(), distributions=distributions,
+        intermediate_values={iteration: accuracy for iteration, accuracy, _ in result.curve} if result else {},
+        user_attrs={name: value for name, value in known.items() if value not in (None, "")})
+    if result:  # naive times of this machine's zone, as Optuna's own
+        frozen.datetime_start = datetime.fromtimestamp(result.started)
+        frozen.datetime_complete = datetime.fromtimestamp(result.started + result.seconds)
+    return frozen

@@ -1,0 +1,61 @@
+"""A run as two tables: a row a trial, and a row a test pass (the learning curves, in long form)."""
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.journal import Record
+from menndl_caffe.report.summary import counted, searched
+from menndl_caffe.trial import Result, Trial
+
+BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
+AFTER_GENES: Dict[str, type] = {
+    "status": str, "fitness": float, "loss": float, "seconds": float, "engine_seconds": float, "rank": int, "host": str,
+    "started": datetime, "seed": int, "reason": str, "same_as": int}
+CURVES: Dict[str, type] = {"id": int, "iteration": int, "accuracy": float, "loss": float}
+
+
+class Table(NamedTuple):
+    """Column -> type of its values (int, float, str, datetime in UTC), and rows; None where there is no value."""
+
+    columns: Dict[str, type]
+    rows: List[Tuple[Any, ...]]
+
+
+def trials(record: Record) -> Table:
+    """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
+    result. `fitness` is an accuracy in [0, 1], 0 for the failed; a trial with `same_as` cost no time of its own."""
+    genes = searched(record)[1].genes
+    columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES}
+    return Table(columns, [_row(record.trials[id], record.results.get(id)) for id in sorted(record.trials)])
+
+
+def column(gene: Gene) -> str:
+    """The gene's name; `gene_NAME` where that is another column's."""
+    taken = gene.name in BEFORE_GENES or gene.name in AFTER_GENES
+    return f"gene_{gene.name}" if taken else gene.name
+
+
+def _type(gene: Gene) -> type:
+    return str if isinstance(gene, ChoiceGene) else int if isinstance(gene, IntGene) else float
+
+
+def _row(trial: Trial, result: Optional[Result]) -> Tuple[Any, ...]:
+    before = (trial.id, counted(trial.generation), trial.role, *trial.genome.values)
+    if result is None:
+        known = dict.fromkeys(AFTER_GENES)
+    else:
+        known = {name: getattr(result, name, None) for name in AFTER_GENES}
+        known.update(started=datetime.fromtimestamp(result.started, timezone.utc), reason=result.reason or None)
+    return (*before, *{**known, "seed": trial.seed}.values())
+
+
+def curves(record: Record) -> Table:
+    """Every test pass of every training, by trial; a trial with `same_as` has that one's curve."""
+    def passes() -> Iterator[Tuple[Any, ...]]:
+        for id in sorted(record.results):
+            if record.results[id].same_as is None:
+                yield from ((id, *point) for point in record.results[id].curve)
+
+    return Table(CURVES, list(passes()))

@@ -1,0 +1,150 @@
+"""An individual of a run trained once more, and its files written."""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Iterator, Tuple
+
+from menndl_caffe import journal, prototxt
+from menndl_caffe.errors import UserError
+from menndl_caffe.evaluate import datum_shape, sources
+from menndl_caffe.journal import Record
+from menndl_caffe.launch import Options, Parts, features, identity
+from menndl_caffe.net_upgrade import upgrade_net
+from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.render import Rendered
+from menndl_caffe.report.summary import best_trained
+from menndl_caffe.save.deploy import deploy
+from menndl_caffe.save.readme import Saved, difference, readme
+from menndl_caffe.search_file import find_file
+from menndl_caffe.shapes import ImpossibleNet, UnknownShape
+from menndl_caffe.trial import OK, Result, Trial
+from menndl_caffe.trial_files import write_rendered
+
+WEIGHTS, DEPLOY, MEAN, README = "weights.caffemodel", "deploy.prototxt", "mean.binaryproto", "README.md"
+Say = Callable[[str], None]
+
+
+def save(run: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
+    """Train the individual of this rank (1: the best) again and write its files; what came of it, in words.
+
+    UserError where there is no such individual, where `folder` is not new, and where templates or data are missing or
+    are not those of the run. `folder` appears when all of it is there.
+    """
+    record = journal.read(run)
+    trial, result = _chosen(run, record, rank)
+    with _staging(folder) as staging:
+        parts = _parts(run, record, data)
+        rendered = _write_files(parts, trial, staging)
+        no_deploy = _write_deploy(rendered, staging)
+        again = _train(parts, trial, result, record, staging / WEIGHTS, say)
+        saved = Saved(run, record, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
+        (staging / README).write_text(readme(saved), encoding="utf-8")
+    return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n{difference(saved)}"
+
+
+def _chosen(run: Path, record: Record, rank: int) -> Tuple[Trial, Result]:
+    ranked = best_trained(record)
+    if rank > len(ranked):
+        few = f"only {len(ranked)} different individuals have" if ranked else "no individual has"
+        raise UserError(f"{run}: {few} succeeded so far, so there is none of rank {rank}")
+    return ranked[rank - 1]
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which becomes it in the end; what a killed process left there is removed."""
+    staging = folder.absolute().with_name(f".{folder.absolute().name}.partial")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"--save {folder}: exists; expected a folder that is new or empty")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
+    try:
+        yield staging
+        os.replace(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _parts(run: Path, record: Record, data: Any) -> Parts:
+    """Experiment and engine of the run, from its journal; UserError where something is missing or is another now."""
+    line = record.run
+    try:
+        then = features(line)
+    except KeyError as missing:
+        raise UserError(f"{run}: the journal's first line has no field {missing}: "
+                        "it is of another version of menndl") from None
+    message = prototxt.parse(line["search"], menndl_pb2.SearchParameter).message
+    for what in ("net", "solver"):
+        find_file(getattr(message, what), f"{run}: its {what} template")
+    where = Path(data or line.get("data_folder", "."))
+    if not where.is_dir():
+        raise UserError(f"{run}: its data were in {where}, which is not here; --data DIR says where they are now")
+    with tempfile.TemporaryDirectory() as temporary:
+        search = Path(temporary) / "search.prototxt"
+        search.write_text(line["search"])
+        parts = Parts(Options(str(search), run, line["engine"], line.get("math", "float32"),
+                              data=str(where.resolve()), threads=line.get("threads", 1)))
+    now = features(identity(parts))
+    changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]
+    if changed:
+        raise UserError(f"{run}: cannot be repeated with what is here now: {'; '.join(changed)}")
+    return parts
+
+
+def _write_files(parts: Parts, trial: Trial, folder: Path) -> Rendered:
+    """Net and solver for commands started in the folder, and the mean beside them, if the net subtracts one."""
+    where = sources(parts.experiment, trial.role)
+    rendered = parts.renderer.render(trial, replace(where, mean=f"./{MEAN}"), ".")
+    write_rendered(rendered, folder)
+    if any(layer.transform_param.mean_file for layer in upgrade_net(rendered.net.message).layer):
+        shutil.copyfile(where.mean, folder / MEAN)
+    return rendered
+
+
+def _write_deploy(rendered: Rendered, folder: Path) -> str:
+    """Write the deploy net; why there is none, if so."""
+    try:
+        text = prototxt.dumps(deploy(rendered.net.message, datum_shape))
+    except (ImpossibleNet, UnknownShape) as error:
+        return str(error)
+    (folder / DEPLOY).write_text(text, encoding="utf-8")
+    return ""
+
+
+def _train(parts: Parts, trial: Trial, before: Result, record: Record, weights: Path, say: Say) -> Result:
+    """Train as the run did, with every test pass told beside the recorded one."""
+    first = record.results.get(trial.id if before.same_as is None else before.same_as, before)
+    say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
+        f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
+    recorded = {iteration: (accuracy, loss) for iteration, accuracy, loss in before.curve}
+    evaluator = parts.evaluator()
+    with contextlib.closing(evaluator):
+        evaluator.start(trial, ".", weights)
+        told, result = 0, None
+        while result is None:
+            result = evaluator.poll(1.0)
+            for iteration, accuracy, loss in evaluator.curve[told:]:
+                say(f"iteration {iteration:,} of {trial.max_iter:,}: accuracy {accuracy:g}, loss {loss:g}"
+                    + _recorded(recorded.get(iteration), (accuracy, loss)))
+            told = len(evaluator.curve)
+    if result.status != OK:
+        raise SystemExit(f"menndl best: individual {trial.id} did not succeed this time: {result.status}: "
+                         f"{result.reason}; nothing was written")
+    if not weights.exists():
+        raise UserError(f"the trainer ({parts.engine.found}) wrote no weights to {weights}: it is of another version, "
+                        "or in a container that does not see this folder; nothing was written")
+    return result
+
+
+def _recorded(before: Any, now: Tuple[float, float]) -> str:
+    if before is None:
+        return ""
+    return " (as recorded)" if before == now else f" (recorded: accuracy {before[0]:g}, loss {before[1]:g})"
