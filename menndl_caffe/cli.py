@@ -153,10 +153,13 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 
 def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     from menndl_caffe import export, save
+    from menndl_caffe.watch import command as watch
 
     status = add("status", _status, "say how far a run is")
     best = add("best", _best, "print the best individuals against the default, as Table 3 of the paper")
-    report = add("report", _report, "write tables and figures of a run into RUN/report")
+    report = add("report", _report, "write tables, figures and a page of a run into RUN/report")
+    watch.add_arguments(add("watch", watch.main, "show a search while it runs"))
+    watch.add_server_arguments(report)
     doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
     _add_doctor(doctor)
     for command in (status, best, report):

@@ -16,7 +16,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Dict, Iterator, List, Optional, Tuple, Type
+from typing import IO, Any, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
@@ -24,6 +24,7 @@ from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 NAME = "journal.jsonl"
 EVENTS = ("run", "resume", "trial", "result")
+Entry = Union[Dict[str, Any], Trial, Result]  # what a line says; run and resume lines as they stand there
 
 
 @dataclass
@@ -59,49 +60,79 @@ def read(run: Path) -> Record:
 
     UserError where there is no journal, and for any other damage, naming the line.
     """
-    return _read(run)[0]
+    follower = Follower(run)
+    follower.look()
+    return follower.record
 
 
-def _read(run: Path) -> Tuple[Record, int]:
-    """The record and the number of bytes up to the end of the last whole line."""
-    path = run / NAME
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{run} is not a run: it has no {NAME}; "
-                        "expected the folder given to `menndl run --out`") from None
-    whole = content.rfind(b"\n") + 1
-    record = Record()
-    for number, line in enumerate(content[:whole].splitlines(), 1):
+class Follower:
+    """Reads on in a journal that is being written, any number of times; `record` is all that was read so far."""
+
+    def __init__(self, run: Path):
+        self.record = Record()
+        self.position = 0  # bytes up to the end of the last whole line
+        self._run, self._lines = run, 0
+
+    def look(self) -> List[Entry]:
+        """What the lines say that are new since the last look. A torn last line is left for the next one.
+
+        UserError as `read`, and where the file is not a longer one than before.
+        """
+        path = self._run / NAME
+        content = self._rest(path)
+        whole = content[:content.rfind(b"\n") + 1]
+        self.position += len(whole)
+        return [self._taken(path, line) for line in whole.splitlines()]
+
+    def _rest(self, path: Path) -> bytes:
+        """The file's end from `position`. Opened at each look, so that a network file system asks its server."""
         try:
-            _take(record, json.loads(line), number)
+            with open(path, "rb") as file:
+                before = max(0, self.position - 1)
+                file.seek(before)
+                content = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{self._run} is not a run: it has no {NAME}; "
+                            "expected the folder given to `menndl run --out`") from None
+        if self.position and not content.startswith(b"\n"):
+            raise UserError(f"{path} was cut or replaced while it was read: start again") from None
+        return content[self.position - before:]
+
+    def _taken(self, path: Path, line: bytes) -> Entry:
+        self._lines += 1
+        try:
+            return _take(self.record, json.loads(line), self._lines)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}:{number}: damaged: {_why(error)}; only the last line may be torn, so this is not "
-                            "menndl's doing: restore the file, or cut it before this line to repeat the rest") from None
-    return record, whole
+            raise UserError(f"{path}:{self._lines}: damaged: {_why(error)}; only the last line may be torn, so this is "
+                            "not menndl's doing: restore the file, or cut it before this line to repeat the rest"
+                            ) from None
 
 
 def _why(error: Exception) -> str:
     return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _take(record: Record, line: Dict[str, Any], number: int) -> None:
-    """Add one line to the record; ValueError, KeyError or TypeError where it cannot stand there."""
+def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
+    """Add one line to the record, and return what it says; ValueError, KeyError or TypeError where it cannot stand
+    there."""
     event = line["event"]
     if event not in EVENTS:
         raise ValueError(f"event {event!r}, expected one of {', '.join(EVENTS)}")
     if (event == "run") != (number == 1):
         raise ValueError("the first line, and no other, is the event 'run'")
-    if event == "run":
-        record.run = line
-    elif event == "trial":
-        record.trials[line["id"]] = Trial.from_dict(line)
-    elif event == "result":
+    if event == "trial":
+        trial = record.trials[line["id"]] = Trial.from_dict(line)
+        return trial
+    if event == "result":
         if line["id"] not in record.trials:
             raise ValueError(f"result of trial {line['id']}, which was never handed out")
         if line["id"] in record.results:
             raise ValueError(f"second result of trial {line['id']}")
-        record.results[line["id"]] = Result.from_dict(line)
+        result = record.results[line["id"]] = Result.from_dict(line)
+        return result
+    if event == "run":
+        record.run = line
+    return line
 
 
 class Journal:
@@ -122,9 +153,12 @@ class Journal:
                             "expected a folder to write to, new or of an earlier run") from None
         path = run / NAME
         try:
-            self.record, whole = _read(run) if path.exists() else (Record(), 0)
+            follower = Follower(run)
+            if path.exists():
+                follower.look()
+            self.record = follower.record
             self._file: IO[bytes] = open(path, "ab")
-            self._file.truncate(whole)  # a torn last line would spoil the next one
+            self._file.truncate(follower.position)  # a torn last line would spoil the next one
         except BaseException:
             self._lock.close()
             raise
@@ -158,10 +192,9 @@ class Journal:
 
     def _append(self, line: Dict[str, Any], sync: bool) -> None:
         self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
-        if sync:
-            self._file.flush()
-            if self._fsync:
-                os.fsync(self._file.fileno())
+        self._file.flush()  # whoever watches the run sees what is being trained
+        if sync and self._fsync:
+            os.fsync(self._file.fileno())
 
 
 def _locked(run: Path) -> IO[str]:

@@ -159,3 +159,84 @@ def test_best_are_different_individuals_fittest_first(tmp_path: Path) -> None:
         record = writer.record
     assert [t.id for t, _ in record.best(3)] == [2, 4, 1]
     assert record.default() == result(0, 0.99)
+
+
+def grow(run: Path, *pieces: bytes) -> None:
+    with open(run / journal.NAME, "ab") as file:
+        file.writelines(pieces)
+
+
+def test_a_journal_can_be_followed_while_it_is_written(tmp_path: Path) -> None:
+    with Journal(tmp_path) as writer:
+        follower = journal.Follower(tmp_path)
+        assert follower.look() == [] and follower.record.run == {}
+        writer.begin({"search": "x"})
+        assert follower.look() == [{"event": "run", "search": "x"}]
+        writer.add_trial(trial(0))
+        writer.add_result(result(0))
+        assert follower.look() == [trial(0), result(0)] and follower.look() == []
+    with Journal(tmp_path) as writer:
+        writer.begin({"host": "other"})
+        writer.add_trial(trial(1))
+        writer.add_result(result(1, 0.9))
+    assert follower.look() == [{"event": "resume", "host": "other"}, trial(1), result(1, 0.9)]
+    assert follower.record == journal.read(tmp_path)
+
+
+def test_a_torn_line_waits_for_its_end(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    whole = (tmp_path / journal.NAME).read_bytes()
+    (tmp_path / journal.NAME).write_bytes(b"")
+    follower, entries = journal.Follower(tmp_path), []
+    for i in range(len(whole)):
+        grow(tmp_path, whole[i:i + 1])
+        new = follower.look()
+        assert len(new) == (whole[i:i + 1] == b"\n")
+        entries += new
+    assert entries[1:] == [trial(0, 0), result(0, 0.0), trial(1, 1), result(1, 0.1)]
+
+
+def test_a_torn_line_may_be_another_after_a_resume(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    follower = journal.Follower(tmp_path)
+    follower.look()
+    grow(tmp_path, b'{"event": "trial", "id": 77, "a much longer line than the one that takes its place')
+    assert follower.look() == []
+    with Journal(tmp_path) as writer:
+        writer.begin({"x": 1})
+    assert follower.look() == [{"event": "resume", "x": 1}]
+
+
+def test_only_what_is_new_is_read(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    follower = journal.Follower(tmp_path)
+    follower.look()
+    with open(tmp_path / journal.NAME, "r+b") as file:
+        file.write(b"not any more what it was" * 5)
+    grow(tmp_path, b'{"event": "resume"}\n')
+    assert follower.look() == [{"event": "resume"}]
+
+
+def test_damage_is_named_by_its_line_also_later(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    follower = journal.Follower(tmp_path)
+    follower.look()
+    grow(tmp_path, b'{"event": "resume"}\n{"event": "banana"}\n')
+    with pytest.raises(UserError, match="journal.jsonl:5: damaged: event 'banana'"):
+        follower.look()
+
+
+@pytest.mark.parametrize("change", ["shorter", "other", "gone"])
+def test_a_journal_that_is_another_one_is_not_followed(tmp_path: Path, change: str) -> None:
+    write(tmp_path, 3)
+    path = tmp_path / journal.NAME
+    follower = journal.Follower(tmp_path)
+    follower.look()
+    if change == "shorter":
+        os.truncate(path, 20)
+    elif change == "other":
+        path.write_bytes(b"x" * 5000)
+    else:
+        path.unlink()
+    with pytest.raises(UserError, match="is not a run" if change == "gone" else "was cut or replaced"):
+        follower.look()

@@ -1,0 +1,53 @@
+"""The report of a run that goes on: made when somebody asks for it and the journal has grown, but not too often."""
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.journal import Follower, Record
+
+Make = Callable[[Path, Record], str]  # the page of a run's folder and record
+
+REST = 5.0  # seconds between the making of two pages, or so many times as long as one takes
+
+
+class LivePage:
+    """The page of one run; any number of threads may ask."""
+
+    def __init__(self, run: Path, make: Make):
+        """UserError where there is no run."""
+        self._run, self._make = run, make
+        self._lock = threading.Lock()
+        self._page, self._results, self._next = "", 0, 0.0
+        self._follower = Follower(run)
+        self._follower.look()
+
+    def results(self) -> int:
+        """How many results the page has that would be had now. UserError where the journal is damaged."""
+        with self._lock:
+            return self._results if self._rests() else self._look()
+
+    def html(self) -> str:
+        """The page, at its end the number of its results as a comment. UserError where there is nothing to show, or
+        the journal is damaged."""
+        with self._lock:
+            if not self._rests() and (self._look() > self._results or not self._page):
+                begin = time.monotonic()
+                page, results = self._make(self._run, self._follower.record), len(self._follower.record.results)
+                self._page, self._results = f"{page}<!--{results}-->", results
+                self._next = time.monotonic() + REST * max(1.0, time.monotonic() - begin)
+            return self._page
+
+    def _rests(self) -> bool:
+        return bool(self._page) and time.monotonic() < self._next
+
+    def _look(self) -> int:
+        try:
+            self._follower.look()
+        except UserError:  # a journal that was mended or begun anew is read from its beginning
+            self._follower, self._page, self._results = Follower(self._run), "", 0
+            raise
+        return len(self._follower.record.results)

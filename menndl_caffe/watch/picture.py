@@ -1,0 +1,91 @@
+"""What there is to show of a run at one moment; kept up to date by reading on in its journal."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from menndl_caffe.genome import Value
+from menndl_caffe.journal import Entry, Follower, Record
+from menndl_caffe.progress import duration
+from menndl_caffe.report import status_dict
+from menndl_caffe.report.summary import generations, searched
+from menndl_caffe.trial import OK, CurvePoint
+from menndl_caffe.watch.ranks import Doing, Ranks
+
+QUIET_SECONDS = 60.0  # without a result before that is worth a warning, where trials are shorter
+COST_SHARE = 0.05  # of the time may go into counting anew
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The numbers of a run as of its journal's newest line."""
+
+    status: Dict[str, Any]  # as report.status_dict has it
+    defaults: Dict[str, Value]
+    best_so_far: List[float]  # by generation
+    mean: List[float]
+    curve: Tuple[CurvePoint, ...]  # of the best individual
+    seconds: Optional[Tuple[float, float, float, float]]  # successful trainings: lower quartile, median, upper, longest
+    doing: List[Doing]
+    training: int
+    last_result: Optional[float]  # seconds since the epoch
+
+    def silence(self, now: float) -> str:
+        """`last result 0:03 ago`, or a warning where that is longer than any training took."""
+        if self.last_result is None:
+            started = self.status["started"]
+            return "no result yet" + (f" after {duration(max(0.0, now - started))}" if started else "")
+        ago = duration(max(0.0, now - self.last_result))
+        return f"no result for {ago}" if self.is_quiet(now) else f"last result {ago} ago"
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether a result is overdue."""
+        longest = self.seconds[3] if self.seconds else QUIET_SECONDS
+        return (not self.status["complete"] and self.last_result is not None
+                and now - self.last_result > max(QUIET_SECONDS, longest))
+
+
+class Watched:
+    """A run that is looked at again and again. Reading costs as much as there is new; counting is of the whole record,
+    and done so seldom that it takes no more than a twentieth of the time."""
+
+    def __init__(self, run: Path):
+        """UserError where there is no run."""
+        self.run = run
+        self.picture: Optional[Picture] = None  # None until the journal has its first line
+        self._follower, self._ranks = Follower(run), Ranks()
+        self._changed, self._next_count = False, 0.0
+        self.look()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search is finished."""
+        return self.picture is not None and bool(self.picture.status["complete"])
+
+    def look(self) -> List[Entry]:
+        """What is new in the journal; `picture` says the same, or will at a later look."""
+        entries = self._follower.look()
+        for entry in entries:
+            self._ranks.take(entry)
+        self._changed |= bool(entries)
+        begin = time.monotonic()
+        if self._changed and self._follower.record.run and begin >= self._next_count:
+            self.picture = _picture(self._follower.record, self._ranks)
+            self._changed = False
+            self._next_count = begin + (time.monotonic() - begin) / COST_SHARE
+        return entries
+
+
+def _picture(record: Record, ranks: Ranks) -> Picture:
+    status, (_, space), summaries = status_dict(record, 0.0), searched(record), generations(record)
+    best, ago = status["best"], status["last_result_seconds_ago"]
+    seconds = [result.seconds for result in record.results.values() if result.status == OK and result.same_as is None]
+    low, middle, high, longest = np.percentile(seconds or [0.0], [25, 50, 75, 100])
+    return Picture(status, space.default.as_dict(), [row.best_so_far for row in summaries],
+                   [row.mean for row in summaries], record.results[best["id"]].curve if best else (),
+                   (low, middle, high, longest) if seconds else None, ranks.doing(), ranks.training,
+                   None if ago is None else -ago)

@@ -1,0 +1,36 @@
+"""`menndl report RUN --watch`: the report in a browser, kept new while the search runs."""
+from __future__ import annotations
+
+import contextlib
+import socket
+from pathlib import Path
+from typing import Optional
+
+from menndl_caffe.journal import Record
+from menndl_caffe.watch.command import HOST, PORT
+from menndl_caffe.watch.live import LivePage, Make
+from menndl_caffe.watch.server import ReportServer
+
+
+def serve(run: Path, host: Optional[str] = None, port: Optional[int] = None, make: Optional[Make] = None) -> None:
+    """Serve the report of a run until Ctrl-C. UserError where there is no run or the address cannot be had."""
+    page = LivePage(run, make or _page)
+    with ReportServer(run, page, host or HOST, PORT if port is None else port) as server:
+        print(f"{run}: http://{_name(server)}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        if server.only_local:
+            print(f"from another machine: `ssh -L {server.server_port}:localhost:{server.server_port} "
+                  f"{socket.gethostname()}`, then the same address there", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def _name(server: ReportServer) -> str:
+    if server.server_name in ("127.0.0.1", "::1"):
+        return "localhost"
+    return f"[{server.server_name}]" if ":" in server.server_name else server.server_name
+
+
+def _page(run: Path, record: Record) -> str:
+    from menndl_caffe.report.page import page
+
+    return page([(run, record)])
