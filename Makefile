@@ -26,7 +26,7 @@ export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow data caffe container container-run report paper bench lint clean build/engine
+.PHONY: help run test test-slow data caffe container container-run report paper bench lint clean build/engine build/chromium
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
@@ -38,10 +38,10 @@ run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## 
 	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) $(OPTIONS) && \
 	$(MENNDL) report "$(OUT)"
 
-test: build/venv/test build/venv/torch caffe  ## every test but the slow ones, with real Caffe
+test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
 
-test-slow: build/venv/test build/venv/torch caffe  ## the slow tests
+test-slow: build/venv/test build/venv/torch caffe build/chromium  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(TESTS)
 
 caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
@@ -59,6 +59,9 @@ container-run: build/venv/run container data  ## SEARCH on NP ranks through IMAG
 build/engine: build/venv/run
 	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
 
+build/chromium:
+	@tests/chromium.sh
+
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
 	elif [ -e data/cifar10/dataset.json ]; then echo "data: what is already in data/cifar10" && echo data/cifar10 >build/data-folder; \
@@ -66,8 +69,9 @@ data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, els
 	else echo "data: no CIFAR-10 to be had, so synthetic images take its place (CIFAR10=PATH names an archive or a folder)" && \
 	$(MENNDL) data synthetic --out data/synthetic && echo data/synthetic >build/data-folder; fi
 
-report: build/venv/run  ## tables and figures of the run OUT
-	$(MENNDL) report "$(OUT)"
+RUN ?= $(OUT)
+report: build/venv/run  ## page, tables and figures of the run RUN
+	$(MENNDL) report "$(RUN)"
 
 paper: SEARCH = solvers/paper.search.prototxt
 paper: OUT = build/paper

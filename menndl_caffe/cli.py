@@ -162,8 +162,11 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
     watch.add_server_arguments(report)
     doctor = add("doctor", _doctor, "say which engines, MPI and data work here, and what to do about the rest")
     _add_doctor(doctor)
-    for command in (status, best, report):
+    for command in (status, best):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of the run; of several, a comparison")
+    report.add_argument("--out", type=_new_folder, metavar="DIR",
+                        help="where to write the comparison of several runs (default: the first one's RUN/report)")
     best.add_argument("-n", type=_whole(1), metavar="N",
                       help="how many individuals (default: 5); with --save: which one of them (default: 1)")
     save.add_arguments(best)
@@ -284,10 +287,29 @@ def _best(arguments: Any) -> None:
 
 def _report(arguments: Any) -> None:
     from menndl_caffe import journal
-    from menndl_caffe.report import write_report
+    from menndl_caffe.report import write_comparison, write_report
 
-    for path in write_report(arguments.run, journal.read(arguments.run)):
-        print(path)
+    run, *others = arguments.runs
+    if arguments.watch:
+        return _serve_report(arguments)
+    if arguments.port is not None or arguments.host:
+        raise UserError("--port and --host go with --watch")
+    if others:
+        runs = [(folder, journal.read(folder)) for folder in arguments.runs]
+        return print(write_comparison(runs, arguments.out or run / "report"))
+    if arguments.out:
+        raise UserError("--out is for the comparison of several runs; that of one goes into RUN/report")
+    page, *files = write_report(run, journal.read(run))
+    tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
+    print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
+
+
+def _serve_report(arguments: Any) -> None:
+    from menndl_caffe.watch.serve import serve
+
+    if len(arguments.runs) > 1 or arguments.out:
+        raise UserError("--watch is for one run, and writes nothing")
+    serve(arguments.runs[0], arguments.host, arguments.port)
 
 
 def _doctor(arguments: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 from menndl_caffe import journal
 from menndl_caffe.data import write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
-from tests import runs
+from tests import mixed_run, runs
 from tests.conftest import REPOSITORY, Runner
 
 Refused = Callable[..., str]
@@ -81,15 +81,19 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
 # Help and results
 
 @pytest.mark.parametrize("command, parts", [
-    ([], ["data", "render", "evaluate", "run", "status", "best", "report", "doctor", "mpirun -n 4", "--version"]),
+    ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "mpirun -n 4",
+          "--version", "75"]),
     (["data"], ["cifar10", "mnist", "synthetic", "--source PATH", "--out DIR", "--validation N", "--force"]),
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
-    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--expect-ranks N", "mpirun", "goes on"]),
+    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--expect-ranks N", "mpirun", "goes on",
+               "--time-limit SECONDS"]),
     (["status"], ["RUN", "--json"]),
-    (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3"]),
-    (["report"], ["RUN", "RUN/report"]),
-    (["doctor"], ["--json", "what to do"]),
+    (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3", "--save DIR"]),
+    (["report"], ["RUN", "RUN/report", "--out DIR", "--watch", "--port N", "--host ADDRESS", "ssh -L"]),
+    (["watch"], ["RUN", "--interval SECONDS", "--plain", "--once"]),
+    (["export"], ["RUN", "--to", "csv", "parquet", "optuna", "tensorboard", "--out"]),
+    (["doctor"], ["--json", "what to do", "--mpi", "--expect-ranks N", "--data DIR"]),
 ])
 def test_help_mentions_what_there_is(command: List[str], parts: List[str], menndl: Runner) -> None:
     done = menndl(*command, "--help")
@@ -399,3 +403,17 @@ def test_an_interrupted_run_goes_on(fake: Runner, search: Path, finished: Path, 
     assert fake("run", search, "--out", run).returncode == 0
     assert 2 <= len(recorded) < 9 and runs.result_lines(run)[:len(recorded)] == recorded
     assert runs.individuals(run) == runs.individuals(finished)
+
+
+def test_report_of_several_runs_and_what_does_not_go_together(menndl: Runner, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    compared = [mixed_run.write(folder) for folder in folders]
+    done = menndl("report", *compared, "--out", tmp_path / "both")
+    assert done.returncode == 0 and done.stdout.strip() == str(tmp_path / "both" / "comparison.html")
+    for options, message in ((["--port", "1"], "--port and --host go with --watch"),
+                             (["--out", tmp_path / "x"], "--out is for the comparison"),
+                             (["--watch", "--out", tmp_path / "x"], "--watch is for one run")):
+        refused = menndl("report", compared[0], *options)
+        assert refused.returncode == 2 and message in refused.stderr and refused.stderr.count("\n") == 1

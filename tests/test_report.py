@@ -255,7 +255,7 @@ def test_best_so_far_never_falls(tmp_path: Path) -> None:
 
 def test_report_files(reported: Path, recorded: Record) -> None:
     tables = ["best.txt", "best.csv", "table_3.csv", "table_3.md", "table_3.tex", "individuals.csv", "generations.csv",
-              "genes.csv"]
+              "genes.csv", "report.html"]
     names = tables + [f"{figure}.{kind}" for figure in ("fitness", "genes", "parallel_coordinates")
                       for kind in ("png", "svg", "pdf")]
     assert sorted(path.name for path in (reported / "report").iterdir()) == sorted(names)  # nothing is left beside them
@@ -313,6 +313,7 @@ def test_figure_files(reported: Path, recorded: Record) -> None:
     assert svg.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     before = {path: path.read_bytes() for path in (reported / "report").iterdir()}
     assert set(write_report(reported, recorded)) == set(before)
+    del before[reported / "report" / "report.html"]  # it says when it was made
     assert {path: path.read_bytes() for path in before} == before  # the same run, the same bytes
 
 
@@ -342,8 +343,8 @@ def test_without_matplotlib_the_tables_are_written(run: Path, recorded: Record,
     with pytest.raises(UserError, match=r"menndl_caffe\[report\]"):
         write_report(run, recorded)
     written = sorted(path.name for path in (run / "report").iterdir())
-    assert written == ["best.csv", "best.txt", "generations.csv", "genes.csv", "individuals.csv", "table_3.csv",
-                       "table_3.md", "table_3.tex"]
+    assert written == ["best.csv", "best.txt", "generations.csv", "genes.csv", "individuals.csv",
+                       "report.html", "table_3.csv", "table_3.md", "table_3.tex"]
 
 
 def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, monkeypatch: pytest.MonkeyPatch) -> None:

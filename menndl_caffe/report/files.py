@@ -1,4 +1,4 @@
-"""RUN/report: tables as text, CSV, Markdown and LaTeX, and figures as PNG, SVG and PDF.
+"""RUN/report: one page, tables as text, CSV, Markdown and LaTeX, and figures as PNG, SVG and PDF.
 
 | figure                | in the paper | its data                |
 |---|---|---|
@@ -22,12 +22,14 @@ from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
 from menndl_caffe.report.nets import Cost, Nets
 from menndl_caffe.report.network import Layer, network, network_csv
+from menndl_caffe.report.page import page
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
 from menndl_caffe.report.table_3 import table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.report.tables import as_csv, fixed
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 
+PAGE, COMPARISON = "report.html", "comparison.html"
 BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the paper
 
 Note = Callable[[str], None]
@@ -38,11 +40,11 @@ def _to_stderr(text: str) -> None:
 
 
 def write_report(run: Path, record: Record, note: Note = _to_stderr) -> List[Path]:
-    """Write all tables and figures of a run's record; the paths of what was written. `note` is told what could not be
-    shown, and why.
+    """Write the page, all tables and figures of a run's record; the paths of what was written, the page's first. `note`
+    is told what could not be shown, and why.
 
-    UserError where there is no result yet, where RUN cannot be written, and, after the tables, where matplotlib is
-    missing.
+    UserError where there is no result yet, where RUN cannot be written, and, after page and tables, where matplotlib
+    is missing.
     """
     by_stage, unit = staged(record)
     summaries = generations(by_stage) if searched(record) else []
@@ -55,18 +57,24 @@ def write_report(run: Path, record: Record, note: Note = _to_stderr) -> List[Pat
     tables = {**_tables(record, nets), "generations.csv": _generations_csv(summaries, unit),
               "genes.csv": spreads_csv(boxes, unit),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
-    written = [_write(run / "report", name, text.encode()) for name, text in tables.items()]
+    texts = {PAGE: page([(run, record)]), **tables}
+    written = [_write(run / "report", name, text.encode()) for name, text in texts.items()]
     for text in _notes(record, nets, networks):
         note(text)
     figures = _figures(run, by_stage, unit, summaries, boxes, networks)
     return written + [_write(run / "report", name, content) for name, content in figures]
 
 
+def write_comparison(runs: Sequence[Tuple[Path, Record]], folder: Path) -> Path:
+    """Write the page that compares runs into `folder`. UserError where that cannot be written."""
+    return _write(folder, COMPARISON, page(runs).encode())
+
+
 def _write(folder: Path, name: str, content: bytes) -> Path:
     """Write the file aside and rename it, so that nobody ever sees half of one."""
     aside = folder / f".{name}.{os.getpid()}"
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         aside.write_bytes(content)
         os.replace(aside, folder / name)
     except OSError as error:
@@ -81,7 +89,7 @@ def _figures(run: Path, record: Record, unit: str, summaries: Sequence[Generatio
     try:
         from menndl_caffe.report import figures
     except ImportError as error:
-        raise UserError(f"the tables are in {run / 'report'}, but figures need matplotlib ({error}): "
+        raise UserError(f"page and tables are in {run / 'report'}, but figures need matplotlib ({error}): "
                         "`pip install 'menndl_caffe[report]'`") from None
     message, space = searched(record)
     planned, images = record.run["generations"], fitness_set(message)

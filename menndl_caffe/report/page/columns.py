@@ -1,0 +1,153 @@
+"""A run as columns: what the page's script draws. Plain data, one list a column, an entry for each result.
+
+The journal's text may hold anything; what leaves here is numbers, or text that the script shows as text.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
+from menndl_caffe.journal import Record
+from menndl_caffe.report.stages import staged
+from menndl_caffe.report.summary import counted
+from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, Result, Trial
+
+
+class BusyTime:
+    """The clock of a run: seconds in which at least one rank trained, so that the pauses of an interrupted run, and
+    clocks set anew, take no room on a time axis."""
+
+    def __init__(self, results: Iterable[Result]):
+        spans = sorted((result.started, result.started + result.seconds) for result in results
+                       if result.same_as is None)
+        merged: List[List[float]] = []
+        for start, end in spans:
+            if merged and start <= merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        self._spans = np.array(merged or [[0.0, 0.0]])
+        lengths = self._spans[:, 1] - self._spans[:, 0]
+        self._before = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+
+    def at(self, moments: Sequence[float]) -> Any:
+        """The clock at these moments (seconds since the epoch), shape (n,)."""
+        moment = np.asarray(moments, dtype=float)
+        span = np.clip(np.searchsorted(self._spans[:, 0], moment, side="right") - 1, 0, None)
+        inside = np.clip(moment - self._spans[span, 0], 0, self._spans[span, 1] - self._spans[span, 0])
+        return self._before[span] + inside
+
+
+class Names:
+    """Texts that occur often, each kept once: `index(text)` is its place in `texts`."""
+
+    def __init__(self) -> None:
+        self.texts: List[str] = []
+        self._places: Dict[str, int] = {}
+
+    def index(self, text: Any) -> int:
+        """The place of this text, a new one if need be."""
+        place = self._places.setdefault(str(text), len(self.texts))
+        if place == len(self.texts):
+            self.texts.append(printable(str(text)))
+        return place
+
+
+def printable(text: str) -> str:
+    """The text with what cannot be seen, such as controls that turn the direction of writing or halves of surrogate
+    pairs, written out as in Python: `\\u202e`. Lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else f"\\u{ord(letter):04x}" for letter in text)
+
+
+def columns(record: Record, space: SearchSpace) -> Dict[str, Any]:
+    """All results in the order of their coming, with genes and curves.
+
+    `time` is when a result came and `begin` when its training began, both on the run's clock of BusyTime; a result
+    taken over from the same individual takes no time. A failed result has no accuracy. `stage` says what `generation`
+    counts, where the search has none.
+    """
+    by_stage, stage = staged(record)
+    pairs = [(by_stage.trials[id], result) for id, result in record.results.items()]
+    hosts, reasons = Names(), Names()
+    begin, end = _clock([result for _, result in pairs])
+    curves, curve_of = _curves(pairs)
+    return {
+        "genes": [gene_dict(gene) for gene in space.genes], "stage": stage,
+        "statuses": list(STATUSES),
+        "id": [trial.id for trial, _ in pairs],
+        "individual": [int(trial.role == INDIVIDUAL) for trial, _ in pairs],
+        "role": {trial.role: row for row, (trial, _) in enumerate(pairs) if trial.role != INDIVIDUAL},
+        "generation": [counted(trial.generation) for trial, _ in pairs],
+        "values": [[_position(gene, trial.genome.values[i]) for trial, _ in pairs]
+                   for i, gene in enumerate(space.genes)],
+        "status": [STATUSES.index(result.status) for _, result in pairs],
+        "accuracy": [finite(result.fitness) if result.status == OK else None for _, result in pairs],
+        "loss": [finite(result.loss) for _, result in pairs],
+        "begin": begin, "time": end,
+        "seconds": [finite(result.seconds) for _, result in pairs],
+        "rank": [result.rank for _, result in pairs],
+        "host": [hosts.index(result.host) for _, result in pairs],
+        "reason": [reasons.index(result.reason) for _, result in pairs],
+        "seed": [trial.seed for trial, _ in pairs],
+        "same": [result.same_as for _, result in pairs],
+        "curve": curve_of, "curves": curves, "hosts": hosts.texts, "reasons": reasons.texts,
+    }
+
+
+def finite(value: Any) -> Optional[float]:
+    """A number as JSON can write it; None for none, and for what is not finite."""
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def gene_dict(gene: Gene) -> Dict[str, Any]:
+    """A gene as the script knows it; the default of a choice is its place among the choices."""
+    if isinstance(gene, ChoiceGene):
+        return {"name": gene.name, "kind": "choice", "choices": [printable(choice) for choice in gene.choices],
+                "default": gene.choices.index(gene.default)}
+    kind = "log" if isinstance(gene, RealGene) and gene.log else "whole" if isinstance(gene, IntGene) else "linear"
+    return {"name": gene.name, "kind": kind, "low": gene.minimum, "high": gene.maximum,
+            "step": gene.step if isinstance(gene, IntGene) else 0, "default": gene.default}
+
+
+def _position(gene: Gene, value: Any) -> Optional[float]:
+    """A gene's value as a number: of a choice its place among the choices."""
+    if isinstance(gene, ChoiceGene):
+        return gene.choices.index(value) if value in gene.choices else None
+    return finite(value)
+
+
+def _clock(results: Sequence[Result]) -> Tuple[List[float], List[float]]:
+    """When each result's training began and when the result came, in seconds of BusyTime."""
+    clock = BusyTime(results)
+    begin = clock.at([result.started for result in results])
+    end = clock.at([result.started + result.seconds for result in results])
+    copied = np.array([result.same_as is not None for result in results], dtype=bool)
+    # A copied result came when the one before it came, not when its individual was trained.
+    end = np.where(copied, np.maximum.accumulate(np.where(copied, 0.0, end)), end) if len(results) else end
+    begin = np.where(copied, end, begin)
+    return begin.round(3).tolist(), end.round(3).tolist()
+
+
+def _curves(pairs: Sequence[Tuple[Trial, Result]]) -> Tuple[Dict[str, Any], List[Optional[int]]]:
+    """The different learning curves, and the place among them of each result's own; None where it has none.
+
+    Curves over the same iterations share one list of them in `iterations`.
+    """
+    grids: Dict[Tuple[int, ...], int] = {}
+    place: Dict[int, Optional[int]] = {}
+    kept: Dict[str, List[Any]] = {"grid": [], "accuracy": [], "loss": []}
+    for trial, result in pairs:
+        if result.same_as in place or not result.curve:
+            place[trial.id] = place.get(result.same_as) if result.same_as is not None else None
+            continue
+        iterations, accuracy, loss = zip(*result.curve)
+        place[trial.id] = len(kept["grid"])
+        kept["grid"].append(grids.setdefault(iterations, len(grids)))
+        kept["accuracy"].append([finite(value) for value in accuracy])
+        kept["loss"].append([finite(value) for value in loss])
+    return {"iterations": list(grids), **kept}, [place[trial.id] for trial, _ in pairs]

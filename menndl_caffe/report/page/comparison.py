@@ -1,0 +1,111 @@
+"""What the page of several runs says: the best so far of each, their best individuals, the genes of these."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
+from menndl_caffe.journal import Record
+from menndl_caffe.report.best import best_dict
+from menndl_caffe.report.page.columns import columns, gene_dict, printable
+from menndl_caffe.report.page.document import span
+from menndl_caffe.report.page.single import BEST, facts
+from menndl_caffe.report.status import status_dict
+from menndl_caffe.report.summary import best_trained, searched
+from menndl_caffe.report.tables import fixed, gene_text
+
+TOP = 50  # different individuals of a run whose genes are shown
+MEASURED = ("accuracy", "loss")
+
+Run = Tuple[Path, Record]
+
+
+def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The template's context and the script's data; UserError where one has not begun."""
+    spaces = [searched(record)[1] for _, record in runs]
+    names = different([folder for folder, _ in runs])
+    described = [{"name": name, "status": status_dict(record, now), "best": best_dict(record, BEST),
+                  "search": record.run["search"]} for name, (_, record) in zip(names, runs)]
+    known = [dict(facts(record.run, run["status"])) for run, (_, record) in zip(described, runs)]
+    sets = sorted({run["best"]["fitness_set"] for run in described})
+    data = {"kind": "comparison", "images": f"accuracy on the {' or '.join(sets)} set",
+            "runs": [{"name": printable(name), **progress(record, space)}
+                     for name, (_, record), space in zip(names, runs, spaces)],
+            "genes": spreads(runs, spaces)}
+    return {"runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
+            "side_by_side": side_by_side([run["best"] for run in described])}, data
+
+
+def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:
+    """Each fact's name with what it is in every run, or once what it is in all of them."""
+    names = dict.fromkeys(name for facts_of in known for name in facts_of)
+    rows = [(name, [facts_of.get(name, "") for facts_of in known]) for name in names]
+    return [(name, texts[:1] if len(set(texts)) == 1 else texts) for name, texts in rows]
+
+
+def side_by_side(bests: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Table 3 of all runs in one: of every gene, accuracy and loss the default and the range of the best."""
+    columns_of = [_table_3(best) for best in bests]
+    names = dict.fromkeys(name for column in columns_of for name in column if name not in MEASURED)
+    return [{"gene": name, "cells": [column.get(name, ("", "")) for column in columns_of]}
+            for name in (*names, *MEASURED)]
+
+
+def _table_3(best: Dict[str, Any]) -> Dict[str, Tuple[str, str]]:
+    column = {gene["gene"]: (gene_text(gene["default"]), gene["best"]) for gene in best["genes"]}
+    for name in MEASURED:
+        column[name] = (fixed((best["default"] or {}).get(name)), span(row[name] for row in best["best"]))
+    return column
+
+
+def different(folders: Sequence[Path]) -> List[str]:
+    """Names of the runs: of each folder's path as many of the last parts as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    length = next((n for n in range(1, max(map(len, parts))) if len({part[-n:] for part in parts}) == len(parts)), 1)
+    names = ["/".join(part[-length:]) for part in parts]
+    return names if len(set(names)) == len(names) else [f"{name} ({i})" for i, name in enumerate(names, 1)]
+
+
+def progress(record: Record, space: SearchSpace) -> Dict[str, Any]:
+    """When the best so far rose, in individuals evaluated and in seconds of the run's clock; where the run ended."""
+    kept = columns(record, space)
+    steps: List[Dict[str, Any]] = []
+    evaluations, last, default = 0, 0.0, kept["role"].get("default")
+    for individual, accuracy, time in zip(kept["individual"], kept["accuracy"], kept["time"]):
+        evaluations, last = evaluations + individual, max(last, time)
+        if individual and accuracy is not None and (not steps or accuracy > steps[-1]["accuracy"]):
+            steps.append({"evaluations": evaluations, "time": time, "accuracy": accuracy})
+    return {"steps": steps, "end": {"evaluations": evaluations, "time": last},
+            "default": None if default is None else kept["accuracy"][default]}
+
+
+def spreads(runs: Sequence[Run], spaces: Sequence[SearchSpace]) -> List[Dict[str, Any]]:
+    """Every gene of any run: the range over all of them, and each run's values in its TOP best individuals."""
+    best = [best_trained(record)[:TOP] for _, record in runs]
+    genes: Dict[str, List[Optional[Gene]]] = {}
+    for i, space in enumerate(spaces):
+        for gene in space.genes:
+            genes.setdefault(gene.name, [None] * len(runs))[i] = gene
+    return [_spread(of_runs, [[trial.genome.as_dict().get(name) for trial, _ in some] for some in best])
+            for name, of_runs in genes.items()]
+
+
+def _spread(genes: Sequence[Optional[Gene]], values: Sequence[Sequence[Any]]) -> Dict[str, Any]:
+    known = [gene_dict(gene) for gene in genes if gene]
+    merged = dict(known[0])
+    positions: List[List[Any]]
+    defaults: List[Any]
+    if any(isinstance(gene, ChoiceGene) for gene in genes):  # of another kind in another run: all values as choices
+        choices = list(dict.fromkeys(str(value) for gene, some in zip(genes, values) if gene
+                                     for value in (*getattr(gene, "choices", ()), gene.default, *some)))
+        place = {choice: i for i, choice in enumerate(choices)}
+        merged.update(kind="choice", choices=[printable(choice) for choice in choices])
+        positions = [[place[str(value)] for value in some] if gene else [] for gene, some in zip(genes, values)]
+        defaults = [place[str(gene.default)] if gene else None for gene in genes]
+    else:
+        merged.update(low=min(gene["low"] for gene in known), high=max(gene["high"] for gene in known))
+        if len({gene["kind"] for gene in known}) > 1:
+            merged["kind"] = "linear"
+        positions = [list(some) if gene else [] for gene, some in zip(genes, values)]
+        defaults = [gene.default if gene else None for gene in genes]
+    return {**merged, "values": positions, "defaults": defaults}

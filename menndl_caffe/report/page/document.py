@@ -1,0 +1,71 @@
+"""Template + style + script + data -> one HTML document that may load nothing and run nothing but itself."""
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterable, Optional
+
+import jinja2
+import markupsafe
+
+import menndl_caffe
+from menndl_caffe.progress import duration
+from menndl_caffe.report.page.columns import printable
+from menndl_caffe.report.tables import fixed, gene_text, interval
+
+FOLDER = Path(__file__).parent
+# The script's files in the order of their use; together they are one script.
+SCRIPTS = ("data", "scales", "draw", "parallel", "brushes", "history", "curves", "ranks", "table", "individual",
+           "comparison", "main")
+
+
+def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> str:
+    """The document of a template with its context (any text, escaped here) and the data for the script."""
+    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    parts = [(FOLDER / "script" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    script = "\n".join(['(() => {', '"use strict";', *parts, "})();"])
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(str(FOLDER)), autoescape=True, finalize=_shown,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(fixed=fixed, span=span, gene=gene_text, duration=duration, moment=moment,
+                               count="{:,}".format)
+    # Between the tags stands exactly what was hashed; the files hold no `</`.
+    return environment.get_template(template).render(
+        context, policy=_policy(style, script), version=menndl_caffe.__version__, packed=packed(data),
+        style=markupsafe.Markup(style), script=markupsafe.Markup(script))
+
+
+def _shown(value: Any) -> Any:
+    """What the template writes: any text but the page's own may come from a journal."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
+
+
+def packed(data: Any) -> str:
+    """JSON, compressed, in base64: the same data, the same text."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def span(values: Iterable[Optional[float]]) -> str:
+    """The range of those that are known; nothing where none is."""
+    known = [value for value in values if value is not None]
+    return interval(fixed(min(known)), fixed(max(known))) if known else ""
+
+
+def moment(seconds: float) -> str:
+    """A time of the day with its zone, as the reader of the report counts it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(seconds))
+
+
+def _policy(style: str, script: str) -> str:
+    """A Content-Security-Policy under which nothing is loaded, and only this style and this script count."""
+    allowed = {"default-src": "'none'", "script-src": _digest(script), "style-src": _digest(style),
+               "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
+    return "; ".join(f"{what} {source}" for what, source in allowed.items())
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,140 @@
+/* Every individual's accuracy over evaluations, generations or time, the best so far as a line, the default dashed. */
+
+function history(run, chosen) {
+  const figure = document.getElementById("history-plot");
+  const order = new Map(run.rows.map((row, k) => [row, k + 1]));
+  const last = run.rows.length ? run.rows[run.rows.length - 1] : null;
+  const unit = timeUnit(last === null ? 0 : Math.max(...span(run.rows.map((row) => run.time[row]))));
+  const kinds = {
+    evaluations: { label: "individuals evaluated", of: (row) => order.get(row), whole: true, low: 0 },
+    [run.stage]: { label: run.stage, of: (row) => run.generation[row], whole: true, spread: 0.7, margin: 0.5 },
+    time: { label: `${unit.name} of training`, of: (row) => run.time[row] / unit.seconds, low: 0 },
+  };
+  const failed = run.rows.some((row) => run.accuracy[row] === null);
+  let kind = kinds.evaluations,
+    view;
+
+  function scaleX() {
+    const [low, high] = span(run.rows.map(kind.of)) || [0, 1];
+    const margin = kind.margin || 0;
+    return linearScale((kind.low ?? low) - margin, high + margin, kind.whole);
+  }
+
+  /* Room below for those that failed. */
+  function scaleY() {
+    const [low, high] = run.span || [0, 1];
+    const size = high - low || 0.1;
+    const scale = linearScale(low - size * (failed ? 0.15 : 0.04), high + size * 0.05);
+    const ticks = scale.ticks;
+    return { ...scale, ticks: (most) => ticks(most).filter((tick) => tick > low - size * 0.05 && tick >= 0) };
+  }
+
+  function draw() {
+    const y = scaleY();
+    view = plot(figure, {
+      height: 380,
+      x: { scale: scaleX(), label: kind.label },
+      y: { scale: y, label: `accuracy on the ${run.images} set`, least: failed ? 6 : 0 },
+    });
+    view.place = (row) => [
+      view.x(kind.of(row) + (kind.spread || 0) * (((row * 0.618034) % 1) - 0.5)),
+      run.accuracy[row] === null ? view.bottom - 8 : view.y(run.accuracy[row]),
+    ];
+    if (failed)
+      view.svg.append(
+        svg("text", { class: "soft", x: view.left - 6, y: view.bottom - 4, "text-anchor": "end" }, "failed"),
+      );
+    paint();
+    pointed(figure, run, (x, y) => nearestPoint(view, chosen.rows, x, y));
+  }
+
+  function paint() {
+    const context = view.context;
+    context.clearRect(0, 0, view.width, view.height);
+    const many = run.rows.length > 2000;
+    if (!chosen.isAll()) dots(context, view, run.rows, () => PALE, many ? 1.2 : 2.2, 1);
+    dots(
+      context,
+      view,
+      chosen.rows,
+      (row) => (run.accuracy[row] === null ? FAILURE : PLAIN),
+      many ? 1.5 : 3,
+      many ? 0.5 : 0.75,
+    );
+    const base = run.default === null ? null : run.accuracy[run.default];
+    if (base !== null) level(view, base, { colour: DEFAULT, width: 1.5, dash: [6, 4] });
+    stroke(context, steps(view), { colour: BEST, width: 2 });
+  }
+
+  function steps({ x, y }) {
+    const points = [];
+    for (const row of run.records) {
+      if (points.length) points.push([x(kind.of(row)), points[points.length - 1][1]]);
+      points.push([x(kind.of(row)), y(run.accuracy[row])]);
+    }
+    if (points.length) points.push([x(kind.of(last)), points[points.length - 1][1]]);
+    return points;
+  }
+
+  chosen.onChange((done) => done && paint());
+  choices(document.getElementById("history-options"), Object.keys(kinds), (name) => {
+    kind = kinds[name];
+    draw();
+  });
+  legend(document.getElementById("history-legend"), [
+    { text: "an individual", colour: PLAIN, kind: "dot" },
+    { text: "best so far", colour: BEST },
+    ...(run.default !== null && run.accuracy[run.default] !== null
+      ? [{ text: `default ${fixed(run.accuracy[run.default])}`, colour: DEFAULT, dash: [6, 4] }]
+      : []),
+    ...(failed ? [{ text: "failed", colour: FAILURE, kind: "dot" }] : []),
+  ]);
+  return {
+    draw,
+    points: () => run.rows.map((row) => [kind.of(row), run.accuracy[row]]),
+    best: () => run.records.map((row) => [kind.of(row), run.accuracy[row]]),
+  };
+}
+
+/* Radio buttons for these names; the first is chosen. */
+function choices(fieldset, names, change) {
+  names.forEach((name, i) => {
+    const button = element("input", {
+      type: "radio",
+      name: fieldset.id,
+      value: name,
+      on: { change: () => change(name) },
+    });
+    button.checked = i === 0;
+    fieldset.append(element("label", {}, button, ` ${name}`));
+  });
+}
+
+function dots(context, view, rows, colourOf, radius, alpha) {
+  context.globalAlpha = alpha;
+  let colour = null;
+  for (const row of rows) {
+    const [x, y] = view.place(row);
+    const wanted = colourOf(row);
+    if (wanted !== colour) context.fillStyle = colour = wanted;
+    if (radius < 2) context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+    else {
+      context.beginPath();
+      context.arc(x, y, radius, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+  context.globalAlpha = 1;
+}
+
+/* The row whose dot is nearest to a pixel, if it is near. */
+function nearestPoint(view, rows, x, y) {
+  let found = null,
+    least = 100;
+  for (const row of rows) {
+    const [px, py] = view.place(row);
+    const distance = (px - x) ** 2 + (py - y) ** 2;
+    if (distance < least) [found, least] = [row, distance];
+  }
+  return found;
+}

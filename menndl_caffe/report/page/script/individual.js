@@ -1,0 +1,182 @@
+/* One individual: in short beside the pointer, in full in the panel. */
+
+const NET_AND_SOLVER = ["train_test.prototxt", "solver.prototxt"];
+
+function genesText(run, row) {
+  return run.axes
+    .slice(1, -1)
+    .map((axis) => `${axis.name} ${axis.text(row)}`)
+    .join(", ");
+}
+
+function outcome(run, row) {
+  const accuracy = run.accuracy[row];
+  if (accuracy === null) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
+  return `accuracy ${fixed(accuracy)}${run.loss[row] === null ? "" : `, loss ${fixed(run.loss[row])}`}`;
+}
+
+function titleOf(run, row) {
+  const role = Object.keys(run.role).find((name) => run.role[name] === row);
+  if (role) return `${role === "test" ? "Best on the test set" : "Default"} (${run.id[row]})`;
+  return `Individual ${run.id[row]}, ${run.stage} ${run.generation[row]}`;
+}
+
+function filesOf(run, row) {
+  const kept = run.files[run.same[row] ?? run.id[row]];
+  return kept ? { folder: `${run.folder}/trials/${run.same[row] ?? run.id[row]}`, ...kept } : null;
+}
+
+/* For the hint: genes, accuracy, loss, curve and files. */
+function described(run, row) {
+  const files = filesOf(run, row);
+  const parts = [
+    element("strong", {}, titleOf(run, row)),
+    element("div", {}, shortened(outcome(run, row), 160)),
+    element("div", {}, genesText(run, row)),
+    element("div", {}, files ? `files: ${files.folder}` : "files: not kept; click for the command"),
+  ];
+  const curve = run.curve[row];
+  return curve === null ? parts : [...parts, spark(run.curves.accuracy[curve])];
+}
+
+/* A learning curve of accuracies, small. */
+function spark(values) {
+  const range = span(values);
+  if (values.length < 2 || !range) return "";
+  const scale = linearScale(...range);
+  const points = values.map((value, k) =>
+    value === null ? "" : `${4 + (k * 150) / (values.length - 1)},${36 - 32 * scale.at(value)}`,
+  );
+  return svg(
+    "svg",
+    { width: 260, height: 40, "aria-hidden": "true" },
+    svg("polyline", { points: points.join(" "), fill: "none", stroke: PLAIN, "stroke-width": 2 }),
+    svg("text", { x: 162, y: 15, "font-size": 11 }, `to ${fixed(range[1])}`),
+    svg("text", { x: 162, y: 34, "font-size": 11 }, `from ${fixed(range[0])}`),
+  );
+}
+
+function panel(run) {
+  const host = document.getElementById("panel");
+  let opener = null;
+
+  function close() {
+    host.hidden = true;
+    if (opener) opener.focus({ preventScroll: true });
+    opener = null;
+  }
+
+  run.show = (row) => {
+    if (host.hidden) opener = document.activeElement;
+    host.hidden = false;
+    host.scrollTop = 0;
+    const title = element("h2", { id: "panel-title", tabindex: "-1" }, titleOf(run, row));
+    host.replaceChildren(
+      element("button", { type: "button", class: "close", on: { click: close } }, "close"),
+      title,
+      element("p", {}, outcome(run, row)),
+      factsOf(run, row),
+    );
+    if (run.curve[row] !== null) host.append(...curveOf(run, row));
+    host.append(...filesShown(run, row));
+    title.focus({ preventScroll: true });
+    hint(null);
+  };
+  document.addEventListener("keydown", (event) => event.key === "Escape" && !host.hidden && close());
+  for (const button of document.querySelectorAll("[data-show]")) {
+    const row = run.rowOf(Number(button.dataset.show));
+    if (row !== undefined) button.onclick = () => run.show(row);
+    else button.disabled = true;
+  }
+}
+
+function factsOf(run, row) {
+  const same = run.same[row];
+  const facts = [
+    ["status", run.statuses[run.status[row]]],
+    ...run.axes.slice(1, -1).map((axis) => [axis.name, axis.text(row)]),
+    ["seed", run.seed[row]],
+    ["rank", run.rank[row]],
+    ["host", run.hosts[run.host[row]]],
+    [
+      "training",
+      same === null
+        ? `${duration(run.seconds[row] || 0)} (${fixed(run.seconds[row], 1)} s)`
+        : `none: the same individual as ${same}, whose result this is`,
+    ],
+    ["came", `${duration(run.time[row])} into the run`],
+  ];
+  return element(
+    "table",
+    { class: "facts" },
+    element(
+      "tbody",
+      {},
+      ...facts.map(([name, text]) =>
+        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, String(text))),
+      ),
+    ),
+  );
+}
+
+/* The accuracy by iteration: a plot, and the same as a table. */
+function curveOf(run, row) {
+  const at = run.curve[row],
+    iterations = run.curves.iterations[run.curves.grid[at]];
+  const [accuracy, loss] = [run.curves.accuracy[at], run.curves.loss[at]];
+  const figure = element("figure", { "aria-label": "Learning curve" });
+  requestAnimationFrame(() => {
+    const view = plot(figure, {
+      height: 220,
+      x: { scale: wholeScale(0, iterations[iterations.length - 1]), label: "iteration" },
+      y: { scale: linearScale(...(span(accuracy) || [0, 1])), label: `accuracy on the ${run.images} set` },
+    });
+    const points = accuracy.map((value, k) => (value === null ? null : [view.x(iterations[k]), view.y(value)]));
+    stroke(view.context, points, { colour: PLAIN, width: 2 });
+    for (const point of points)
+      if (point) view.svg.append(svg("circle", { cx: point[0], cy: point[1], r: 3, fill: PLAIN }));
+  });
+  const cells = (...texts) => element("tr", {}, ...texts.map((text) => element("td", {}, text)));
+  const numbers = element(
+    "table",
+    { class: "numbers" },
+    element(
+      "thead",
+      {},
+      element("tr", {}, ...["iteration", "accuracy", "loss"].map((name) => element("th", { scope: "col" }, name))),
+    ),
+    element(
+      "tbody",
+      {},
+      ...iterations.map((iteration, k) => cells(iteration.toLocaleString("en"), fixed(accuracy[k]), fixed(loss[k]))),
+    ),
+  );
+  return [
+    element("h3", {}, "Learning curve"),
+    figure,
+    element("details", {}, element("summary", {}, "as numbers"), numbers),
+  ];
+}
+
+/* Net and solver where they are at hand, else the command that makes them. */
+function filesShown(run, row) {
+  const files = filesOf(run, row);
+  const genes = run.genes
+    .map((gene, i) => [gene, run.values[i][row]])
+    .filter(([gene, value]) => value !== null && value !== gene.default)
+    .map(([gene, value]) => `--set ${quoted(`${gene.name}=${gene.choices ? gene.choices[value] : value}`)}`);
+  const command = [run.render, ...genes, `--out individual-${run.id[row]}`].join(" ");
+  const shown = [element("h3", {}, "Net and solver")];
+  if (files) shown.push(element("p", {}, `${files.folder}: ${files.names.join(", ") || "empty"}`));
+  const texts = files ? NET_AND_SOLVER.filter((name) => name in files.texts) : [];
+  for (const name of texts)
+    shown.push(element("details", {}, element("summary", {}, name), element("pre", {}, files.texts[name])));
+  if (!texts.length)
+    shown.push(element("p", {}, "This command writes them:"), element("pre", { class: "command" }, command));
+  return shown;
+}
+
+/* A word of a shell's command line. */
+function quoted(word) {
+  return /^[\w.,:=@%+/-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The tests look at pages in a browser: the machine's own Chromium, or Debian's where root may install it.
+set -euo pipefail
+
+case ${1:-} in
+    '') ;;
+    --help) echo "usage: chromium.sh   installs Debian's chromium where there is no Chromium and this is root"; exit ;;
+    *) echo "chromium: error: no arguments expected, found $1 (see --help)" >&2; exit 2 ;;
+esac
+for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then exit; fi
+done
+if ((EUID != 0)); then
+    echo "no Chromium here, so the tests of pages are left out; root can apt-get install chromium"
+    exit
+fi
+echo "installing Debian's chromium and a font on this machine"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null

@@ -1,0 +1,313 @@
+"""The page of a run in headless Chromium: what it shows is read back and held against the journal's own lines."""
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+
+from menndl_caffe import journal
+from menndl_caffe.report.page import page
+from tests import big_journal, odd_runs
+from tests.browser import WIDTHS, Tab, browser
+from tests.page_tools import Lines, drawn, painted, tick_positions, written
+
+GENES = ("kernel1", "output1", "kernel2", "output2", "kernel3", "output3")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 individuals on 5 ranks, some failed, some met again."""
+    return big_journal.write(tmp_path_factory.mktemp("page") / "a run", population=40, generations=6, ranks=5,
+                             failures=0.05)
+
+
+@pytest.fixture(scope="module")
+def html(run: Path) -> Path:
+    return written(run)
+
+
+@pytest.fixture
+def tab(chromium: Any, html: Path) -> Iterator[Tab]:
+    opened = Tab(chromium, html)
+    yield opened
+    assert opened.errors == []
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def lines(run: Path) -> Lines:
+    return Lines(run)
+
+
+def tiles(tab: Tab) -> Dict[str, List[str]]:
+    texts = tab.page.locator(".tiles > div").all_inner_texts()
+    return {text.split("\n")[0]: [part.strip() for part in text.split("\n")[1:] if part.strip()] for text in texts}
+
+
+# The whole, at two widths
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wrong_at_first_sight(chromium: Any, html: Path, width: int) -> None:
+    opened = Tab(chromium, html, width)
+    assert opened.faults() == []
+    assert opened.page.locator("figure").count() == 6
+    opened.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", odd_runs.KINDS)
+def test_odd_runs(chromium: Any, tmp_path: Path, kind: str, width: int) -> None:
+    opened = Tab(chromium, written(odd_runs.KINDS[kind](tmp_path / kind)), width)
+    assert opened.faults() == []
+    opened.close()
+
+
+def test_faults_are_found(chromium: Any, tmp_path: Path) -> None:
+    """The checker itself: a page with one fault of every kind."""
+    file = tmp_path / "bad.html"
+    text = '<text x="{}" y="20">{}</text>'
+    file.write_text(f"""<!DOCTYPE html><html data-drawn="true"><meta charset="utf-8"><body style="width: 3000px">
+        <figure id="a" style="width: 300px; margin: 0"><svg width="300" height="40">{text.format(10, "left")}
+        {text.format(20, "over")}{text.format(290, "beyond")}</svg><canvas></canvas></figure>\u0378
+        <script>console.error("wrong"); missing()</script></body></html>""")
+    opened = Tab(chromium, file)
+    faults = opened.faults()
+    assert sorted(fault.split(":")[0] for fault in faults) == [
+        "empty plot", "missing is not defined", "no glyph", "overlap", "overlap", "wider than the window", "wrong"]
+    assert "overlap: a: left / over" in faults and "overlap: a: beyond stands out" in faults
+    opened.close()
+
+
+def test_it_loads_and_runs_nothing_but_itself(tab: Tab, html: Path) -> None:
+    text = html.read_text()
+    assert len(text) < 400_000
+    assert [part.split('"')[0] for part in text.split("://")[1:]] == ["www.w3.org/2000/svg"]  # a name, never fetched
+    policy = tab.page.locator("meta[http-equiv]").get_attribute("content")
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
+    tab.page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.text = "hacked = 1";
+        document.body.append(script);
+        document.body.insertAdjacentHTML("beforeend", "<p id=styled style='color: red' onclick='hacked = 1'>x</p>");
+    }""")
+    tab.page.locator("#styled").click()
+    assert tab.page.evaluate("typeof hacked") == "undefined"
+    assert len(tab.errors) == 3 and all("Content Security Policy" in error for error in tab.errors)
+    tab.errors.clear()
+
+
+# Numbers, read back
+
+def test_the_head(tab: Tab, lines: Lines) -> None:
+    best = max(lines.trained, key=lambda result: (result["fitness"], -result["id"]))
+    shown, failed = tiles(tab), Counter(result["status"] for result in lines.failed)
+    assert tab.text("h1") == "a run" and tab.page.title().startswith("a run")
+    assert tab.text("#state") == "Complete: all 240 individuals are evaluated."
+    assert shown["best"] == [f"{best['fitness']:.4f}", f"individual {best['id']}, generation {best['generation'] + 1}"]
+    assert shown["default"][0] == f"{lines.default['fitness']:.4f}"
+    difference, images = best["fitness"] - lines.default["fitness"], 10000
+    error = sum(x * (1 - x) / images for x in (best["fitness"], lines.default["fitness"])) ** 0.5
+    assert shown["default"][1] == f"best is {difference:+.4f} ± {error:.4f}"
+    assert shown["individuals"] == ["240", f"{sum('same_as' in r for r in lines.individuals)} of them met before"]
+    assert shown["failed"][0] == str(len(lines.failed))
+    assert shown["failed"][1] == ", ".join(f"{count} {kind}" for kind, count in sorted(failed.items()))
+
+
+def test_the_best(tab: Tab, lines: Lines) -> None:
+    ranked = sorted(lines.trained, key=lambda result: (-result["fitness"], result["id"]))
+    different = list({tuple(result["genes"].values()): result for result in reversed(ranked)}.values())[::-1]
+    different.sort(key=lambda result: (-result["fitness"], result["id"]))
+    expected = [[str(place), str(result["id"]), str(result["generation"] + 1),
+                 *(str(result["genes"][name]) for name in GENES), f"{result['fitness']:.4f}", f"{result['loss']:.4f}"]
+                for place, result in enumerate(different[:5], 1)]
+    rows = tab.table("#best table")
+    assert [row[:-1] for row in rows[:5]] == expected
+    assert rows[5][:3] == ["default", "0", "–"] and rows[5][9] == f"{lines.default['fitness']:.4f}"
+
+
+def test_the_history(tab: Tab, lines: Lines) -> None:
+    accuracy = [result["fitness"] if result["status"] == "ok" else None for result in lines.individuals]
+    assert drawn(tab, "history.points()") == [[place, value] for place, value in enumerate(accuracy, 1)]
+    best, rises = 0.0, []
+    for place, value in enumerate(accuracy, 1):
+        if value is not None and value > best:
+            best = value
+            rises.append([place, value])
+    assert drawn(tab, "history.best()") == rises
+    tab.page.get_by_label("generation", exact=True).check()
+    assert drawn(tab, "history.points()") == [
+        [result["generation"] + 1, value] for result, value in zip(lines.individuals, accuracy)]
+    assert tab.faults() == []
+    tab.page.get_by_label("time", exact=True).check()
+    first, hours = min(result["started"] for result in lines.results), 3600
+    for result, (time, _) in zip(lines.individuals, drawn(tab, "history.points()")):
+        if "same_as" not in result:
+            assert time * hours == pytest.approx(result["started"] + result["seconds"] - first, abs=0.01)
+    assert tab.faults() == []
+
+
+@pytest.mark.parametrize("axis, name", [(1, "kernel1"), (4, "output2"), (7, "accuracy")])
+def test_lines_cross_the_axes_where_their_values_are(tab: Tab, lines: Lines, axis: int, name: str) -> None:
+    ticks = tick_positions(tab, name)
+    failed = ticks.pop("failed", None)
+    (low, bottom), *_, (high, top) = ((float(text), place) for text, place in ticks.items())
+    by_id = {result["id"]: result for result in lines.individuals}
+    crossings = drawn(tab, "parallel.lines()")
+    assert len(crossings) == 240
+    for id, points in crossings:
+        result = by_id[id]
+        value = result["genes"][name] if name in GENES else result["fitness"]
+        if name == "accuracy" and result["status"] != "ok":
+            assert abs(points[axis][1] - failed) < 3
+        else:
+            expected = bottom + (value - low) / (high - low) * (top - bottom)
+            assert abs(points[axis][1] - expected) < (6 if name in GENES else 3), (id, value)
+
+
+@pytest.mark.parametrize("figure", ["parallel", "history-plot", "curves-accuracy", "curves-loss"])
+def test_best_and_default_stand_out(tab: Tab, figure: str) -> None:
+    """Lines of their own colours, those of the legends, long enough to be seen."""
+    colours = tab.page.locator(f"#{figure.split('-')[0]}-legend line").evaluate_all(
+        "(lines) => lines.map((line) => [line.closest('span').innerText, line.getAttribute('stroke')])")
+    for name in ("best", "default"):
+        colour = next(colour for text, colour in colours if text.startswith(name))
+        red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
+        assert painted(tab, figure, (red, green, blue)) > 200, (name, colour)
+
+
+def test_curves(tab: Tab, lines: Lines) -> None:
+    trained = [result["id"] for result in lines.individuals if result["curve"] and "same_as" not in result]
+    sample = drawn(tab, "curves.sample()")
+    assert len(sample) == min(150, len(trained)) and set(sample) <= set(trained)
+    assert f"{len(sample)} of all" in tab.text("#curves-legend")
+    kept = tab.page.evaluate("[menndl.run.curves, menndl.run.curve, menndl.run.id]")
+    by_id = {result["id"]: result for result in lines.results}
+    for id, place in zip(kept[2], kept[1]):
+        curve = by_id[id]["curve"]
+        if curve:
+            columns = kept[0]["iterations"][kept[0]["grid"][place]], kept[0]["accuracy"][place], kept[0]["loss"][place]
+            assert [list(point) for point in zip(*columns)] == curve
+        else:
+            assert place is None
+
+
+def test_ranks(tab: Tab, lines: Lines) -> None:
+    trained = [result for result in lines.results if "same_as" not in result]
+    first = min(result["started"] for result in trained)
+    expected = [[r["rank"], r["started"] - first, r["started"] - first + r["seconds"]] for r in trained]
+    for found, wanted in zip(drawn(tab, "ranks.boxes()"), expected):
+        assert found == pytest.approx(wanted, abs=0.002)
+    end = max(stop for _, _, stop in expected)
+    busy = Counter({rank: 0.0 for rank in range(5)})
+    for rank, start, stop in expected:
+        busy[rank] += (stop - start) / end
+    mean, least, most = sum(busy.values()) / 5, min(busy.values()), max(busy.values())
+    assert (f"busy {100 * mean:.1f}% of the time on average, the least {100 * least:.1f}%, the most {100 * most:.1f}%"
+            in tab.text("#ranks"))
+
+
+def test_failures_by_kind_and_reason(tab: Tab, lines: Lines) -> None:
+    rows = tab.table("#failures table")
+    counts = Counter(result["status"] for result in lines.failed)  # one reason a kind in this journal
+    assert {row[1]: int(row[0]) for row in rows} == counts
+    for _, kind, reason, id in rows:
+        result = min((r for r in lines.failed if r["status"] == kind), key=lambda r: r["id"])
+        assert (reason, id) == (result["reason"], str(result["id"]))
+
+
+def test_reasons_that_differ_in_numbers_are_one(chromium: Any, tmp_path: Path) -> None:
+    opened = Tab(chromium, written(odd_runs.failed(tmp_path / "failed")))
+    assert opened.table("#failures table") == [["4", "diverged", "loss is nan at iteration 10", "1"]]
+    assert "All 4 individuals failed" in opened.text("#best")
+    opened.close()
+
+
+def test_what_was_run(tab: Tab, run: Path) -> None:
+    first = json.loads((run / journal.NAME).read_text().splitlines()[0])
+    shown = {row[0]: row[1] for row in tab.table("#facts table")}
+    assert shown["command"] == first["command"] and shown["data"] == first["data"]
+    assert first["templates"]["net"] in shown["net template"] and "paper" not in shown["net template"]
+    for name, text in first["versions"].items():
+        assert f"{name} {text}" in shown["versions"]
+    assert tab.page.locator("#facts pre").text_content().strip() == first["search"].strip()
+
+
+# What is not yet, and what should not be
+
+def test_a_run_that_goes_on(chromium: Any, tmp_path: Path) -> None:
+    run = odd_runs.default_only(tmp_path / "young")
+    file = run.with_suffix(".html")
+    file.write_text(page([(run, journal.read(run))], now=1022.0))
+    opened = Tab(chromium, file)
+    state = opened.text("#state")
+    assert "0 of 4 individuals (0%)" in state and "1970" in state and "0:12 after its last result" in state
+    opened.close()
+
+
+@pytest.mark.parametrize("kind", ["empty", "waiting"])
+def test_without_a_result_it_says_so(chromium: Any, tmp_path: Path, kind: str) -> None:
+    opened = Tab(chromium, written(odd_runs.KINDS[kind](tmp_path / kind)))
+    assert "No trial has a result yet" in opened.text("#no-results")
+    assert f"{2 if kind == 'waiting' else 0} are" in opened.text("#no-results")
+    assert opened.page.locator("figure").count() == 0 and opened.text("#facts")
+    opened.close()
+
+
+def test_a_search_without_generations_on_held_out_images(chromium: Any, tmp_path: Path) -> None:
+    opened = Tab(chromium, written(odd_runs.validated(tmp_path / "validated")))
+    shown = tiles(opened)
+    assert shown["best"] == ["0.7000", "individual 30"]
+    assert shown["best on the test set"] == ["0.6500", "unbiased by the search"]
+    assert opened.page.locator("#parallel text.title").first.text_content().startswith("group of 2")  # 30 in 20 groups
+    assert "accuracy on the validation set" in opened.text("#history-plot")
+    rows = opened.table("#best table")
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5", "default", "best on the test set"]
+    assert rows[6][-3] == "0.6500"
+    opened.close()
+
+
+def test_text_stays_text(chromium: Any, tmp_path: Path) -> None:
+    opened = Tab(chromium, written(odd_runs.hostile(tmp_path / "<img src=x onerror=hacked=1>")))
+    seen = "</script><script>hacked=1</script>\"'&<b onclick=hacked=1>\\u2028\\u2029\\u0000\\ud800\\u202e"
+    assert opened.text("h1") == "<img src=x onerror=hacked=1>"
+    assert seen in opened.text("#facts") and f"late {seen}" in opened.text("#failures")
+    opened.page.locator("#failures .link").first.click()
+    assert f"timeout: late {seen}" in opened.text("#panel")
+    assert {row[0]: row[1] for row in opened.table("#panel .facts")}["host"] == seen
+    assert "<img src=x onerror=hacked=1>, train_test.prototxt" in opened.text("#panel")
+    opened.page.locator("#panel summary").first.click()
+    assert seen.replace("\\u0000\\ud800", "") in opened.text("#panel pre")
+    assert opened.page.evaluate("typeof hacked") == "undefined"
+    assert opened.page.locator("script").count() == 2 and opened.page.locator("img, b").count() == 0
+    assert opened.errors == []
+    opened.close()
+
+
+def test_no_file_but_those_of_a_trial_is_read(tmp_path: Path) -> None:
+    """Ids of a journal from elsewhere may be anything; trials/ may be a file."""
+    run = odd_runs.one(tmp_path / "run")
+    text = (run / journal.NAME).read_text()
+    (run / journal.NAME).write_text(text.replace('"id": 1', '"id": "../../secret"'))
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "solver.prototxt").write_text("secret")
+    (run / "trials").mkdir()
+    from menndl_caffe.report.page.files import kept_files
+
+    assert kept_files(run, journal.read(run), []) == {}
+    (run / "trials").rmdir()
+    (run / "trials").write_text("")
+    assert kept_files(run, journal.read(run), []) == {}
+
+
+def test_the_same_journal_gives_the_same_page(run: Path) -> None:
+    records = [(run, journal.read(run))]
+    assert page(records, now=1.0) == page(records, now=1.0)
