@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -330,7 +331,9 @@ def _doctor(arguments: Any) -> None:
 
 def entry() -> None:
     """The installed command."""
-    sys.exit(main())
+    code = main()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
+    sys.exit(code)
 
 
 if __name__ == "__main__":
