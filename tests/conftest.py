@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
@@ -70,6 +70,35 @@ def in_repository(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in the repository's folder, as its own files' relative paths expect."""
     monkeypatch.chdir(REPOSITORY)
     return REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, as playwright's Browser."""
+    from tests.browser import browser
+
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search file of 18 individuals on small data."""
+    from tests import runs
+
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
+    """The individuals of that search when nothing goes wrong."""
+    from tests import runs
+
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert runs.start(["run", search, "--out", run]).wait(60) == 0
+    assert len(runs.individuals(run)) == 18
+    return runs.individuals(run)
 
 
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -25,12 +25,6 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-@pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("search")
-    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
-
-
 def world(search: Path, ranks: int, case: str = "contract", cores: int = len(CORES),
           **variables: str) -> subprocess.CompletedProcess[str]:
     """The program farm_world under mpirun, on so many cores."""

@@ -26,19 +26,6 @@ TALKATIVE = (f"bash -c '{runs.FAKE_TRAINER} | while IFS= read -r line; do "
              "head -c 60000 /dev/zero | tr \"\\0\" x >&2; echo \"$line\"; done'")
 
 
-@pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("search")
-    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert runs.start(["run", search, "--out", run]).wait(60) == 0
-    return runs.individuals(run)
-
-
 class Job:
     """A search under mpirun with fault tolerance, on so many cores or on all."""
 

@@ -21,7 +21,7 @@ from menndl_caffe.trial import Result
 from menndl_caffe.watch import live
 from menndl_caffe.watch.live import LivePage
 from menndl_caffe.watch.server import ReportServer
-from tests.browser import WIDTHS, browser
+from tests.browser import WIDTHS
 from tests.test_report import TRIALS, record
 
 SECRET = "nobody may read this"
@@ -282,12 +282,6 @@ def test_what_is_wrong_is_said_in_the_page(run: Path, serving: Any, no_rest: Non
 
 
 # In a browser
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
 
 class Window:
     """The address of a server, opened; `pass_time` lets the page's clock run ahead."""

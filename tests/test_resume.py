@@ -13,20 +13,6 @@ from tests import runs
 TARGETS = ("master", "trainer", "everything")
 
 
-@pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("search")
-    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
-    run = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert runs.start(["run", search, "--out", run]).wait(60) == 0
-    assert len(runs.individuals(run)) == 18
-    return runs.individuals(run)
-
-
 def finish(search: Path, run: Path, ranks: int) -> None:
     log = run.parent / "log"
     with open(log, "wb") as file:
@@ -46,37 +32,37 @@ def kill_once(search: Path, run: Path, ranks: int, target: str, moment: float) -
     return recorded
 
 
-def check(search: Path, run: Path, ranks: int, target: str, moment: float, uninterrupted: List) -> int:
+def check(search: Path, run: Path, ranks: int, target: str, moment: float, undisturbed: List) -> int:
     """One kill and one restart; the number of results that were recorded between them."""
     recorded = kill_once(search, run, ranks, target, moment)
     finish(search, run, ranks)
     assert runs.result_lines(run)[:len(recorded)] == recorded, "a recorded result was lost or changed"
-    assert runs.individuals(run) == uninterrupted  # reading refuses a second result of the same trial
+    assert runs.individuals(run) == undisturbed  # reading refuses a second result of the same trial
     return len(recorded)
 
 
-def kills(search: Path, folder: Path, ranks: int, target: str, times: int, longest: float, uninterrupted: List) -> None:
+def kills(search: Path, folder: Path, ranks: int, target: str, times: int, longest: float, undisturbed: List) -> None:
     moments = random.Random(f"{target}{ranks}")
     counts = []
     for i in range(times):
         run = folder / str(i) / "run"
         run.parent.mkdir()
-        counts.append(check(search, run, ranks, target, moments.uniform(0, longest), uninterrupted))
+        counts.append(check(search, run, ranks, target, moments.uniform(0, longest), undisturbed))
     if times >= 20:
         assert any(0 < count < 19 for count in counts), f"no kill came in the middle of the search: {counts}"
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_20_kills_alone(search: Path, uninterrupted: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 0, target, 20, 1.6, uninterrupted)
+def test_20_kills_alone(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
+    kills(search, tmp_path, 0, target, 20, 1.6, undisturbed)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_kills_under_mpi(search: Path, uninterrupted: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 2, 4.0, uninterrupted)
+def test_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
+    kills(search, tmp_path, 3, target, 2, 4.0, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_20_kills_under_mpi(search: Path, uninterrupted: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 20, 4.0, uninterrupted)
+def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
+    kills(search, tmp_path, 3, target, 20, 4.0, undisturbed)

@@ -25,19 +25,6 @@ OFFENDED = (f"{sys.executable} -c 'import signal, sys; signal.signal(signal.SIGT
             "from tests import fake_trainer; fake_trainer.main()'")
 
 
-@pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("search")
-    return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert runs.start(["run", search, "--out", run]).wait(60) == 0
-    return runs.individuals(run)
-
-
 def start(search: Path, folder: Path, ranks: int, *more: object, **variables: str) -> subprocess.Popen[bytes]:
     with open(folder / "log", "wb") as log:
         return runs.start(["run", search, "--out", folder / "run", *more], ranks, runs.environment(**variables), log)

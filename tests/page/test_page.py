@@ -4,48 +4,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.report.page import page
-from tests import big_journal, odd_runs
-from tests.browser import WIDTHS, Tab, browser
-from tests.page_tools import Lines, drawn, painted, tick_positions, written
+from tests import odd_runs
+from tests.browser import WIDTHS, Tab
+from tests.page.tools import Lines, drawn, painted, tick_positions, written
 
 GENES = ("kernel1", "output1", "kernel2", "output2", "kernel3", "output3")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 individuals on 5 ranks, some failed, some met again."""
-    return big_journal.write(tmp_path_factory.mktemp("page") / "a run", population=40, generations=6, ranks=5,
-                             failures=0.05)
-
-
-@pytest.fixture(scope="module")
-def html(run: Path) -> Path:
-    return written(run)
-
-
-@pytest.fixture
-def tab(chromium: Any, html: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, html)
-    yield opened
-    assert opened.errors == []
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def lines(run: Path) -> Lines:
-    return Lines(run)
 
 
 def tiles(tab: Tab) -> Dict[str, List[str]]:

@@ -3,45 +3,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Iterator
-
-import pytest
+from typing import Any
 
 from menndl_caffe import search_file
-from tests import big_journal
-from tests.browser import Tab, browser
-from tests.page_tools import Lines, drawn, tick_positions, written
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 individuals on 5 ranks, some failed, some met again."""
-    return big_journal.write(tmp_path_factory.mktemp("page") / "a run", population=40, generations=6, ranks=5,
-                             failures=0.05)
-
-
-@pytest.fixture(scope="module")
-def html(run: Path) -> Path:
-    return written(run)
-
-
-@pytest.fixture
-def tab(chromium: Any, html: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, html)
-    yield opened
-    assert opened.errors == []
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def lines(run: Path) -> Lines:
-    return Lines(run)
+from tests.browser import Tab
+from tests.page.tools import Lines, drawn, tick_positions
 
 
 def test_the_list_is_sorted_and_paged(tab: Tab, lines: Lines) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -11,13 +11,7 @@ from menndl_caffe import journal
 from menndl_caffe.report.page import page
 from menndl_caffe.report.page.comparison import different
 from tests import big_journal, odd_runs
-from tests.browser import WIDTHS, Tab, browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as started:
-        yield started
+from tests.browser import WIDTHS, Tab
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +27,6 @@ def html(runs: List[Path]) -> Path:
     file = runs[0].parent / "comparison.html"
     file.write_bytes(page([(run, journal.read(run)) for run in runs]).encode())
     return file
-
-
-@pytest.fixture
-def tab(chromium: Any, html: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, html)
-    yield opened
-    assert opened.errors == []
-    opened.close()
 
 
 def results(run: Path) -> List[Dict[str, Any]]:
