@@ -26,7 +26,7 @@ export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow data caffe container container-run report paper bench lint clean build/engine build/chromium
+.PHONY: help run test test-slow data caffe container container-run report paper bench docs lint clean build/engine build/chromium
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
@@ -80,6 +80,9 @@ paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, 
 bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
 	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
+
+docs: build/venv/test  ## write the pages and the picture in docs/ that are made from the code
+	$(BIN)/python -m tests.documents
 
 lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/*.sh .ci/run

@@ -14,14 +14,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("errors", "walltime"),
+    ("errors", "tables", "walltime"),
     ("genome", "proto", "prototxt_values"),
     ("trial", "prototxt"),
     ("search", "layer_rules", "data", "journal", "engine", "trainer", "trainer_process"),
     ("net_upgrade", "search_file", "progress"),
     ("net_rules",),
     ("shapes", "render"),
-    ("report", "evaluate", "torchcaffe"),
+    ("evaluate", "report", "torchcaffe"),
     ("export", "placement", "watch"),
     ("farm", "trial_files"),
     ("run", "doctor"),

@@ -20,7 +20,7 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.report import best_dict, best_text, status_dict, status_text, write_report
 from menndl_caffe.report.summary import busy_seconds, generations
-from menndl_caffe.report.tables import interval
+from menndl_caffe.tables import interval
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Result, Trial
 
 SEARCH = """\

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Set, Tuple
 from menndl_caffe.placement.file_system import is_shared
 from menndl_caffe.placement.judge import Trouble, by_host
 from menndl_caffe.placement.place import Place
-from menndl_caffe.report.tables import aligned, interval
+from menndl_caffe.tables import aligned, interval
 
 MANY = 32  # rows; where there would be more, hosts, cores and GPUs are told in sum
 COMMAND = 40  # characters of a trainer's command

@@ -5,7 +5,7 @@ import re
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from menndl_caffe.report.nets import Cost
-from menndl_caffe.report.tables import as_csv, gene_text, interval
+from menndl_caffe.tables import as_csv, gene_text, interval
 
 Rows = List[List[str]]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from menndl_caffe.genome import Value
 from menndl_caffe.progress import duration
-from menndl_caffe.report.tables import gene_text
+from menndl_caffe.tables import gene_text
 from menndl_caffe.watch.charts import bars, levels
 from menndl_caffe.watch.picture import Picture
 from menndl_caffe.watch.plain import printable

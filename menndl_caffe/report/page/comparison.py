@@ -12,7 +12,7 @@ from menndl_caffe.report.page.document import span
 from menndl_caffe.report.page.single import BEST, facts
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import best_trained, searched
-from menndl_caffe.report.tables import fixed, gene_text
+from menndl_caffe.tables import fixed, gene_text
 
 TOP = 50  # different individuals of a run whose genes are shown
 MEASURED = ("accuracy", "loss")

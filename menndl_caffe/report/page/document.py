@@ -15,7 +15,7 @@ import markupsafe
 import menndl_caffe
 from menndl_caffe.progress import duration
 from menndl_caffe.report.page.columns import printable
-from menndl_caffe.report.tables import fixed, gene_text, interval
+from menndl_caffe.tables import fixed, gene_text, interval
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.

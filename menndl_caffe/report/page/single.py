@@ -15,7 +15,7 @@ from menndl_caffe.report.page.columns import columns, printable
 from menndl_caffe.report.page.files import kept_files
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import searched
-from menndl_caffe.report.tables import fixed
+from menndl_caffe.tables import fixed
 from menndl_caffe.trial import OK
 
 BEST = 5  # individuals in Table 3
