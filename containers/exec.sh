@@ -61,6 +61,7 @@ set_environment
 if lacks_capabilities; then options+=(--no-privs); fi
 if [[ -n $host_mpi ]]; then
     compgen -G "$host_mpi/lib/libmpi.so*" >/dev/null || misuse "no libmpi.so in $host_mpi/lib"
+    host_mpi=$(readlink -f -- "$host_mpi")
     export OPAL_PREFIX=$host_mpi
     options+=(--bind "$host_mpi:$host_mpi:ro" --env "LD_LIBRARY_PATH=$host_mpi/lib")
 fi

@@ -144,8 +144,9 @@ def test_exec_binds_the_hosts_mpi(fake: Dict[str, str], tmp_path: Path) -> None:
     refused = run(EXEC, "--host-mpi", tmp_path / "mpi", fake["IMAGE"], "true", env=fake)
     assert refused.returncode == 2 and "no libmpi.so" in refused.stderr
     (tmp_path / "mpi" / "lib" / "libmpi.so.40").touch()
-    called = words(run(EXEC, "--host-mpi", tmp_path / "mpi", fake["IMAGE"], "true", env=fake))
-    assert f"{tmp_path}/mpi:{tmp_path}/mpi:ro" in called and f"LD_LIBRARY_PATH={tmp_path}/mpi/lib" in called
+    for folder in (tmp_path / "mpi", "mpi"):
+        called = words(run(EXEC, "--host-mpi", folder, fake["IMAGE"], "true", env=fake, cwd=tmp_path))
+        assert f"{tmp_path}/mpi:{tmp_path}/mpi:ro" in called and f"LD_LIBRARY_PATH={tmp_path}/mpi/lib" in called
 
 
 def test_exec_asks_for_no_privileges_where_root_has_too_few(fake: Dict[str, str]) -> None:
