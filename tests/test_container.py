@@ -79,7 +79,7 @@ def test_the_fast_variant_differs_in_its_header_alone() -> None:
 def test_no_definition_names_a_debian_mirror() -> None:
     for path in DEFINITIONS:
         text = path.read_text()
-        assert "debian.org" not in text and not re.search(r"https?://", text), path.name
+        assert not re.search(r"https?://", text), path.name
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
