@@ -49,10 +49,10 @@ def probe(case):
     if child == 0:
         signal.alarm(60)
         os.dup2(log.fileno(), 2)
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as text:
+        with tempfile.TemporaryFile("w") as text:  # without a name, so that a child that aborts leaves nothing behind
             text.write(case["net"])
             text.flush()
-            found = build(case, text.name)
+            found = build(case, f"/proc/self/fd/{text.fileno()}")
         json.dump(found, out)
         out.flush()
         os._exit(0)
