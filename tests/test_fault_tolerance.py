@@ -116,6 +116,7 @@ def test_a_dead_master_ends_the_job(search: Path, tmp_path: Path) -> None:
     assert job.end(20) != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victims", [[2], [1, 3]])
 @pytest.mark.parametrize("trainer", [runs.FAKE_TRAINER, TALKATIVE], ids=["small", "large"])
 def test_a_rank_that_dies_with_its_result_on_the_way(search: Path, undisturbed: List, tmp_path: Path,

@@ -102,7 +102,8 @@ def test_status_best_and_report_tell_of_it(run: Path, record: Record, menndl: Ru
     assert best["default"]["accuracy"] == record.results[0].fitness
     report = menndl("report", run)
     assert report.returncode == 0, report.stderr
-    assert all(Path(line).stat().st_size for line in report.stdout.splitlines())
+    assert report.stdout == f"{run / 'report' / 'report.html'}\n{run / 'report'}: 10 tables, 15 figures\n"
+    assert all(path.stat().st_size for path in (run / "report").iterdir())
 
 
 def test_the_same_command_again_trains_nothing(caffe_root: Path, search: Path, run: Path) -> None:
