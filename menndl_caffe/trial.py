@@ -78,8 +78,13 @@ class Result:
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Result:
-        """Inverse of `as_dict`; fields it does not know are ignored."""
+        """Inverse of `as_dict`; fields it does not know are ignored. ValueError or TypeError for values that are none.
+        """
         known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
+        if known["status"] not in STATUSES:
+            raise ValueError(f"status {known['status']!r}, expected one of {', '.join(STATUSES)}")
+        known.update((name, float(known[name])) for name in ("fitness", "started", "seconds", "engine_seconds")
+                     if name in known)
         known["curve"] = tuple((int(i), a, b) for i, a, b in record.get("curve", ()))
         return Result(**known)
 

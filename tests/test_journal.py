@@ -89,6 +89,8 @@ def damage(lines: List[str], number: int, line: str) -> List[str]:
     (1, '{"event": "trial", "id": 0}', "first line"),
     (5, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0}', "second result of trial 0"),
     (5, '{"event": "result", "id": 9, "status": "ok", "fitness": 1.0}', "never handed out"),
+    (3, '{"event": "result", "id": 0, "status": "fine", "fitness": 1.0}', "status 'fine', expected one of ok, invalid"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0, "seconds": "long"}', "could not convert"),
     (3, '[1, 2]', "damaged"),
     (3, '\x00\x00\x00', "damaged"),
 ])
