@@ -106,7 +106,8 @@ require_tools() { # TOOL...
 # The lock is inherited by apt and tar, so a killed call's children are waited for as well.
 take_lock() {
     mkdir -p "$dir" || fail "cannot make $dir"
-    [[ -e $dir/.lock || -z $(ls -A "$dir") ]] || misuse "$dir is not empty and was not made by this script"
+    # In this order: another call's first file is the lock.
+    [[ -z $(ls -A "$dir") || -e $dir/.lock ]] || misuse "$dir is not empty and was not made by this script"
     exec 9>"$dir/.lock" || fail "cannot write to $dir"
     flock -n 9 || { say "waiting for another call that installs into $dir"; flock 9; }
 }
