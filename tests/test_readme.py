@@ -44,6 +44,8 @@ def test_a_command_of_the_readme_works(command: str, caffe_root: Path) -> None:
     if not (REPOSITORY / "data" / "cifar10" / "dataset.json").exists():
         command += " --data data/synthetic" if " render " in command or " evaluate " in command else ""
     words = [sys.executable, "-m", "menndl_caffe.cli", *shlex.split(command)[1:]]
+    if "--save" in words:  # into a new folder; the one of an earlier test run is in the way
+        shutil.rmtree(REPOSITORY / words[words.index("--save") + 1], ignore_errors=True)
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout, done.stderr
 
