@@ -4,13 +4,24 @@
 containers=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 repository=$(dirname -- "$containers")
 
-# The host's own comes first; APPTAINER=PATH names another.
-find_apptainer() {
-    local candidate
-    for candidate in "${APPTAINER:-}" apptainer singularity "$repository/build/apptainer/bin/apptainer"; do
-        if [[ -n $candidate ]] && command -v -- "$candidate"; then return; fi
-    done
+# The machine's own, but not one below FOLDER, nor the game and the Python package that are called singularity too.
+machines_own() { # FOLDER
+    local program
+    while read -r program; do
+        [[ $(readlink -f -- "$program") != "$1"/* ]] || continue
+        if "$program" --version 2>/dev/null </dev/null | grep -q '[0-9]\.[0-9]'; then
+            printf '%s' "$program"
+            return
+        fi
+    done < <(type -aP apptainer singularity)
     return 1
+}
+
+# The machine's own comes first; APPTAINER=PATH names another.
+find_apptainer() {
+    local installed=$repository/build/apptainer
+    if [[ -n ${APPTAINER:-} ]] && command -v -- "$APPTAINER"; then return; fi
+    machines_own "$installed" || command -v -- "$installed/bin/apptainer"
 }
 
 # As root, Apptainer asks for every capability that the kernel knows, and fails where root has fewer (its issue 2202).

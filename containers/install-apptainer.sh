@@ -29,21 +29,10 @@ warn() { printf 'install-apptainer: warning: %s\n' "$*" >&2; }
 fail() { printf 'install-apptainer: error: %s\n' "$*" >&2; exit 1; }
 misuse() { printf 'install-apptainer: error: %s (see --help)\n' "$*" >&2; exit 2; }
 
+# shellcheck source=containers/host.sh
+. "$here/host.sh"
 # shellcheck source=containers/private-apt.sh
 . "$here/private-apt.sh"
-
-# Not the one in PREFIX, and not the game and the Python package that are called singularity too.
-machines_own() {
-    local program
-    while read -r program; do
-        [[ $(readlink -f -- "$program") != "$dir"/* ]] || continue
-        if "$program" --version 2>/dev/null </dev/null | grep -q '[0-9]\.[0-9]'; then
-            printf '%s' "$program"
-            return
-        fi
-    done < <(type -aP apptainer singularity)
-    return 1
-}
 
 download_from() { # SUITE PACKAGE: sets deb
     local folder=$work/$1
@@ -204,7 +193,7 @@ if [[ -n $given_deb ]]; then
         misuse "APPTAINER_DEB must name a package of apptainer, found $given_deb"
     given_deb=$(readlink -f -- "$given_deb")
 fi
-if [[ -z $force ]] && found=$(machines_own); then
+if [[ -z $force ]] && found=$(machines_own "$dir"); then
     say "this machine has $found ($("$found" --version)), nothing to do"
     exit
 fi

@@ -102,7 +102,7 @@ def test_values_are_taken_as_they_are(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- exec.sh
 
 FAKE = """#!/bin/bash
-[[ $1 == sif ]] && exit 1
+[[ $1 == --version ]] && { echo "apptainer version 1.2.5"; exit; }
 printf '<%s>' "$@"; echo
 env
 """
@@ -155,6 +155,14 @@ def test_exec_asks_for_no_privileges_where_root_has_too_few(fake: Dict[str, str]
     known = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     lacking = os.geteuid() == 0 and permitted != 2 ** (known + 1) - 1
     assert ("--no-privs" in words(run(EXEC, fake["IMAGE"], "true", env=fake))) == lacking
+
+
+def test_exec_takes_no_game_for_singularity(fake: Dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apptainer").write_text("#!/bin/sh\necho cannot open display >&2; exit 1\n")
+    (tmp_path / "bin" / "apptainer").chmod(0o755)
+    done = run(EXEC, fake["IMAGE"], "true", env={**fake, "PATH": f"{tmp_path / 'bin'}:{fake['PATH']}"})
+    assert words(done)[-1] == "true"
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
