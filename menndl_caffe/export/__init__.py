@@ -16,9 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from menndl_caffe import journal
 from menndl_caffe.errors import UserError
-from menndl_caffe.export.folder import claim
 
 # Each module has `write(run, record, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
 FORMATS = {"csv": "csv_files", "parquet": "parquet_files", "optuna": "optuna_study", "tensorboard": "event_files"}
@@ -36,6 +34,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Write one format and print the paths; UserError where a library is missing or the folder is not to be used."""
+    from menndl_caffe import journal  # here, since every command asks for the arguments above
+    from menndl_caffe.export.folder import claim
+
     writer = _writer(arguments.to)
     record = journal.read(arguments.run)
     folder = arguments.out or arguments.run / "export"

