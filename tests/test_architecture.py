@@ -31,7 +31,7 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
-    ("columns", "io", "log", "net_spec", "proto", "rates", "rng", "stand_in", "timer"),
+    ("columns", "fourier", "io", "log", "net_spec", "proto", "rates", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "image_files", "mode"),
     ("blob", "numbers", "records", "transform"),
     ("layer",),

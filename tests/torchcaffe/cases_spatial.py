@@ -12,6 +12,7 @@ FILLERS = 'weight_filler { type: "uniform" min: -1 } bias_filler { type: "unifor
 IMAGES = numbers(2, 4, 7, 6, seed=41)
 PIXELS = numbers(1, 2, 7, 6, seed=40)
 TIES = numbers(1, 2, 7, 6, seed=42, low=-2, high=2).round()
+BY_FOURIER = "num_output: 16 kernel_h: 6 kernel_w: 4 pad_h: 3 pad_w: 2"  # of 16 images of 16 channels, 3x4
 ODD = numbers(1, 2, 8, 8, seed=43)
 ODD[0, 0, :4, :4], ODD[0, 1, 4:, 4:] = np.nan, -np.inf
 ODD[0, 0, 6, 6], ODD[0, 1, 1, 1], ODD[0, 1, 1, 2] = np.nan, np.inf, np.nan
@@ -171,6 +172,7 @@ CASES = [
         ("fixed", "param { lr_mult: 0 } param { lr_mult: 0 }"), ("fixed-weight", "param { lr_mult: 0 }"),
         ("fixed-bias", "param { lr_mult: 2 } param { lr_mult: 0 }"), ("not-down", "propagate_down: false")]),
     convolved("bilinear", "num_output: 4 kernel_size: 4 stride: 2 pad: 1 group: 4", type_="Deconvolution"),
+    convolved("convolution-by-fourier", BY_FOURIER, numbers(16, 16, 3, 4, seed=47)),
     *overhangs(), *poolings(), *lrns(), *unrolled(), *pyramids(),
     crop("default", "", (2, 4, 5, 3)), crop("offset", "crop_param { offset: 1 }", (2, 4, 6, 3)),
     crop("offsets", "crop_param { axis: 1 offset: 2 offset: 0 offset: 3 }", (1, 2, 5, 3)),

@@ -11,12 +11,14 @@ import torch
 
 from menndl_caffe.layer_rules.blob import Shape, axis_of
 from menndl_caffe.layer_rules.spatial import Windows, windows_of
+from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.columns import Columns
+from menndl_caffe.torchcaffe.fourier import ByFourier, is_less_work
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import factors
 
 aten: Any = torch.ops.aten
-Gradients = Tuple[Any, ...]  # of images, weight and bias, where wanted
+Gradients = Tuple[Optional[torch.Tensor], ...]  # of images and weight, where wanted
 
 
 class Direct:
@@ -32,11 +34,9 @@ class Direct:
 
     def backward(self, wanted: Sequence[bool], gradient: torch.Tensor, images: torch.Tensor,
                  weight: torch.Tensor) -> Gradients:
-        """The gradients of images, weight and bias."""
-        of_images, of_weight, _ = aten.convolution_backward(gradient, images, weight, None, *self._settings,
-                                                            [*wanted[:2], False])
-        # The kernel would sum the bias's up as well, on a CPU many times slower than this.
-        return of_images, of_weight, _channel_sums(gradient) if wanted[2] else None
+        """The gradients of images and weight."""
+        # The bias's too, if asked for, but on a CPU many times slower than `_channel_sums`.
+        return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted[:2], False])[:2]
 
 
 class ByColumns:
@@ -56,8 +56,7 @@ class ByColumns:
         back = self._gathered if self._transposed else self._spread
         steps, image = (images, gradient) if self._transposed else (gradient, images)
         return (back(gradient, weight) if wanted[0] else None,
-                self._products(steps, image).view(weight.shape) if wanted[1] else None,
-                gradient.sum([0, *range(2, gradient.dim())]) if wanted[2] else None)
+                self._products(steps, image).view(weight.shape) if wanted[1] else None)
 
     def _gathered(self, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """The weight times what each window sees."""
@@ -81,6 +80,9 @@ class ByColumns:
         return weight.reshape(self._group, len(weight) // self._group, -1)
 
 
+Way = Union[Direct, ByColumns, ByFourier]
+
+
 @register("Convolution", "Deconvolution")
 class Convolution(Layer):
     """Weight num_output x C/group x kernel (Deconvolution: C x num_output/group x kernel), bias num_output."""
@@ -91,7 +93,7 @@ class Convolution(Layer):
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
         super().reshape(bottom, top)
         self._axis = axis_of(self.param.convolution_param.axis, bottom[0].shape)
-        self._way = self._way_of(bottom[0].shape[self._axis + 1:], top[0].shape[self._axis + 1:])
+        self._way = self._way_of(bottom[0].shape, top[0].shape)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         bias = self.blobs[1].value if len(self.blobs) > 1 else None
@@ -102,22 +104,28 @@ class Convolution(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         for below, above, wanted in zip(bottom, top, propagate_down):
             images, gradient, weight = self._images(below.value), self._images(above.grad), self.blobs[0].value
-            all_wanted = [wanted, *self.propagates_to, False][:3]
-            gradients = self._way.backward(all_wanted, *factors(gradient, images, weight))
-            if wanted:
-                below.grad = gradients[0].float().reshape(below.shape)
-            for blob, addend, is_learned in zip(self.blobs, gradients[1:], self.propagates_to):
-                if is_learned:
-                    blob.grad += addend
+            of_images, of_weight = self._way.backward([wanted, self.propagates_to[0]],
+                                                      *factors(gradient, images, weight))
+            if of_images is not None:
+                below.grad = of_images.float().reshape(below.shape)
+            if of_weight is not None:
+                self.blobs[0].grad += of_weight
+            if len(self.blobs) > 1 and self.propagates_to[1]:
+                self.blobs[1].grad += _channel_sums(gradient)
 
-    def _way_of(self, image: Shape, output: Shape) -> Union[Direct, ByColumns]:
+    def _way_of(self, bottom: Shape, top: Shape) -> Way:
         param, transposed = self.param.convolution_param, self.type == "Deconvolution"
+        image, output = bottom[self._axis + 1:], top[self._axis + 1:]
         windows = windows_of(param, len(image))
         wide, narrow = (output, image) if transposed else (image, output)
         overhangs = any(e > size + 2 * p for size, e, p in zip(wide, windows.extent(), windows.pad))
-        if len(image) in (1, 2, 3) and not overhangs:
-            return Direct(windows, transposed, param.group)
-        return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
+        if len(image) not in (1, 2, 3) or overhangs:
+            return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
+        is_plain = not transposed and param.group == 1 and {*windows.stride, *windows.dilation} == {1}
+        if is_plain and mode.device().type == "cpu" and mode.math() != "bf16" and is_less_work(
+                prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output, windows):
+            return ByFourier(windows, image, output)
+        return Direct(windows, transposed, param.group)
 
     def _images(self, tensor: torch.Tensor) -> torch.Tensor:
         """All axes before the channels' as one; images of 2 axes in the order of memory that is fast on a CPU."""
