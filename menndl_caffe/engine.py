@@ -22,6 +22,11 @@ MATHS = ("float32", "tf32", "bf16")  # float32 is Caffe's; the others are coarse
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.trainer import main; main()"
 
 
+# PyTorch frees and allocates a blob's memory in every pass: the C library shall keep it, in huge pages, and not fetch
+# each page of it anew from the kernel. Real Caffe allocates once.
+_KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1"
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine that was found: name, where, its trainer's command, its Python ("" if unknown), its arithmetic."""
@@ -35,8 +40,9 @@ class Engine:
     def environment(self, threads: int) -> Dict[str, str]:
         """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
         count = str(threads)
+        kept = {} if self.name == "caffe" else {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", _KEEP_MEMORY)}
         return {**os.environ, "OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
-                "BLIS_NUM_THREADS": count, "PYTHONDONTWRITEBYTECODE": "1"}
+                "BLIS_NUM_THREADS": count, "PYTHONDONTWRITEBYTECODE": "1", **kept}
 
     def versions(self) -> Dict[str, Any]:
         """Versions of the engine, its BLAS, Python and numpy, found by running it; UserError where it does not run."""

@@ -11,7 +11,7 @@ from typing import Any, Dict
 
 import pytest
 
-from menndl_caffe import journal
+from menndl_caffe import engine, journal
 from menndl_caffe.trial import OK
 from tests import caffe_runs, runs
 from tests.conftest import REPOSITORY, Runner
@@ -32,6 +32,28 @@ def finish(search: Path, run: Path, ranks: int = RANKS, *more: str) -> str:
         code = runs.start(command, ranks, environment(), file).wait(120)
     assert code == 0, log.read_text()
     return log.read_text()
+
+
+# How often the kernel must give a page while 40 MB are allocated again and again.
+FAULTS = """
+import resource, torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(40):
+    torch.ones(10_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_a_trainer_keeps_the_memory_that_it_frees() -> None:
+    faults = [int(subprocess.run([sys.executable, "-c", FAULTS], env=variables, text=True, check=True,
+                                 stdout=subprocess.PIPE).stdout)
+              for variables in (dict(os.environ), engine.find("torch").environment(1))]
+    assert 4 * faults[1] < faults[0]
+
+
+def test_what_the_user_tells_the_c_library_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    assert engine.find("torch").environment(1)["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
 
 
 @pytest.fixture(scope="module")
