@@ -47,7 +47,7 @@ def infogain_loss(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome((SCALAR, scores)[:max(1, len(layer.top))])
 
 
-def euclidean_loss(bottoms: Shapes, layer: Message) -> Outcome:
+def sigmoid_cross_entropy_loss(bottoms: Shapes, layer: Message) -> Outcome:
     """Two batches of equally many numbers."""
     _check_batch(bottoms)
     if prod(bottoms[0]) != prod(bottoms[1]):
@@ -55,7 +55,10 @@ def euclidean_loss(bottoms: Shapes, layer: Message) -> Outcome:
     return LOSS
 
 
-sigmoid_cross_entropy_loss = euclidean_loss
+def euclidean_loss(bottoms: Shapes, layer: Message) -> Outcome:
+    """As `sigmoid_cross_entropy_loss`, of at most 4 axes."""
+    legacy(bottoms[0])
+    return sigmoid_cross_entropy_loss(bottoms, layer)
 
 
 def hinge_loss(bottoms: Shapes, layer: Message) -> Outcome:

@@ -38,16 +38,16 @@ from menndl_caffe.torchcaffe.solver import (
     SGDSolver,
     get_solver,
 )
-from menndl_caffe.torchcaffe.timer import Timer, has_nccl
+from menndl_caffe.torchcaffe.timer import NCCL, Timer, has_nccl
 
 TRAIN, TEST = proto.caffe_pb2.TRAIN, proto.caffe_pb2.TEST
 __version__ = "1.0.0"  # of the Caffe whose semantics these are, as pycaffe's
 torch_version = _torch.__version__
 
 __all__ = [
-    "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Classifier", "Detector", "Layer", "NesterovSolver", "Net",
-    "NetSpec", "RMSPropSolver", "SGDSolver", "TEST", "TRAIN", "Timer", "get_solver", "has_nccl", "init_log", "io",
-    "layer_type_list", "layer_types", "layers", "log", "params", "proto", "set_device", "set_math", "set_mode_cpu",
-    "set_mode_gpu", "set_multiprocess", "set_random_seed", "set_solver_count", "set_solver_rank", "solver_count",
-    "solver_rank", "to_proto", "torch_version",
+    "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Classifier", "Detector", "Layer", "NCCL", "NesterovSolver",
+    "Net", "NetSpec", "RMSPropSolver", "SGDSolver", "TEST", "TRAIN", "Timer", "get_solver", "has_nccl", "init_log",
+    "io", "layer_type_list", "layer_types", "layers", "log", "params", "proto", "set_device", "set_math",
+    "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed", "set_solver_count", "set_solver_rank",
+    "solver_count", "solver_rank", "to_proto", "torch_version",
 ]

@@ -75,8 +75,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = _Parser(prog=PROGRAM, allow_abbrev=False, add_help=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter,
                      description="\n".join(f"{name:14}{command.__doc__}" for name, command in COMMANDS.items()))
+    parser.add_argument("-h", "-help", "--help", action="help", help="show this help")
     parser.add_argument("command", nargs="?", metavar="|".join(COMMANDS))
     for name, settings in FLAGS.items():
         parser.add_argument(f"-{name}", f"--{name}", **{"default": "", **settings})
@@ -222,6 +224,8 @@ def _use_device(flag: str, used: str, named: str, lines: Sequence[int]) -> None:
     """Compute on the GPU that -gpu names, or on the CPU; `lines` are those of caffe.cpp that say so."""
     on_cpu, on_gpu, name = lines
     numbers = _gpus(flag)
+    if flag and not numbers:
+        mode.set_device(0)  # says that there is none
     if flag and len(numbers) != 1:
         raise UserError(f"-gpu {flag}: {len(numbers)} GPUs; one process computes on one GPU here")
     if not numbers:

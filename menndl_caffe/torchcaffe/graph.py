@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from math import prod
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules import LAYERS
-from menndl_caffe.layer_rules.blob import LayerError
+from menndl_caffe.layer_rules.blob import ImpossibleNet, LayerError, Shape, text
 from menndl_caffe.net_rules import Parameters, Wired, insert_splits, layers_of_phase
 from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.proto import caffe_pb2
@@ -14,6 +15,8 @@ from menndl_caffe.shapes import AUTOMATIC, check_wiring, with_bottoms
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Layer, make_layer
 from menndl_caffe.torchcaffe.log import log
+
+NONSENSE_IN_PLACE = ("Accuracy", "BatchReindex", "Crop", "Filter", "InnerProduct", "Reduction", "SPP")  # and others
 
 
 @dataclass
@@ -89,8 +92,10 @@ class _Builder(Graph):
             self._check_wiring(wired, param)
             node = self._node(make_layer(param))
             stated = len(param.param)
+            before = [blob.shape for blob in node.bottom]
             node.layer.setup(node.bottom, node.top)
             node.layer.reshape(node.bottom, node.top)
+            _check_size_in_place(node, before)
             self._add_parameters(node, stated)
         except LayerError as error:
             shapes = {name: self.blobs[self._latest[name]].shape for name in wired.bottoms}
@@ -104,6 +109,10 @@ class _Builder(Graph):
         rule = LAYERS.get(param.type)
         if rule is not None:
             check_wiring(wired, rule, wired.tops or ((AUTOMATIC,) if rule.loss else ()), self._latest)
+            in_place = [bottom for bottom, top in zip(wired.bottoms, wired.tops) if bottom == top]
+            if in_place and (rule.loss or param.type in NONSENSE_IN_PLACE):
+                raise ImpossibleNet(f"in place, Caffe's {param.type} overwrites its bottom '{in_place[0]}' before it "
+                                    "has read it: give the top a name of its own")
 
     def _node(self, layer: Layer) -> Node:
         bottoms, tops = list(layer.param.bottom), list(layer.param.top)
@@ -112,27 +121,31 @@ class _Builder(Graph):
             self.available.pop(name, None)
         needed = [self._needs_backward[index] for index in bottom_ids]
         wanted = list(layer.param.propagate_down) or needed
-        if not tops and layer.rule.loss:
-            tops = [AUTOMATIC]
         top_ids = [self._top(name, bottoms[index:index + 1] == [name]) for index, name in enumerate(tops)]
+        if not tops and layer.rule.loss:
+            top_ids = [self._new_blob(AUTOMATIC)]  # not an output of the net
         return Node(layer, bottom_ids, top_ids, [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids],
                     list(layer.param.loss_weight), wanted, any(needed))
 
     def _top(self, name: str, in_place: bool) -> int:
         """The number of the top's blob: its bottom's where the layer works in place."""
         if not in_place:
-            self._latest[name] = len(self.blobs)
-            self.blobs.append(Blob())
-            self.blob_names.append(name)
-            self.loss_weights.append(0.0)
-            self._needs_backward.append(False)
+            self._latest[name] = self._new_blob(name)
         index = self._latest[name]
         self.available[name] = index
         return index
 
+    def _new_blob(self, name: str) -> int:
+        self.blobs.append(Blob())
+        self.blob_names.append(name)
+        self.loss_weights.append(0.0)
+        self._needs_backward.append(False)
+        return len(self.blobs) - 1
+
     def _set_loss_weights(self, node: Node) -> None:
         """Caffe keeps the loss weight in the loss's gradient, where backward finds it (`Layer::SetLossWeights`)."""
-        for blob, index, weight in zip(node.top, node.top_ids, node.loss_weights):
+        weights = node.loss_weights or [0.0] * len(node.top)  # of a blob that is changed in place, the last one counts
+        for blob, index, weight in zip(node.top, node.top_ids, weights):
             self.loss_weights[index] = weight
             if weight:
                 blob.grad.fill_(weight)
@@ -155,6 +168,13 @@ class _Builder(Graph):
                 _share(learnable, layer, index, spec)
             learnable.layers.append((layer.param.name, index))
         node.needs_backward = node.needs_backward or any(layer.propagates_to)
+
+
+def _check_size_in_place(node: Node, before: Sequence[Shape]) -> None:
+    """Refuse a layer that works in place and changes the size; `before`: its bottoms' shapes before that."""
+    for name, below, above, shape in zip(node.layer.param.bottom, node.bottom, node.top, before):
+        if below is above and prod(above.shape) != prod(shape):
+            raise ImpossibleNet(f"works in place on '{name}', but makes {text(above.shape)} of {text(shape)}")
 
 
 def layer_parameter(wired: Wired, phase: int) -> Any:

@@ -12,7 +12,8 @@ import torch
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.layer_rules import LAYERS, Rule
-from menndl_caffe.layer_rules.blob import ImpossibleNet, Outcome, Shape
+from menndl_caffe.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, text
+from menndl_caffe.shapes import with_bottoms
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.fillers import fill
@@ -58,11 +59,9 @@ class Layer:
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         """Make and fill the parameters, once (`LayerSetUp`); those that came with the layer's message stay."""
-        shapes = self.outcome(bottom).params
         if self.blobs:
-            self._check_given(shapes)
             return
-        self.blobs = [Blob(shape) for shape in shapes]
+        self.blobs = [Blob(shape) for shape in self.outcome(bottom).params]
         for blob, filler in zip(self.blobs, self.fillers()):
             fill(filler, blob, mode.generator())
 
@@ -75,15 +74,27 @@ class Layer:
         return self.rule.shapes(tuple(blob.shape for blob in bottom), self.param)
 
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
-        """Give the tops their shapes (`Reshape`)."""
-        for blob, shape in zip(top, self.outcome(bottom).tops):
+        """Give the tops their shapes (`Reshape`); ImpossibleNet where the parameters are not made for the bottoms."""
+        outcome = self.outcome(bottom)
+        found = tuple(blob.shape for blob in self.blobs)
+        if found != outcome.params:
+            raise ImpossibleNet(f"has parameters of shapes {_texts(found)}, but needs {_texts(outcome.params)}")
+        for blob, shape in zip(top, outcome.tops):
             blob.reshape(*shape)
+
+    def reshape_again(self, bottom: Blobs, top: Blobs) -> None:
+        """Reshape in a net that exists already: errors say which layer, and of what bottoms."""
+        try:
+            self.reshape(bottom, top)
+        except LayerError as error:
+            shapes = {name: blob.shape for name, blob in zip(self.param.bottom, bottom)}
+            raise type(error)(with_bottoms(error.reason, shapes), self.param.name) from None
 
     def reshape_if_needed(self, bottom: Blobs, top: Blobs) -> None:
         """Before every forward pass: reshape where the shape of a bottom, or of a top by hand, has changed."""
         shapes = [blob.shape for blob in bottom], [blob.shape for blob in top]
         if self.dynamic or shapes != self._shapes_seen:
-            self.reshape(bottom, top)
+            self.reshape_again(bottom, top)
             self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
@@ -106,11 +117,6 @@ class Layer:
 
     def set_state(self, state: Dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-
-    def _check_given(self, shapes: Sequence[Shape]) -> None:
-        given = [blob.shape for blob in self.blobs]
-        if given != list(shapes):
-            raise ImpossibleNet(f"comes with parameters of shapes {given}, but takes {list(shapes)}", self.param.name)
 
 
 Class = TypeVar("Class", bound=Type[Layer])
@@ -137,6 +143,10 @@ def make_layer(param: Any) -> Layer:
 def layer_type_list() -> List[str]:
     """The names of all layer types, as pycaffe's."""
     return sorted(_types)
+
+
+def _texts(shapes: Shapes) -> str:
+    return ", ".join(map(text, shapes)) or "none"
 
 
 def blob_of(proto: Any) -> Blob:

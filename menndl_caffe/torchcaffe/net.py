@@ -1,6 +1,8 @@
 """Net: pycaffe's, with the passes of `net.cpp` and the conveniences of `pycaffe.py`."""
 from __future__ import annotations
 
+import errno
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
@@ -8,6 +10,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 import numpy as np
 
 from menndl_caffe import prototxt
+from menndl_caffe.errors import UserError
 from menndl_caffe.proto import caffe_pb2
 from menndl_caffe.shapes import located
 from menndl_caffe.torchcaffe import weights as weights_files
@@ -20,6 +23,10 @@ Callback = Callable[[int], None]
 Arrays = Dict[str, np.ndarray]
 
 
+class MissingFile(UserError, RuntimeError):
+    """A net's file or its weights do not exist: pycaffe raises a RuntimeError."""
+
+
 class Net:
     """A net in one phase.
 
@@ -27,13 +34,18 @@ class Net:
     UserError where a file cannot be read, ImpossibleNet (a ValueError) with layer and reason where Caffe would abort.
     """
 
-    def __init__(self, network_file: str, phase_or_weights: Union[int, str], phase: Optional[int] = None,
-                 level: int = 0, stages: Optional[Iterable[str]] = None, weights: Optional[str] = None) -> None:
-        if isinstance(phase_or_weights, (str, Path)):
-            weights, phase_or_weights = str(phase_or_weights), caffe_pb2.TEST if phase is None else phase
+    def __init__(self, network_file: str, phase: Union[int, str], level: Optional[int] = None,
+                 stages: Optional[Iterable[str]] = None, weights: Optional[str] = None) -> None:
+        if isinstance(phase, (str, Path)):  # the old order
+            if level is None:
+                raise TypeError(f"Net({network_file!r}, {phase!r}): the phase is missing: caffe.TRAIN or caffe.TEST")
+            weights, phase, level = str(phase), level, None
+        for path in (network_file, *([] if weights is None else [weights])):
+            if not Path(path).exists():
+                raise MissingFile(f"{path}: {os.strerror(errno.ENOENT)}")
         document = prototxt.load(Path(network_file), caffe_pb2.NetParameter)
         with located(document):
-            self._build(document.message, int(phase_or_weights), level, stages or ())
+            self._build(document.message, int(phase), level or 0, stages or ())
         if weights is not None:
             self.copy_from(weights)
 
@@ -171,7 +183,7 @@ class Net:
     def reshape(self) -> None:
         """Give all blobs the shapes that follow from the inputs' (`Net::Reshape`)."""
         for node in self._nodes:
-            node.layer.reshape(node.bottom, node.top)
+            node.layer.reshape_again(node.bottom, node.top)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of the parameters to 0: passes add to them."""

@@ -70,8 +70,8 @@ def write(solver: Solver) -> None:
         save(solver.net, Path(model), solver.param.snapshot_diff)
         log(f"Snapshotting solver state to binary proto file {state}", source="sgd_solver.cpp:284")
         content = _state_as_message(solver, model)
-    write_file(Path(state), content)
     write_file(_resume_file(Path(state)), json.dumps(_resume(solver, content)).encode())
+    write_file(Path(state), content)  # the last one: a state that is there has all that it needs
 
 
 def restore(solver: Solver, path: Path) -> None:
@@ -193,6 +193,8 @@ def _restore_resume(solver: Solver, state: Path) -> None:
     try:
         resume = json.loads(path.read_bytes())
         belongs = _belongs(solver, resume, state)
+        if belongs:
+            _set_states(solver, resume)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not what a snapshot wrote ({error!r}); without this file data start with the first "
                         f"record") from None
@@ -200,11 +202,14 @@ def _restore_resume(solver: Solver, state: Path) -> None:
         log(f"{path} is of another snapshot or net: data start with the first record and random numbers anew", WARNING,
             OWN_LINES)
         return
+    log(f"Data and random numbers go on where {path} was written", source=OWN_LINES)
+
+
+def _set_states(solver: Solver, resume: Dict[str, Any]) -> None:
     mode.generator().set_state(resume["generator"])
     for net, states in zip(_nets(solver), resume["nets"]):
         for layer, (_, kept) in zip(net.layers, states):
             layer.set_state(kept)
-    log(f"Data and random numbers go on where {path} was written", source=OWN_LINES)
 
 
 def _belongs(solver: Solver, resume: Dict[str, Any], state: Path) -> bool:

@@ -59,8 +59,9 @@ class Solver:
     def _build(self, param: Any) -> None:
         self._log(f"Initializing solver from parameters: \n{prototxt.dumps(param)}", 45)
         self.param, self.iter, self.current_step = param, 0, 0
-        if param.average_loss < 1:
-            raise UserError(f"average_loss: {param.average_loss}; expected 1 or more")
+        for name in ("average_loss", "iter_size"):
+            if getattr(param, name) < 1:
+                raise UserError(f"{name}: {getattr(param, name)}; expected 1 or more")
         check_settings(self.type, param)
         if _is_root() and param.snapshot:
             snapshots.check_prefix(self)
@@ -267,8 +268,8 @@ class Solver:
     def _log_norms(self) -> None:
         """The one line of debug_info that is cheap; Caffe also logs every layer's."""
         pairs = [(one.blob.value, one.blob.grad) for one in self.net.learnable]
-        sums = [sum(float(tensor.abs().sum()) for tensor in side) for side in zip(*pairs)]
-        lengths = [sum(float(tensor.square().sum()) for tensor in side) ** 0.5 for side in zip(*pairs)]
+        sums = [sum(float(pair[side].abs().sum()) for pair in pairs) for side in (0, 1)]
+        lengths = [sum(float(pair[side].square().sum()) for pair in pairs) ** 0.5 for side in (0, 1)]
         log(f"    [Backward] All net params (data, diff): L1 norm = ({sums[0]:g}, {sums[1]:g}); "
             f"L2 norm = ({lengths[0]:g}, {lengths[1]:g})", ERROR, "net.cpp:721")
 

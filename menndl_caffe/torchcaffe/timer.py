@@ -5,6 +5,8 @@ import time
 
 import torch
 
+from menndl_caffe.errors import UserError
+
 
 class Timer:
     """Milliseconds between `start` and `stop`; on a GPU, with all work that was given to it (`benchmark.cpp`)."""
@@ -24,6 +26,13 @@ class Timer:
     def ms(self) -> float:
         """Milliseconds between the two."""
         return (self._stop - self._start) * 1e3
+
+
+class NCCL:
+    """pycaffe's name for what several solver processes train one model with: there is none here, see `has_nccl`."""
+
+    def __init__(self, *arguments: object) -> None:
+        raise UserError("NCCL: several GPUs for one model are not supported; train one model on each")
 
 
 def has_nccl() -> bool:

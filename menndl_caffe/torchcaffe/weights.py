@@ -125,8 +125,9 @@ def h5py() -> Any:
 
 
 def open_hdf5(path: Path) -> Any:
-    """An HDF5 file to read; UserError where it is none or truncated."""
+    """An HDF5 file to read; UserError where it cannot be read, is none or truncated."""
     library = h5py()
+    is_hdf5(path)  # says in one clear line why a file cannot be read
     try:
         return library.File(path, "r")
     except OSError as error:
@@ -172,11 +173,15 @@ def write_file(path: Path, content: bytes) -> None:
             target.write_bytes(content)
             return
         aside = target.with_name(f"{target.name}.{os.getpid()}.part")
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, target)
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, target)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 

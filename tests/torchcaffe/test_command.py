@@ -205,12 +205,15 @@ def test_a_gpu_asked_for_and_absent(folder: Path, capsys: pytest.CaptureFixture[
     for flags in ("train -solver plain.prototxt -gpu 0", "time -model net.prototxt -gpu all"):
         assert main(flags.split()) == 2
         errors = capsys.readouterr().err
-        assert errors.startswith("caffe: ") and "GPU" in errors and errors.count("\n") == 1
+        assert errors.startswith("caffe: a GPU was asked for, but PyTorch finds none here") and errors.count("\n") == 1
 
 
 def test_without_a_command_it_explains_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     said = capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["-help"])
+    assert capsys.readouterr().out == said
     for words in ("train         train or finetune a model", "-solver", "--math", "device_query"):
         assert words in said
 

@@ -1,9 +1,13 @@
 """Snapshots: exchanged with real Caffe in both directions, resumed to the last bit, and files that do not fit."""
 from __future__ import annotations
 
+import errno
+import hashlib
 import itertools
 import json
+import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
@@ -145,6 +149,36 @@ def test_resuming_is_exact(images: Path, capsys: pytest.CaptureFixture[str]) -> 
             np.testing.assert_array_equal(array, expected)
 
 
+@pytest.mark.parametrize("written", range(4))
+def test_a_snapshot_that_was_killed_has_no_state_or_all_of_it(written: int, images: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = caffe.get_solver("solver.prototxt")
+    replace, done = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        if len(done) == written:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt) if written < 3 else nullcontext():
+        solver.snapshot()
+    names = {path.name for path in done}
+    assert ("snap_iter_0.solverstate" in names) == (len(names) == 3), names
+
+
+def test_a_full_disk_leaves_nothing_behind(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    solver = caffe.get_solver("solver.prototxt")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="snap_iter_0.caffemodel: cannot be written: No space left on device"):
+        solver.snapshot()
+    assert list(images.glob("snap*")) == []
+
+
 def test_without_the_own_file_resuming_is_caffes(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     caffe.get_solver("solver.prototxt").solve()
     resume = Path("snap_iter_6.solverstate.resume.json")
@@ -159,9 +193,13 @@ def test_without_the_own_file_resuming_is_caffes(images: Path, capsys: pytest.Ca
         solver.net.forward()
         first.append(solver.net.blobs["label"].data.tolist())
     assert first == [[0, 1, 2, 0, 1]] * 2
-    resume.write_text("{")
-    with pytest.raises(UserError, match="resume.json: not what a snapshot wrote"):
-        solver.restore("snap_iter_6.solverstate")
+    whole = json.loads(foreign)
+    whole["solverstate_sha256"] = hashlib.sha256(Path("snap_iter_6.solverstate").read_bytes()).hexdigest()
+    for damaged in ("{", "[]", json.dumps({**whole, "generator": {"key": [1], "pos": 0}}),
+                    json.dumps({name: value for name, value in whole.items() if name != "generator"})):
+        resume.write_text(damaged)
+        with pytest.raises(UserError, match="resume.json: not what a snapshot wrote"):
+            solver.restore("snap_iter_6.solverstate")
 
 
 # Files that do not fit ----------------------------------------------------------------------------------------------
@@ -214,7 +252,7 @@ def test_another_net(name: str, snapshot: Path) -> None:
     ("SGD-hdf5/snap_iter_4.caffemodel.h5", "has no iter, current_step, history: not a .solverstate.h5"),
     ("net.prototxt", "net.prototxt: .*expected a serialized SolverState"),
     ("nowhere", "nowhere: No such file"),
-    ("nowhere.h5", "nowhere.h5: .*No such file"),
+    ("nowhere.h5", "nowhere.h5: No such file"),
 ])
 def test_a_file_of_something_else(name: str, wrong: str, snapshot: Path) -> None:
     with pytest.raises(UserError, match=wrong):

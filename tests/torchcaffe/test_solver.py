@@ -64,6 +64,7 @@ def test_every_source_gives_the_same_train_net(source: str) -> None:
      "test_state: given 2 times for 1 test nets"),
     (f'{NETS["net"]} test_iter: 0 test_interval: 1', "test_iter: expected 1 or more"),
     (f'{NETS["net"]} average_loss: 0', "average_loss: 0; expected 1 or more"),
+    (f'{NETS["net"]} iter_size: 0', "iter_size: 0; expected 1 or more"),
     (f'{NETS["net"]} type: "Adma"', "type: 'Adma'; did you mean Adam"),
     (f'{NETS["net"]} type: "Adam" solver_type: ADAM', 'solver.prototxt: solver_type: is given beside type: "Adam"'),
     ('net: "nowhere.prototxt"', "nowhere.prototxt: No such file"),
@@ -222,6 +223,12 @@ def test_debug_info_says_how_large_weights_and_gradients_are(capsys: pytest.Capt
     solver.step(2)
     lines = [line for line in capsys.readouterr().err.splitlines() if "[Backward] All net params" in line]
     assert len(lines) == 1 and "L1 norm = (12, " in lines[0] and "L2 norm = (4.89898, " in lines[0]
+
+
+def test_a_net_without_parameters_can_be_stepped(capsys: pytest.CaptureFixture[str]) -> None:
+    data, _, _ = NET.partition('layer { name: "ip"')
+    solver_of(f"net_param {{ {data} }} debug_info: true display: 1 clip_gradients: 1").step(1)
+    assert "L1 norm = (0, 0); L2 norm = (0, 0)" in capsys.readouterr().err
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=30), st.integers(1, 8))
