@@ -34,6 +34,9 @@ from menndl_caffe.trial import (
     judged,
 )
 
+# Two looks at a trainer are hardly further apart, unless this process was suspended, which is not the trainer's time.
+LOOK_SECONDS = 1.0
+
 # A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual, which is
 # trained again.
 ATTEMPTS = 3
@@ -101,13 +104,18 @@ def check_experiment(renderer: Renderer) -> Rendered:
     experiment = renderer.experiment
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
-    has_mean = any(layer.transform_param.mean_file for layer in upgrade_net(rendered.net.message).layer)
-    check_data(Path(where.train), Path(where.test), Path(where.mean) if has_mean else None)
+    mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
+    check_data(Path(where.train), Path(where.test), mean)
     _check_known(rendered)
     _fitness_outputs(rendered)
     if min(rendered.solver.message.test_iter, default=0) < 1:
         raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
     return rendered
+
+
+def subtracts_mean(net: Any) -> bool:
+    """Whether any layer of a net subtracts a mean image."""
+    return any(layer.transform_param.mean_file for layer in upgrade_net(net).layer)
 
 
 def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
@@ -142,6 +150,7 @@ class Evaluator:
         writes its weights to `weights`, if given."""
         self._trial = trial
         self._started, self._clock = time.time(), time.monotonic()
+        self._looked, self._spent = self._clock, 0.0
         self._curve: List[CurvePoint] = []
         self._attempt = 0
         self._ready: Optional[Result] = None
@@ -163,11 +172,13 @@ class Evaluator:
         deadline = time.monotonic() + seconds
         while self._ready is None:
             now = time.monotonic()
-            if self._timeout and now - self._clock > self._timeout:
+            self._spent += min(now - self._looked, LOOK_SECONDS)
+            self._looked = now
+            if self._timeout and self._spent > self._timeout:
                 self._trainer.kill()
                 return self._failure(TIMEOUT, f"not finished after trial_timeout of {self._timeout:g} seconds")
             try:
-                message = self._trainer.poll(max(0.0, min(deadline - now, 1.0)))
+                message = self._trainer.poll(max(0.0, min(deadline - now, LOOK_SECONDS)))
             except TrainerDied as death:
                 self._ready = self._after(death)
                 continue

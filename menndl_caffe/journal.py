@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,11 +30,13 @@ Entry = Union[Dict[str, Any], Trial, Result]  # what a line says; run and resume
 
 @dataclass
 class Record:
-    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming."""
+    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming, and
+    the lines of those who went on with it."""
 
     run: Dict[str, Any] = field(default_factory=dict)
     trials: Dict[int, Trial] = field(default_factory=dict)
     results: Dict[int, Result] = field(default_factory=dict)
+    resumes: List[Dict[str, Any]] = field(default_factory=list)
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
         """The evaluated members of the population, by id."""
@@ -115,6 +118,8 @@ def _why(error: Exception) -> str:
 def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
     """Add one line to the record, and return what it says; ValueError, KeyError or TypeError where it cannot stand
     there."""
+    if not isinstance(line, dict):
+        raise ValueError("expected a JSON object")
     event = line["event"]
     if event not in EVENTS:
         raise ValueError(f"event {event!r}, expected one of {', '.join(EVENTS)}")
@@ -132,6 +137,8 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
         return result
     if event == "run":
         record.run = line
+    else:
+        record.resumes.append(line)
     return line
 
 
@@ -177,6 +184,8 @@ class Journal:
         line = {"event": event, **run}
         if event == "run":
             self.record.run = line
+        else:
+            self.record.resumes.append(line)
         self._append(line, sync=True)
 
     def add_trial(self, trial: Trial) -> None:
@@ -202,11 +211,14 @@ def _locked(run: Path) -> IO[str]:
     lock = open(run / "lock", "a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.seek(0)
         owner = lock.read().strip() or "another process"
         lock.close()
         raise UserError(f"{run} is being written by {owner}; wait for it, or give another --out") from None
+    except OSError as error:  # as on a Lustre that is mounted without locks
+        print(f"menndl run: warning: {run}/lock cannot be locked ({error.strerror}): see to it yourself that no other "
+              "menndl run writes there", file=sys.stderr, flush=True)
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     lock.flush()

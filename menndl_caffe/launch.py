@@ -14,16 +14,16 @@ from typing import Any, Dict, Iterator, List, Mapping, MutableSequence, Optional
 import menndl_caffe
 from menndl_caffe import engine as engines
 from menndl_caffe import prototxt, search, search_file
-from menndl_caffe.data import describe, fingerprint, sha256_of
+from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
 from menndl_caffe.errors import UserError
-from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources
+from menndl_caffe.evaluate import Evaluator, check_experiment, expected_cost, sources, subtracts_mean
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.serial import SerialFarm
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.progress import Progress, terminal
 from menndl_caffe.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.render import Renderer
+from menndl_caffe.render import Renderer, Sources
 from menndl_caffe.run import Loop
 from menndl_caffe.trainer_process import TrainerProcess
 from menndl_caffe.trial import DEFAULT, OK, TEST
@@ -57,11 +57,21 @@ class Parts:
         self.renderer = Renderer(self.experiment)
         self.default = check_experiment(self.renderer)
         self.engine = engines.find(options.engine, options.math)
+        if self.engine.name == "caffe":
+            _check_locks(sources(self.experiment, DEFAULT))
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
         trainer = TrainerProcess(self.engine.command, self.engine.environment(self.options.threads))
         return Evaluator(self.renderer, trainer, rank, self.engine)
+
+
+def _check_locks(where: Sources) -> None:
+    """UserError where real Caffe would abort on a database, with every individual."""
+    for refusal in map(lock_refusal, (Path(where.train), Path(where.test))):
+        if refusal:
+            raise UserError(f"{refusal}, and real Caffe opens no database without: copy the data, but for lock.mdb, to "
+                            "a folder of your own, and name that with --data")
 
 
 def run(options: Options) -> Optional[Record]:
@@ -81,7 +91,7 @@ def run(options: Options) -> Optional[Record]:
 def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment, options = parts.experiment, parts.options
-    with contextlib.closing(farm), Journal(options.out) as journal:
+    with contextlib.closing(farm), _explained(options.out), Journal(options.out) as journal:
         this = identity(parts)
         _check_identity(options.out, journal.record, this)
         where = sources(experiment, DEFAULT)
@@ -92,7 +102,7 @@ def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
                             terminal(launched_size() > 0) if options.live else None)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress, walltime)
-        with _explained(options.out), contextlib.closing(progress):
+        with contextlib.closing(progress):
             loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
             best, result = journal.record.best(1)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and result.status == OK:
@@ -111,7 +121,8 @@ def identity(parts: Parts) -> Dict[str, Any]:
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
-    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases),
+    mean = sha256_of(Path(where.mean)) if subtracts_mean(parts.default.net.message) else ""
+    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "mean": mean,
             "engine": parts.engine.name, "math": parts.engine.math}
 
 
@@ -120,7 +131,7 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
     if not record.run:
         return
     try:
-        before, now = features(record.run), features(identity)
+        before, now = features({"mean": identity["mean"], **record.run}), features(identity)  # older ones have none
     except KeyError as missing:
         raise UserError(f"{out}: the journal's first line has no field {missing}: "
                         "it is of another version of menndl") from None
@@ -136,7 +147,8 @@ def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}
-    return {**search, **templates, "data": identity["data"], "engine": identity["engine"],
+    mean = {"mean": identity["mean"][:12] or "none"} if "mean" in identity else {}
+    return {**search, **templates, "data": identity["data"], **mean, "engine": identity["engine"],
             "math": identity.get("math", "float32")}  # journals before the torch engine have none
 
 

@@ -1,6 +1,7 @@
 """What the user sees while a search runs: one line that is rewritten on a terminal, plain lines elsewhere."""
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -66,8 +67,7 @@ class Progress:
 
     def _show(self, now: bool) -> None:
         if self._live:
-            self._stream.write(f"\r\x1b[K{self.line()}")
-            self._stream.flush()
+            self._put(f"\r\x1b[K{self.line()}")
         elif now or time.monotonic() - self._told > PLAIN_SECONDS:
             self._told = time.monotonic()
             self._write(self.line())
@@ -88,11 +88,14 @@ class Progress:
         return "  ".join(parts)
 
     def _write(self, text: str) -> None:
-        self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")
-        self._stream.flush()
+        self._put(("\r\x1b[K" if self._live else "") + text + "\n")
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone, or the disk of a log full: the run goes on
+            self._stream.write(text)
+            self._stream.flush()
 
     def close(self) -> None:
         """End the line."""
         if self._live:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._put("\n")

@@ -8,14 +8,14 @@ import re
 import select
 import signal
 import subprocess
-import tempfile
 import time
 from typing import IO, Any, Dict, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
-KILLS = ("SIGKILL", "SIGTERM")
+# By which an operator, a scheduler or the kernel ends a process, and no program itself.
+KILLS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _LIBC = ctypes.CDLL(None)  # loaded here: little may be done between fork and exec
 # glog's own lines: `F1121 08:03:04.628316 4711 blob.cpp:33] Check failed: ...`; and those of its stack traces.
 _MESSAGE = re.compile(r"(?P<severity>[IWEF])\d{4} [\d:.]+ +\d+ [^ ]+\] +(?P<text>.*)")
@@ -25,7 +25,7 @@ _TRACE = re.compile(r" +@ +0x|PC: @|\*\*\* ")
 class TrainerDied(Exception):
     """The trainer process ended in the middle of a training.
 
-    `killed` says that it was from outside, by SIGKILL or SIGTERM; `ready` that it had started properly before.
+    `killed` says that it was from outside; `ready` that it had started properly before.
     """
 
     def __init__(self, ending: str, log: str, ready: bool):
@@ -68,7 +68,8 @@ class TrainerProcess:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
         self._command, self._environment = command, environment
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        # In memory, so that a node's full disk is no failure of an individual.
+        self._log: IO[bytes] = os.fdopen(os.memfd_create("trainer's log"), "r+b")
         self._unread = b""
         self._ready = False
 

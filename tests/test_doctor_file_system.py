@@ -11,7 +11,8 @@ from typing import Any, Iterator
 import lmdb
 import pytest
 
-from menndl_caffe.placement.file_system import current_file_system_of, file_system_of, is_shared, lock_refusal
+from menndl_caffe.data import lock_refusal
+from menndl_caffe.placement.file_system import current_file_system_of, file_system_of, is_shared
 
 # Mounts, as Linux shows them (proc(5)): a Slurm node, in a container that binds two folders
 

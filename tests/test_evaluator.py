@@ -6,13 +6,14 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable, List, Optional
 
 import pytest
 
-from menndl_caffe import search_file
+from menndl_caffe import evaluate, search_file
 from menndl_caffe.errors import UserError
 from menndl_caffe.evaluate import Evaluator, check_experiment
 from menndl_caffe.render import Renderer
@@ -172,7 +173,8 @@ def test_a_trainer_that_died_between_two_trials_is_replaced(scripted: Make) -> N
 
 
 @pytest.mark.parametrize("kill", ["os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)",
-                                  "os._exit(137)"])
+                                  "os._exit(137)", "signal.raise_signal(signal.SIGINT)",
+                                  "os.kill(os.getpid(), signal.SIGUSR2)"])
 def test_a_kill_from_outside_is_tried_again(scripted: Make, kill: str) -> None:
     rank = scripted(f"test()\nif starts < 3:\n    {kill}\ndone()")
     result = rank.evaluate()
@@ -197,6 +199,24 @@ def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
     assert len(rank.noted) == 2 and runs.wait_until(lambda: all(map(runs.has_ended, rank.noted)), 5)
     assert rank.evaluate().status == OK
     assert len(rank.noted) == 3
+
+
+def test_time_in_which_the_rank_was_suspended_does_not_count(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-Z, or by a scheduler that lets another job go first: then the result may lie there already."""
+    monkeypatch.setattr(evaluate, "LOOK_SECONDS", 0.1)
+    rank = scripted("time.sleep(0.5)\ntest()\ndone()", timeout=1.5)
+    rank.evaluator.start(rank._experiment.trial(0, rank._experiment.space.default))
+    assert rank.evaluator.poll(0.1) is None
+    time.sleep(2)
+    result = rank.evaluator.poll(1.0)
+    assert result is not None and result.status == OK
+
+
+def test_a_log_needs_no_disk(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose /tmp is full or missing must not fail one individual after the other."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    rank = scripted("print('a log', file=sys.stderr, flush=True)\ntest()\ndone()")
+    assert rank.evaluate().log == "a log\n"
 
 
 def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:

@@ -142,3 +142,18 @@ def test_an_accuracy_that_is_no_number_does_not_count(accuracy: float) -> None:
 
 def test_a_believable_accuracy_is_the_fitness() -> None:
     assert judged(3, 0.75, 1.5) == Result(3, OK, fitness=0.75, loss=1.5)
+
+
+@pytest.mark.parametrize("engine, code", [("caffe", 2), ("torch", 0)])
+def test_databases_that_caffe_may_not_lock_are_no_failures_of_individuals(tmp_path: Path, menndl: Any, engine: str,
+                                                                          code: int) -> None:
+    """As those of somebody else, which can be read: each of the individuals would crash. PyTorch needs no lock."""
+    data = runs.small_data(tmp_path / "data")
+    lock, = (path / "lock.mdb" for path in data.glob("*_test_lmdb"))
+    lock.mkdir()
+    search = runs.write_search(tmp_path / "s.search.prototxt", data, population=1, generations=1)
+    done = menndl("run", search, "--out", tmp_path / "run", "--engine", engine, env=runs.environment())
+    assert done.returncode == code
+    if code:
+        assert f"menndl run: {lock} cannot be opened for writing: Is a directory, and real Caffe opens" in done.stderr
+        assert done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()

@@ -145,6 +145,21 @@ def test_a_kill_ends_the_job_and_nothing_is_lost(search: Path, tmp_path: Path, v
     assert runs.individuals(run) == runs.individuals(alone)
 
 
+def test_ctrl_c_for_all_ranks_is_one_line_of_each(search: Path, tmp_path: Path) -> None:
+    """As srun passes it on, and LSF's bkill: the trainers are told as well, and that is no failure of theirs."""
+    run = tmp_path / "run"
+    with open(tmp_path / "log", "wb") as log:
+        process = runs.start(["run", search, "--out", run], 3, runs.environment(FAKE_SECONDS="0.3"), log)
+    assert runs.wait_until(lambda: len(runs.result_lines(run)) >= 3, 30)
+    trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
+    for pid in (*trainers, *ranks_of(process).values()):
+        os.kill(pid, signal.SIGINT)
+    assert process.wait(30) != 0
+    text = (tmp_path / "log").read_text()
+    assert "interrupted; the same command goes on" in text and "Traceback" not in text
+    assert not [line for line in runs.result_lines(run) if '"status": "ok"' not in line]
+
+
 @pytest.mark.parametrize(("said", "name"), [
     ("Open MPI v4.1.0, package: Debian OpenMPI, ident: 4.1.0", "Open MPI v4.1.0"),
     ("MPICH Version:\t3.4.1\nMPICH Release date:\tTue\n", "MPICH Version: 3.4.1"),

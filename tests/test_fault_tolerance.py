@@ -143,6 +143,16 @@ def test_a_rank_that_breaks_is_as_good_as_dead(search: Path, undisturbed: List, 
     assert job.dead == [2] and runs.individuals(job.run) == undisturbed
 
 
+def test_a_rank_that_dies_while_the_master_ends(search: Path, tmp_path: Path) -> None:
+    """The others are sent home before anybody knows of it, and must not wait for it in MPI_Finalize."""
+    job = Job(search, tmp_path)
+    job.results(2)
+    pids = ranks_of(job.process)
+    for rank in (0, 1):
+        os.kill(pids[rank], signal.SIGINT)
+    assert job.end(20) != 0 and "menndl run: interrupted" in job.text
+
+
 def test_sigterm_with_a_dead_rank(search: Path, undisturbed: List, tmp_path: Path) -> None:
     job = Job(search, tmp_path, FAKE_SECONDS="60")
     assert runs.wait_until(lambda: (job.run / "journal.jsonl").exists(), 30), job.text

@@ -215,6 +215,20 @@ def test_job_scripts_are_short_and_say_what_was_run() -> None:
         assert ("Run here" in head) == (script in ("job.slurm", "job.sh")) != ("NOT RUN HERE" in head)
 
 
+@all_scripts
+def test_help_and_a_script_that_its_scheduler_does_not_start(cluster: Cluster, script: str) -> None:
+    """Neither begins a search."""
+    command = ["bash", str(JOBS / script)]
+    said = subprocess.run([*command, "--help"], cwd=cluster.submit, text=True, capture_output=True, check=True).stdout
+    assert said.startswith("# A search ") and "\nSEARCH=${SEARCH:-solvers/paper.search.prototxt}\n" in said
+    assert "set -euo" not in said and "source" not in said
+    if script in ("job.slurm", "job.pbs", "job.lsf"):
+        done = subprocess.run(command, cwd=cluster.submit, text=True, capture_output=True)
+        submit = {"job.slurm": "sbatch", "job.pbs": "qsub", "job.lsf": "bsub"}[script]
+        assert done.returncode and f"this is for {submit}, see --help" in done.stderr
+    assert not (cluster.submit / "my run").exists() and cluster.launches == []
+
+
 class Host:
     """This machine with its real MPI, the real menndl, and a trainer of milliseconds."""
 

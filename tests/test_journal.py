@@ -1,6 +1,8 @@
 """The journal: what was recorded is read back, a torn end is forgiven, other damage is named, one writer writes."""
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -129,6 +131,17 @@ def test_two_masters_on_one_run_are_refused_and_a_killed_one_leaves_no_lock(tmp_
         other.join()
     with Journal(tmp_path):
         pass
+
+
+def test_a_file_system_without_locks_is_worked_on_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture) -> None:
+    """That nobody else writes there cannot be known, but it is not said of anybody either."""
+    write(tmp_path, 1)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    with Journal(tmp_path) as writer:
+        assert writer.record.results.keys() == {0}
+    said = capsys.readouterr().err
+    assert said.startswith(f"menndl run: warning: {tmp_path}/lock cannot be locked (No locks available): ")
 
 
 def test_a_folder_without_journal_and_a_file_are_refused(tmp_path: Path) -> None:

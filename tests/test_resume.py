@@ -1,13 +1,18 @@
 """kill -9 at random moments, then the same command: what was recorded is there once, the search ends the same."""
 from __future__ import annotations
 
+import os
 import random
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import List
 
 import pytest
 
+from menndl_caffe.proto import caffe_pb2
 from tests import runs
 
 TARGETS = ("master", "trainer", "everything")
@@ -66,3 +71,44 @@ def test_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target
 @pytest.mark.parametrize("target", TARGETS)
 def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
     kills(search, tmp_path, 3, target, 20, 4.0, undisturbed)
+
+
+@pytest.mark.parametrize("size", [1000, 4000, 7001])
+def test_a_disk_that_is_full_in_the_middle_of_a_line(search: Path, undisturbed: List, tmp_path: Path,
+                                                     size: int) -> None:
+    """As a limit on the size of files: what does not fit into the journal is refused, be it its first line."""
+    run = tmp_path / "run"
+    limited = ["prlimit", f"--fsize={size}", sys.executable, "-m", "menndl_caffe.cli", "run", search, "--out", run]
+    done = subprocess.run(list(map(str, limited)), cwd=runs.REPOSITORY, env=runs.environment(), text=True,
+                          capture_output=True, timeout=60)
+    recorded = runs.result_lines(run)
+    assert done.returncode == 1 and (run / "journal.jsonl").stat().st_size == size and len(recorded) < 19
+    last = done.stderr.splitlines()[-1]
+    assert last == (f"menndl run: File too large ({run}); every recorded result is safe: "
+                    "mend it and start the same command again")
+    finish(search, run, 0)
+    assert runs.result_lines(run)[:len(recorded)] == recorded and runs.individuals(run) == undisturbed
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_search(search: Path, undisturbed: List, tmp_path: Path) -> None:
+    reader, terminal = os.pipe()
+    os.close(reader)
+    process = runs.start(["run", search, "--out", tmp_path / "run"], log=terminal)
+    os.close(terminal)
+    assert process.wait(60) == 0 and runs.individuals(tmp_path / "run") == undisturbed
+
+
+def test_another_mean_is_another_run_but_for_old_journals_that_know_none(tmp_path: Path) -> None:
+    data, run, log = runs.small_data(tmp_path / "data"), tmp_path / "run", tmp_path / "log"
+    search = runs.write_search(tmp_path / "s.search.prototxt", data, population=1, generations=1)
+    finish(search, run, 0)
+    mean = data / "mean.binaryproto"
+    image = caffe_pb2.BlobProto.FromString(mean.read_bytes())
+    image.data[0] += 1
+    mean.write_bytes(image.SerializeToString())
+    with open(log, "wb") as file:
+        assert runs.start(["run", search, "--out", run], log=file).wait(60) == 2
+    assert re.search(f"{run} is a run of another search: its mean is [0-9a-f]{{12}}, this one's is ", log.read_text())
+    journal = run / "journal.jsonl"
+    journal.write_text(re.sub(r'"mean": "\w+", ', "", journal.read_text()))
+    finish(search, run, 0)

@@ -57,11 +57,11 @@ def check_goes_on(search: Path, folder: Path, ranks: int, undisturbed: List) -> 
 
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_a_time_limit(search: Path, undisturbed: List, tmp_path: Path, ranks: int) -> None:
-    process = start(search, tmp_path, ranks, "--time-limit", 6, FAKE_SECONDS="1")
+    process = start(search, tmp_path, ranks, "--time-limit", 9, FAKE_SECONDS="2")
     code, text, seconds = end(process, tmp_path)
     assert code == os.EX_TEMPFAIL == 75, text
-    assert 5.5 < seconds < 9
-    assert check_ending(text, tmp_path, "time limit of 6 s reached") < 18
+    assert 8.5 < seconds < 12
+    assert check_ending(text, tmp_path, "time limit of 9 s reached") < 18
     assert runs.result_lines(tmp_path / "run")
     check_goes_on(search, tmp_path, ranks, undisturbed)
 

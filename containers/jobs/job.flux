@@ -7,6 +7,7 @@
 # flux: --exclusive
 # flux: --time-limit=2h
 set -euo pipefail
+[[ ${1:-} != --help ]] || { sed -n '/^#!\|^set\|^\[/d; /^# shellcheck/q; p' -- "$0"; exit; }
 
 SEARCH=${SEARCH:-solvers/paper.search.prototxt}
 RUN=${RUN:-runs/paper}       # the run's folder, on a file system that all nodes share

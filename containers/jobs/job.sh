@@ -4,6 +4,7 @@
 # Run here on one host, with Open MPI 5 (tests/test_jobs.py) and with MPICH 5. With Open MPI 5 the search goes on when a
 # rank dies. Without HOSTS all ranks are on this host. Exit code 75: TIME_LIMIT was up, the same command goes on.
 set -euo pipefail
+[[ ${1:-} != --help ]] || { sed -n '/^#!\|^set\|^here\|^\[/d; /^# shellcheck/q; p' -- "$0"; exit; }
 
 SEARCH=${SEARCH:-solvers/paper.search.prototxt}
 RUN=${RUN:-runs/paper}       # the run's folder, on a file system that all hosts share

@@ -2,8 +2,10 @@
 convert_mnist_data.cpp, compute_image_mean.cpp), and read and checked before Caffe opens them."""
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import os
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +149,24 @@ def mean_shape(path: Path) -> Shape:
     if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != np.prod(sizes):
         raise UserError(f"{path}: not one mean image: {values} values in the shape {_by(sizes)}; {_how_to_make(path)}")
     return cast(Shape, tuple(int(size) for size in sizes[1:]))
+
+
+def lock_refusal(database: Path) -> str:
+    """Why LMDB as Caffe opens it could not have the lock file; "" where it could. Leaves no lock file behind.
+
+    LMDB does without one on a file system that is read-only, and only there.
+    """
+    lock = database / "lock.mdb"
+    try:
+        os.close(os.open(lock, os.O_RDWR))
+    except FileNotFoundError:
+        read_only = os.statvfs(database).f_flag & os.ST_RDONLY
+        if not read_only and not os.access(database, os.W_OK | os.X_OK, effective_ids=True):
+            return f"{lock} is not there and may not be made"
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            return f"{lock} cannot be opened for writing: {error.strerror}"
+    return ""
 
 
 @contextmanager

@@ -34,10 +34,11 @@ STARTING_SECONDS = 900  # from the first rank's start until all have met
 
 if FAULT_TOLERANT:  # else those that start would wait for ever for a rank that died before MPI_Init, or by MPI_Abort
     faulthandler.dump_traceback_later(STARTING_SECONDS, exit=True)
-mpi4py.rc.finalize = False  # `_leave_unfinalized` says why
+mpi4py.rc.finalize = False
 from mpi4py import MPI  # noqa: E402
 
-atexit.register(MPI.Finalize)
+if not FAULT_TOLERANT:  # else MPI_Finalize may wait for ever for a rank that has died (Open MPI 5.0)
+    atexit.register(MPI.Finalize)
 
 MASTER = 0
 WORK, RESULT, STOP, TERMINATED, LEFT = 1, 2, 3, 4, 5
@@ -237,20 +238,15 @@ class MpiFarm:
         stops = []
         for rank in staying:
             with _whoever_died():
-                stops.append(self._comm.isend(bool(self._dead), dest=rank, tag=STOP))
+                stops.append(self._comm.isend(None, dest=rank, tag=STOP))
         backoff, deadline = Backoff(), time.monotonic() + LEAVING_SECONDS
         while staying and time.monotonic() < deadline:
             staying -= {rank for rank, tag, _ in self._messages() if tag == LEFT}
             staying -= self._dead
             backoff.sleep()
         self.closed = not staying
-        if self._dead or staying:
-            _leave_unfinalized()
-
-
-def _leave_unfinalized() -> None:
-    """Let this process end without MPI_Finalize, in which Open MPI 5.0 may wait for ever where ranks have died."""
-    atexit.unregister(MPI.Finalize)
+        if staying:
+            atexit.unregister(MPI.Finalize)  # which would wait for them
 
 
 def serve(comm: MPI.Comm, evaluator: Evaluator, terminated: Callable[[], bool]) -> None:
@@ -277,8 +273,6 @@ def serve(comm: MPI.Comm, evaluator: Evaluator, terminated: Callable[[], bool]) 
             if farm.idle:
                 backoff.sleep()
     comm.send(None, dest=MASTER, tag=LEFT)
-    if message:  # ranks have died
-        _leave_unfinalized()
 
 
 def _message(result: Result) -> Dict[str, Any]:
@@ -356,6 +350,8 @@ def _abort(comm: MPI.Comm, error: BaseException) -> None:
     orphaned = isinstance(error, MPI.Exception) and error.Get_error_class() in DEATHS
     if orphaned:
         text = "a rank that it needs has died; the same command goes on"
+    elif isinstance(error, KeyboardInterrupt):
+        text = "interrupted; the same command goes on"
     elif isinstance(error, (UserError, SystemExit, Stopped)):
         text = str(error)
     else:

@@ -1,8 +1,6 @@
-"""On what a database lies: a node's own disk or one that is shared, and whether Caffe could open its lock file."""
+"""On what a database lies: a node's own disk or one that is shared."""
 from __future__ import annotations
 
-import errno
-import os
 import re
 from pathlib import Path
 
@@ -41,21 +39,3 @@ def current_file_system_of(path: Path) -> str:
     except OSError:
         return ""
     return file_system_of(str(path.resolve()), mountinfo)
-
-
-def lock_refusal(database: Path) -> str:
-    """Why LMDB as Caffe opens it could not have the lock file; "" where it could. Leaves no lock file behind.
-
-    LMDB does without one on a file system that is read-only, and only there.
-    """
-    lock = database / "lock.mdb"
-    try:
-        os.close(os.open(lock, os.O_RDWR))
-    except FileNotFoundError:
-        read_only = os.statvfs(database).f_flag & os.ST_RDONLY
-        if not read_only and not os.access(database, os.W_OK | os.X_OK, effective_ids=True):
-            return f"{lock} is not there and may not be made"
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            return f"{lock} cannot be opened for writing: {error.strerror}"
-    return ""

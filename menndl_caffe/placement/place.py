@@ -14,10 +14,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 import menndl_caffe
 from menndl_caffe import engine as engines
-from menndl_caffe.data import describe, fingerprint, sha256_of
+from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.placement import gpu
-from menndl_caffe.placement.file_system import current_file_system_of, lock_refusal
+from menndl_caffe.placement.file_system import current_file_system_of
 
 
 @dataclass(frozen=True)
