@@ -74,7 +74,11 @@ def _whole(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
 def _new_folder(text: str) -> Path:
     """The type of an argument that is a folder to be made or to be written into."""
     path = Path(text)
-    if any(place.exists() and not place.is_dir() for place in (path, *path.parents)):
+    try:
+        blocked = any(place.exists() and not place.is_dir() for place in (path, *path.parents))
+    except (OSError, ValueError) as error:  # a name that is too long, or a null byte
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder: {error}") from None
+    if blocked:
         raise argparse.ArgumentTypeError(f"{text!r} is a file; expected a folder, new or not")
     return path
 
@@ -167,7 +171,7 @@ def _add_readers(add: Callable[..., argparse.ArgumentParser]) -> None:
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of the run; of several, a comparison")
     report.add_argument("--out", type=_new_folder, metavar="DIR",
-                        help="where to write the comparison of several runs (default: the first one's RUN/report)")
+                        help="where to write (default: RUN/report; of several runs, the first one's)")
     best.add_argument("-n", type=_whole(1), metavar="N",
                       help="how many individuals (default: 5); with --save: which one of them (default: 1)")
     save.add_arguments(best)
@@ -226,7 +230,7 @@ def _render(arguments: Any) -> None:
         print(f"its size is not known before it runs: {unknown}")
     else:
         print(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
-              f"{net.multiply_adds / 1e9:.2f} billion multiply-adds a forward pass of a training batch")
+              f"{net.multiply_adds / 1e9:.3g} billion multiply-adds a forward pass of a training batch")
 
 
 def _evaluate(arguments: Any) -> None:
@@ -295,12 +299,10 @@ def _report(arguments: Any) -> None:
         return _serve_report(arguments)
     if arguments.port is not None or arguments.host:
         raise UserError("--port and --host go with --watch")
+    folder = arguments.out or run / "report"
     if others:
-        runs = [(folder, journal.read(folder)) for folder in arguments.runs]
-        return print(write_comparison(runs, arguments.out or run / "report"))
-    if arguments.out:
-        raise UserError("--out is for the comparison of several runs; that of one goes into RUN/report")
-    page, *files = write_report(run, journal.read(run))
+        return print(write_comparison([(one, journal.read(one)) for one in arguments.runs], folder))
+    page, *files = write_report(run, journal.read(run), folder=folder)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
     print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Tuple
 
 import jinja2
 import jinja2.meta
 import jinja2.sandbox
+from google.protobuf.text_encoding import CEscape
 
 from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError, did_you_mean
@@ -100,13 +101,18 @@ class Renderer:
 
         UserError where a template names something unknown or renders to something that is not a net or a solver.
         """
-        values = {**self._fixed, **trial.genome.as_dict(), "random_seed": trial.seed, "max_iter": trial.max_iter,
-                  "train_source": sources.train, "test_source": sources.test, "mean_file": sources.mean,
-                  "directory": directory}
-        net_text, solver_text = self._net.render(values), self._solver.render(values)
+        net_text, solver_text = self.texts(trial, sources, directory)
         net = prototxt.parse(net_text, caffe_pb2.NetParameter, f"{self._net.path} (rendered)")
         solver = prototxt.parse(solver_text, caffe_pb2.SolverParameter, f"{self._solver.path} (rendered)")
         return Rendered(net_text, solver_text, net, solver)
+
+    def texts(self, trial: Trial, sources: Sources, directory: str = ".") -> Tuple[str, str]:
+        """The same as texts alone, net and solver, unread."""
+        paths = {"train_source": sources.train, "test_source": sources.test, "mean_file": sources.mean,
+                 "directory": directory}
+        values = {**self._fixed, **trial.genome.as_dict(), "random_seed": trial.seed, "max_iter": trial.max_iter,
+                  **{name: CEscape(path, as_utf8=True) for name, path in paths.items()}}  # they stand in quotes there
+        return self._net.render(values), self._solver.render(values)
 
     def _check_names(self) -> None:
         """Every gene and constant is used, and so are the seed and the budget: else a search would vary nothing."""

@@ -173,6 +173,7 @@ RENDER = ["render", "{search}", "--out", "{tmp}/one"]
     ([*RUN, "--data", "{tmp}/no"], ["data {tmp}/no", "_train_lmdb", "menndl data cifar10"]),
     (["run", "{search}", "--out", "{search}"], ["--out", "{search}", "is a file"]),
     (["run", "{search}", "--out", "{search}/run"], ["--out", "{search}/run", "is a file"]),
+    (["run", "{search}", "--out", "r" * 300], ["--out", "cannot be a folder", "File name too long"]),
     (["run", "{search}"], ["required: --out", "menndl run --help"]),
     (["run", "{tmp}/no.search.prototxt", "--out", "{tmp}/run"], ["no such file", "solvers/quick.search.prototxt"]),
     ([*RUN, "--sed", "1"], ["unrecognized arguments: --sed 1", "--help"]),
@@ -412,8 +413,10 @@ def test_report_of_several_runs_and_what_does_not_go_together(menndl: Runner, tm
     compared = [mixed_run.write(folder) for folder in folders]
     done = menndl("report", *compared, "--out", tmp_path / "both")
     assert done.returncode == 0 and done.stdout.strip() == str(tmp_path / "both" / "comparison.html")
+    done = menndl("report", compared[0], "--out", tmp_path / "elsewhere")  # as of a run that may only be read
+    assert done.returncode == 0 and done.stdout.startswith(f"{tmp_path / 'elsewhere' / 'report.html'}\n")
+    assert not (compared[0] / "report").exists() and (tmp_path / "elsewhere" / "genes.svg").exists()
     for options, message in ((["--port", "1"], "--port and --host go with --watch"),
-                             (["--out", tmp_path / "x"], "--out is for the comparison"),
                              (["--watch", "--out", tmp_path / "x"], "--watch is for one run")):
         refused = menndl("report", compared[0], *options)
         assert refused.returncode == 2 and message in refused.stderr and refused.stderr.count("\n") == 1

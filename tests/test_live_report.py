@@ -22,6 +22,7 @@ from menndl_caffe.watch import live
 from menndl_caffe.watch.live import LivePage
 from menndl_caffe.watch.server import ReportServer
 from tests.browser import WIDTHS
+from tests.runs import wait_until
 from tests.test_report import TRIALS, record
 
 SECRET = "nobody may read this"
@@ -298,6 +299,10 @@ class Window:
     def waits_for(self, text: str) -> None:
         self.frame.get_by_text(text).wait_for(timeout=20000)
 
+    def is_loaded(self) -> None:
+        """Until the page knows that the report has come."""
+        assert wait_until(lambda: self.page.title() == "run", 20)
+
     def pass_time(self) -> None:
         """Until it has asked for new results once more."""
         with self.page.expect_response("**/status.json"):
@@ -333,13 +338,14 @@ def test_a_page_that_nobody_works_with_renews_itself(run: Path, serving: Any, wi
                                                      width: int) -> None:
     shown = window(serving(run, long), width=width)
     shown.waits_for("8 results")
+    shown.is_loaded()
     shown.page.evaluate("document.querySelector('iframe').contentWindow.scrollTo(0, 1234)")
     shown.pass_time()
-    assert shown.bar.is_hidden() and shown.page.title() == "run"
+    assert shown.bar.is_hidden()
     add_result(run)
     shown.pass_time()
     shown.waits_for("9 results")
-    shown.page.wait_for_function("document.querySelector('iframe').contentWindow.scrollY === 1234")
+    assert wait_until(lambda: shown.scrolled() == 1234, 20)
     assert shown.bar.is_hidden() and shown.errors == []
 
 
@@ -347,6 +353,7 @@ def test_a_page_that_is_worked_with_waits_for_the_button(run: Path, serving: Any
     first, second = (window(serving(run, long)) for _ in range(2))
     for shown in (first, second):
         shown.waits_for("8 results")
+        shown.is_loaded()
     first.page.evaluate("document.querySelector('iframe').contentWindow.scrollTo(0, 777)")
     first.page.mouse.click(300, 300)
     add_result(run)
@@ -360,7 +367,7 @@ def test_a_page_that_is_worked_with_waits_for_the_button(run: Path, serving: Any
     assert before > 0 and first.frame.get_by_text("9 results").count() == 0
     first.page.get_by_role("button").click()
     first.frame.get_by_text("9 results").wait_for(state="attached")
-    first.page.wait_for_function(f"document.querySelector('iframe').contentWindow.scrollY === {before}")
+    assert wait_until(lambda: first.scrolled() == before, 20)
     assert first.bar.is_hidden() and first.errors == second.errors == []
 
 

@@ -295,6 +295,15 @@ def test_a_mistake_in_a_template_is_named_with_its_line(net: str, line: int, par
         assert part in said
 
 
+def test_a_folder_may_have_any_name(folder: Path) -> None:
+    odd = 'a "b" \'c\' \\n ü\nd'
+    render_texts(folder, 'name: "{{ directory }}"\n# {{ kernel1 }}', SOLVER + "net: '{{ directory }}'")
+    renderer = Renderer(search_file.load("my.search.prototxt"))
+    trial = renderer.experiment.trial(0, renderer.experiment.space.default)
+    both = renderer.render(trial, Sources("", "", ""), odd)
+    assert both.net.message.name == both.solver.message.net == odd
+
+
 def test_a_template_that_is_no_text_is_refused(folder: Path) -> None:
     render_texts(folder, "")
     (folder / "net.j2").write_bytes(b'name: "\xff"')

@@ -208,6 +208,18 @@ def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
             reader(journal.read(tmp_path))
 
 
+@pytest.mark.parametrize("name, value", [("search", None), ("engine", 7), ("total", 0), ("generations", "3"),
+                                         ("started", None)])
+def test_a_first_line_of_another_program(tmp_path: Path, name: str, value: Any) -> None:
+    lines = tmp_path / journal.NAME
+    record(tmp_path, TRIALS)
+    first, *rest = lines.read_text().splitlines()
+    lines.write_text("\n".join([json.dumps({**json.loads(first), name: value}), *rest, ""]))
+    for reader in (lambda r: status_text(r, 0.0), best_text, lambda r: write_report(tmp_path, r)):
+        with pytest.raises(UserError, match=f"no good field '{name}'"):
+            reader(journal.read(tmp_path))
+
+
 def validation(folder: Path, *more: Tuple[Any, ...]) -> Record:
     last = [(id, 0, genes, *rest) for id, _, genes, *rest in TRIALS[1:5]]
     search = SEARCH + "fitness_set: VALIDATION\n"
@@ -348,7 +360,7 @@ def test_without_matplotlib_the_tables_are_written(run: Path, recorded: Record,
 
 
 def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = (reported / "report" / "best.txt").read_bytes()
+    before = {path: path.read_bytes() for path in (reported / "report").iterdir()}
 
     def full(path: Path, content: bytes) -> None:
         path.write_text(content[:20].decode())
@@ -357,7 +369,7 @@ def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, mon
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         write_report(reported, recorded)
-    assert (reported / "report" / "best.txt").read_bytes() == before
+    assert {path: path.read_bytes() for path in (reported / "report").iterdir()} == before  # and nothing beside them
 
 
 def test_matplotlib_is_loaded_for_figures_alone() -> None:

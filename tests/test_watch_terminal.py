@@ -6,13 +6,11 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from pathlib import Path
 from typing import Any, Iterator, List
@@ -184,27 +182,22 @@ def test_into_a_pipe(run: Path, menndl: Runner) -> None:
     assert done.stdout.startswith("generation 2/3  7/12  best 0.7400  default 0.7000  failed 2  560 trials/h")
 
 
-def test_a_pipe_follows_a_search_to_its_end(run: Path, menndl: Runner, tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
+def test_a_pipe_follows_a_search_to_its_end(run: Path, tmp_path: Path) -> None:
+    whole, growing = tmp_path / "whole", tmp_path / "growing"
     record(whole, TRIALS[:8], total=7)
     lines = (whole / journal.NAME).read_bytes().splitlines(keepends=True)
-    shutil.copytree(whole, tmp_path / "growing")
-    (tmp_path / "growing" / journal.NAME).write_bytes(b"")
-
-    def write() -> None:
-        with open(tmp_path / "growing" / journal.NAME, "ab", buffering=0) as file:
-            for line in lines:
-                file.write(line[:40])
-                time.sleep(0.05)
-                file.write(line[40:])
-
-    time.sleep(0)
-    writer = threading.Timer(1.0, write)
-    writer.start()
-    done = menndl("watch", tmp_path / "growing", "--interval", "0.1", timeout=60)
-    writer.join()
-    assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.splitlines()[0] == "the run has not begun" and done.stdout.splitlines()[-1].endswith("complete")
+    growing.mkdir()
+    (growing / journal.NAME).touch()
+    command = [sys.executable, "-m", "menndl_caffe.cli", "watch", str(growing), "--interval", "0.1"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as watching, open(growing / journal.NAME, "ab", buffering=0) as file:
+        assert watching.stdout is not None and watching.stdout.readline() == "the run has not begun\n"
+        for line in lines:
+            file.write(line[:40])
+            time.sleep(0.05)
+            file.write(line[40:])
+        printed, errors = watching.communicate(timeout=60)
+    assert watching.returncode == 0 and errors == "" and printed.splitlines()[-1].endswith("complete")
 
 
 @pytest.mark.parametrize("arguments, part", [

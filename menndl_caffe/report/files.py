@@ -1,4 +1,4 @@
-"""RUN/report: one page, tables as text, CSV, Markdown and LaTeX, and figures as PNG, SVG and PDF.
+"""RUN/report, or another folder: one page, tables as text, CSV, Markdown and LaTeX, and figures as PNG, SVG and PDF.
 
 | figure                | in the paper | its data                |
 |---|---|---|
@@ -9,6 +9,7 @@
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -20,12 +21,12 @@ from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
-from menndl_caffe.report.nets import Cost, Nets
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
 from menndl_caffe.report.page import page
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
-from menndl_caffe.report.table_3 import table_3, table_3_csv, table_3_latex, table_3_markdown
+from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.tables import as_csv, fixed
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 
@@ -39,13 +40,14 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def write_report(run: Path, record: Record, note: Note = _to_stderr) -> List[Path]:
-    """Write the page, all tables and figures of a run's record; the paths of what was written, the page's first. `note`
-    is told what could not be shown, and why.
+def write_report(run: Path, record: Record, note: Note = _to_stderr, folder: Optional[Path] = None) -> List[Path]:
+    """Write the page, all tables and figures of a run's record into `folder`, without one into RUN/report; the paths of
+    what was written, the page's first. `note` is told what could not be shown, and why.
 
-    UserError where there is no result yet, where RUN cannot be written, and, after page and tables, where matplotlib
-    is missing.
+    UserError where there is no result yet, where the folder cannot be written, and, after page and tables, where
+    matplotlib is missing.
     """
+    folder = folder or run / "report"
     by_stage, unit = staged(record)
     summaries = generations(by_stage) if searched(record) else []
     if not summaries:
@@ -58,11 +60,11 @@ def write_report(run: Path, record: Record, note: Note = _to_stderr) -> List[Pat
               "genes.csv": spreads_csv(boxes, unit),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
     texts = {PAGE: page([(run, record)]), **tables}
-    written = [_write(run / "report", name, text.encode()) for name, text in texts.items()]
+    written = [_write(folder, name, text.encode()) for name, text in texts.items()]
     for text in _notes(record, nets, networks):
         note(text)
-    figures = _figures(run, by_stage, unit, summaries, boxes, networks)
-    return written + [_write(run / "report", name, content) for name, content in figures]
+    figures = _figures(folder, by_stage, unit, summaries, boxes, networks)
+    return written + [_write(folder, name, content) for name, content in figures]
 
 
 def write_comparison(runs: Sequence[Tuple[Path, Record]], folder: Path) -> Path:
@@ -78,18 +80,20 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
         aside.write_bytes(content)
         os.replace(aside, folder / name)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
     return folder / name
 
 
-def _figures(run: Path, record: Record, unit: str, summaries: Sequence[Generation],
+def _figures(folder: Path, record: Record, unit: str, summaries: Sequence[Generation],
              boxes: Mapping[str, Sequence[Spread]], networks: Mapping[str, List[Layer]]
              ) -> Iterator[Tuple[str, bytes]]:
     """Name and content of every figure's files, made one after the other. The record's individuals have generations."""
     try:
         from menndl_caffe.report import figures
     except ImportError as error:
-        raise UserError(f"page and tables are in {run / 'report'}, but figures need matplotlib ({error}): "
+        raise UserError(f"page and tables are in {folder}, but figures need matplotlib ({error}): "
                         "`pip install 'menndl_caffe[report]'`") from None
     message, space = searched(record)
     planned, images = record.run["generations"], fitness_set(message)
@@ -129,16 +133,14 @@ def _notes(record: Record, nets: Nets, networks: Mapping[str, List[Layer]]) -> I
 def _tables(record: Record, nets: Nets) -> Dict[str, str]:
     """Names and texts of the tables of single individuals."""
     best = best_dict(record, BEST)
-    listed = [row for row in (*best["best"], best[DEFAULT], best[TEST]) if row]
-    costs = {row["id"]: nets.cost(record.trials[row["id"]]) for row in listed}
-    rows = table_3(best, [costs[row["id"]] for row in best["best"]],
-                   costs[best[DEFAULT]["id"]] if best[DEFAULT] else None)
+    costs = costs_of(best, record, nets)
+    rows = table_3(best, costs)
     return {"best.txt": best_text(record, BEST) + "\n", "best.csv": _best_csv(best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
             "individuals.csv": _individuals_csv(record, searched(record)[1])}
 
 
-def _best_csv(best: Dict[str, Any], costs: Mapping[int, Optional[Cost]]) -> str:
+def _best_csv(best: Dict[str, Any], costs: Costs) -> str:
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
     rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),

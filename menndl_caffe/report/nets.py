@@ -18,6 +18,7 @@ from menndl_caffe.journal import Record
 from menndl_caffe.net_rules import layers_of_phase
 from menndl_caffe.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.render import Renderer, Sources
+from menndl_caffe.report.summary import fitness_set
 from menndl_caffe.search_file import Experiment, find_file, space_of
 from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
 from menndl_caffe.trial import Trial
@@ -55,8 +56,10 @@ class Nets:
         self.image = _image_shape(record.run)
         self.changed = ""
         self._renderer: Optional[Renderer] = None
+        self._sources = ANYWHERE
         try:
             self._renderer = _renderer(record.run)
+            self._sources = _sources(record.run, fitness_set(self._renderer.experiment.message))
         except UserError as error:
             self.changed = str(error)
 
@@ -68,6 +71,13 @@ class Nets:
                 return Texts(rendered.net.message, rendered.solver.message)
             path = self._folder / str(trial.id) / "train_test.prototxt"
             return Texts(prototxt.load(path, caffe_pb2.NetParameter).message, caffe_pb2.SolverParameter())
+        except UserError:
+            return None
+
+    def rendered(self, trial: Trial) -> Optional[Tuple[str, str]]:
+        """Net and solver of an individual as text; None where the templates cannot be used or fail for it."""
+        try:
+            return self._renderer.texts(trial, self._sources) if self._renderer else None
         except UserError:
             return None
 
@@ -121,6 +131,14 @@ class Nets:
                 texts = self.texts(replace(trial, genome=Genome(trial.genome.names, values)))
                 if texts:
                     yield gene.name, texts
+
+
+def _sources(run: Dict[str, Any], measured_on: str) -> Sources:
+    """Where the run's trainings read; of databases that are not here, the folder and what is in them."""
+    folder = Path(run.get("data_folder") or ".")
+    train, test, mean = ("fit", "validation", "mean_fit") if measured_on == "validation" else ("train", "test", "mean")
+    train, test = (str(min(folder.glob(f"*_{part}_lmdb"), default=folder / f"{part}_lmdb")) for part in (train, test))
+    return Sources(train, test, str(folder / f"{mean}.binaryproto"))
 
 
 def _image_shape(run: Dict[str, Any]) -> Optional[Tuple[int, int, int]]:

@@ -15,11 +15,18 @@ from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.search_file import space_of
 from menndl_caffe.trial import OK, Result, Trial
 
+# What every report needs of a journal's first line.
+FIRST_LINE: Dict[str, Any] = {"search": str, "engine": str, "total": int, "generations": int, "started": (int, float)}
+
 
 def searched(record: Record) -> Tuple[Any, SearchSpace]:
-    """The SearchParameter of a run and the space of its genes; UserError where the run has not begun."""
+    """The SearchParameter of a run and the space of its genes; UserError where the run has not begun, or is none."""
     if not record.run:
         raise UserError("the journal has no first line: the run has not begun, or died before it did; start it again")
+    for name, kind in FIRST_LINE.items():
+        if not isinstance(record.run.get(name), kind) or not record.run[name]:
+            raise UserError(f"the journal's first line has no good field {name!r}: it is of another program, or of "
+                            "another version of menndl")
     document = prototxt.parse(record.run["search"], menndl_pb2.SearchParameter)
     return document.message, space_of(document)
 

@@ -2,28 +2,38 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from menndl_caffe.report.nets import Cost
+from menndl_caffe.journal import Record
+from menndl_caffe.report.nets import Cost, Nets
 from menndl_caffe.tables import as_csv, gene_text, interval
+from menndl_caffe.trial import DEFAULT, TEST
 
 Rows = List[List[str]]
+Costs = Mapping[int, Optional[Cost]]
 
 
-def table_3(best: Dict[str, Any], costs: Sequence[Optional[Cost]], default_cost: Optional[Cost]) -> Rows:
-    """Header and rows of three columns: default against the range of the best sets. `best` is `best_dict`'s; `costs`
-    are those of its individuals. Multiply-adds are in millions, of one image forward; what is unknown is `-`."""
+def costs_of(best: Dict[str, Any], record: Record, nets: Nets) -> Costs:
+    """What the nets of `best_dict`'s individuals cost, by id; None where that is unknown."""
+    listed = [row for row in (*best["best"], best[DEFAULT], best[TEST]) if row]
+    return {row["id"]: nets.cost(record.trials[row["id"]]) for row in listed}
+
+
+def table_3(best: Dict[str, Any], costs: Costs) -> Rows:
+    """Header and rows of three columns: default against the range of the best sets. `best` is `best_dict`'s, `costs`
+    those of its individuals. Multiply-adds are in millions, of one image forward; what is unknown is `-`."""
     rows, default = best["best"], best["default"] or {}
     sets = f"best {len(rows)} sets" if len(rows) > 1 else "best set"
     table = [["parameter", "default", sets]]
     table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
-    known = [cost for cost in costs if cost is not None]
+    known = [cost for cost in (costs[row["id"]] for row in rows) if cost is not None]
+    default_cost = costs.get(default.get("id", -1))
     return table + [
         ["accuracy", *_spans(default.get("accuracy"), [row["accuracy"] for row in rows], "{:.4f}".format)],
         ["parameters", *_spans(default_cost and default_cost.parameters, [c.parameters for c in known], "{:,}".format)],
         ["multiply-adds (millions)", *_spans(default_cost and default_cost.multiply_adds / 1e6,
-                                             [cost.multiply_adds / 1e6 for cost in known], _three_digits)],
-        ["training time (s)", *_spans(default.get("seconds"), [row["seconds"] for row in rows], "{:,.0f}".format)]]
+                                             [cost.multiply_adds / 1e6 for cost in known], three_digits)],
+        ["training time (s)", *_spans(default.get("seconds"), [row["seconds"] for row in rows], three_digits)]]
 
 
 def _spans(default: Optional[float], values: Sequence[float], form: Callable[[Any], str]) -> List[str]:
@@ -31,7 +41,7 @@ def _spans(default: Optional[float], values: Sequence[float], form: Callable[[An
     return ["-" if default is None else form(default), span]
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits, and all that are left of the point."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 

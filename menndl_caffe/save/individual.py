@@ -11,10 +11,9 @@ from typing import Any, Callable, Iterator, Tuple
 
 from menndl_caffe import journal, prototxt
 from menndl_caffe.errors import UserError
-from menndl_caffe.evaluate import datum_shape, sources
+from menndl_caffe.evaluate import datum_shape, sources, subtracts_mean
 from menndl_caffe.journal import Record
 from menndl_caffe.launch import Options, Parts, features, identity
-from menndl_caffe.net_upgrade import upgrade_net
 from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.render import Rendered
 from menndl_caffe.report.summary import best_trained
@@ -104,7 +103,7 @@ def _write_files(parts: Parts, trial: Trial, folder: Path) -> Rendered:
     where = sources(parts.experiment, trial.role)
     rendered = parts.renderer.render(trial, replace(where, mean=f"./{MEAN}"), ".")
     write_rendered(rendered, folder)
-    if any(layer.transform_param.mean_file for layer in upgrade_net(rendered.net.message).layer):
+    if subtracts_mean(rendered.net.message):
         shutil.copyfile(where.mean, folder / MEAN)
     return rendered
 

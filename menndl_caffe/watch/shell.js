@@ -57,5 +57,6 @@ async function poll() {
 
 button.addEventListener("click", renew);
 frame.addEventListener("load", watchFrame);
+if (showsReport() && frame.contentDocument.readyState === "complete") watchFrame();  // it came before this script
 setInterval(poll, POLL);
 poll();

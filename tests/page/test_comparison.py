@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.errors import UserError
 from menndl_caffe.report.page import page
 from menndl_caffe.report.page.comparison import different
 from tests import big_journal, odd_runs
@@ -83,6 +84,7 @@ def test_the_best_side_by_side(tab: Tab, runs: List[Path]) -> None:
         texts = [f"{span[0]}-{span[-1]}" if len(span) > 1 else str(span[0]) for span in spans]
         assert rows[name] == [str(default), texts[0], str(default), texts[1], "", ""]
     for i, some in enumerate(five):
+        assert rows["parameters"][2 * i] == "145,578"  # Caffe's cifar10_quick
         assert rows["accuracy"][2 * i + 1] == f"{some[-1]['fitness']:.4f}-{some[0]['fitness']:.4f}"
     assert rows["base_lr"][:4] == [""] * 4 and rows["base_lr"][4] == "0.001"
 
@@ -140,3 +142,11 @@ def test_a_gene_of_another_range_or_kind(tmp_path: Path) -> None:
     mixed = _spread([ChoiceGene("g", ("a", "b"), "b"), IntGene("g", 1, 8, 1, 5)], [["a"], [7, 5]])
     assert mixed["choices"] == ["a", "b", "5", "7"]
     assert mixed["values"] == [[0], [3, 2]] and mixed["defaults"] == [1, 2]
+
+
+def test_a_run_that_has_not_begun_is_named(tmp_path: Path) -> None:
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / journal.NAME).write_text('{"event": "run", "sea')
+    runs = [odd_runs.one(tmp_path / "one"), tmp_path / "torn"]
+    with pytest.raises(UserError, match="torn: the journal has no first line"):
+        page([(run, journal.read(run)) for run in runs])

@@ -9,8 +9,11 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.genome import Genome
+from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page
-from tests import odd_runs
+from menndl_caffe.report.page.facts import render_command
+from tests import big_journal, mixed_run, odd_runs
 from tests.browser import WIDTHS, Tab
 from tests.page.tools import Lines, drawn, painted, tick_positions, written
 
@@ -96,11 +99,36 @@ def test_the_best(tab: Tab, lines: Lines) -> None:
     different = list({tuple(result["genes"].values()): result for result in reversed(ranked)}.values())[::-1]
     different.sort(key=lambda result: (-result["fitness"], result["id"]))
     expected = [[str(place), str(result["id"]), str(result["generation"] + 1),
-                 *(str(result["genes"][name]) for name in GENES), f"{result['fitness']:.4f}", f"{result['loss']:.4f}"]
-                for place, result in enumerate(different[:5], 1)]
-    rows = tab.table("#best table")
-    assert [row[:-1] for row in rows[:5]] == expected
+                 *(str(result["genes"][name]) for name in GENES), f"{result['fitness']:.4f}", f"{result['loss']:.4f}",
+                 f"{parameters(result['genes']):,}", f"{million_multiply_adds(result):.3g} M",
+                 f"{result['seconds']:.1f}"] for place, result in enumerate(different[:5], 1)]
+    rows = tab.table("#best table.individuals")
+    assert rows[:5] == expected
     assert rows[5][:3] == ["default", "0", "–"] and rows[5][9] == f"{lines.default['fitness']:.4f}"
+    assert rows[5][11:13] == ["145,578", "12.4 M"]  # Caffe's cifar10_quick
+    table_3 = {row[0]: row[1:] for row in tab.table("#best table.paper")}
+    for name, values in (("parameters", [parameters(result["genes"]) for result in different[:5]]),
+                         ("multiply-adds (millions)", [million_multiply_adds(result) for result in different[:5]]),
+                         ("training time (s)", [result["seconds"] for result in different[:5]])):
+        form = "{:,}" if name == "parameters" else "{:.3g}"
+        assert table_3[name][1] == f"{form.format(min(values))}-{form.format(max(values))}"
+    kernels = [result["genes"]["kernel1"] for result in different[:5]]
+    assert table_3["kernel1"] == ["5", f"{min(kernels)}-{max(kernels)}"]
+    assert table_3["accuracy"][0] == f"{lines.default['fitness']:.4f}"
+
+
+def parameters(genes: Dict[str, int]) -> int:
+    """Of cifar10_quick with padding 2: weights and biases of three convolutions and two inner products."""
+    size, channels, total = 32, 3, 0
+    for i in "123":
+        kernel, outputs = genes[f"kernel{i}"], genes[f"output{i}"]
+        total += kernel * kernel * channels * outputs + outputs
+        size, channels = -(-(size + 4 - kernel + 1 - 3) // 2) + 1, outputs
+    return total + size * size * channels * 64 + 64 + 64 * 10 + 10
+
+
+def million_multiply_adds(result: Dict[str, Any]) -> float:
+    return big_journal.multiply_adds(Genome(GENES, tuple(result["genes"][name] for name in GENES))) / 1e6
 
 
 def test_the_history(tab: Tab, lines: Lines) -> None:
@@ -150,7 +178,24 @@ def test_best_and_default_stand_out(tab: Tab, figure: str) -> None:
     for name in ("best", "default"):
         colour = next(colour for text, colour in colours if text.startswith(name))
         red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
-        assert painted(tab, figure, (red, green, blue)) > 200, (name, colour)
+        assert len(painted(tab, figure, (red, green, blue))) > 200, (name, colour)
+
+
+def test_the_default_has_no_generation(tab: Tab) -> None:
+    first, second = (tab.page.locator("#parallel .rail").nth(i).bounding_box() for i in (0, 1))
+    left = tab.page.locator("#parallel").bounding_box()["x"]
+    between = range(round(first["x"] - left + 30), round(second["x"] - left - 5))
+    assert not [x for x, _ in painted(tab, "parallel", (0x1b, 0x1f, 0x24)) if x in between]
+
+
+def test_the_bests_curve_ends_at_its_accuracy(tab: Tab, lines: Lines) -> None:
+    ticks = tab.page.evaluate("""() => [...document.querySelectorAll("#curves-accuracy text[text-anchor=end]")]
+        .filter((text) => text.textContent.startsWith("0."))
+        .map((text) => [Number(text.textContent), Number(text.getAttribute("y")) - 4])""")
+    (low, bottom), *_, (high, top) = ticks
+    best = max(result["fitness"] for result in lines.trained)
+    expected = bottom + (best - low) / (high - low) * (top - bottom)
+    assert min(y for _, y in painted(tab, "curves-accuracy", (0xc2, 0x41, 0x0c))) == pytest.approx(expected, abs=3)
 
 
 def test_curves(tab: Tab, lines: Lines) -> None:
@@ -167,6 +212,24 @@ def test_curves(tab: Tab, lines: Lines) -> None:
             assert [list(point) for point in zip(*columns)] == curve
         else:
             assert place is None
+
+
+def test_a_few_huge_losses_leave_the_others_to_be_seen(chromium: Any, tmp_path: Path) -> None:
+    run = odd_runs.validated(tmp_path / "run")
+    first, rest = (run / journal.NAME).read_text().split("\n", 1)
+    (run / journal.NAME).write_text(f"{first}\n{rest.replace(', 1.9]', ', 87.3]', 2)}")
+    opened = Tab(chromium, written(run))
+    assert "87.3" in str(opened.page.evaluate("menndl.run.curves.loss"))
+    ticks = opened.page.locator("#curves-loss text[text-anchor=end]").all_text_contents()[:-1]
+    assert max(map(float, ticks)) < 3 and len(ticks) > 3  # the others' losses are 1.3 to 1.9
+    opened.close()
+
+
+def test_ticks_are_values_of_the_gene(chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixed_run, "SEARCH", mixed_run.SEARCH.replace("max: 50 step: 4", "max: 23 step: 4"))
+    opened = Tab(chromium, written(mixed_run.write(tmp_path, mixed_run.TRIALS[3:])))
+    assert list(tick_positions(opened, "filters")) == ["2", "6", "10", "14", "18", "22"]
+    opened.close()
 
 
 def test_ranks(tab: Tab, lines: Lines) -> None:
@@ -205,9 +268,34 @@ def test_what_was_run(tab: Tab, run: Path) -> None:
     shown = {row[0]: row[1] for row in tab.table("#facts table")}
     assert shown["command"] == first["command"] and shown["data"] == first["data"]
     assert first["templates"]["net"] in shown["net template"] and "paper" not in shown["net template"]
-    for name, text in first["versions"].items():
-        assert f"{name} {text}" in shown["versions"]
+    assert shown["versions"] == "menndl 0.1.0, caffe 1.0.0, blas openblas, python 3.9.2, numpy 1.19.5"
+    assert shown["started"].startswith("2026-09-2") and "resumed" not in shown  # the 21st, or later in the far east
+    assert shown["hosts that trained"] == "nid00101 (5 ranks)"
     assert tab.page.locator("#facts pre").text_content().strip() == first["search"].strip()
+
+
+def test_who_went_on_with_it(chromium: Any, tmp_path: Path) -> None:
+    run = odd_runs.one(tmp_path / "resumed")
+    first = {name: value for name, value in journal.read(run).run.items() if name != "event"}
+    with Journal(run, fsync=False) as writer:
+        writer.begin({**first, "started": 86400.0})
+        writer.begin({**first, "started": 2 * 86400.0, "host": "n8", "ranks": 4, "versions": {"version": "1.1"}})
+    opened = Tab(chromium, written(run))
+    text = {row[0]: row[1] for row in opened.table("#facts table")}["resumed"]
+    unchanged, changed = text.split("; ")
+    assert unchanged.startswith("1970-01-0") and "," not in unchanged
+    assert changed.startswith("1970-01-0") and changed.endswith(", ranks 4, host n8, versions caffe 1.1")
+    opened.close()
+
+
+@pytest.mark.parametrize("command, rendering", [
+    ("menndl run x.prototxt --out r", "menndl render x.prototxt --seed 3"),
+    ("menndl run --out r --plain 'a b' --iterations 5", "menndl render 'a b' --seed 3 --iterations 5"),
+    ("/bin/menndl run --engine=torch --plain --data 'd d' x --threads 2", "menndl render x --seed 3 --data 'd d'"),
+    ("menndl run --out=run run --iter=7", "menndl render run --seed 3 --iter 7"),
+    ("cli.py 'torn", "menndl render SEARCH --seed 3")])
+def test_the_command_renders_as_the_run_did(command: str, rendering: str) -> None:
+    assert render_command({"command": command, "seed": 3}) == rendering
 
 
 # What is not yet, and what should not be
@@ -238,9 +326,9 @@ def test_a_search_without_generations_on_held_out_images(chromium: Any, tmp_path
     assert shown["best on the test set"] == ["0.6500", "unbiased by the search"]
     assert opened.page.locator("#parallel text.title").first.text_content().startswith("group of 2")  # 30 in 20 groups
     assert "accuracy on the validation set" in opened.text("#history-plot")
-    rows = opened.table("#best table")
+    rows = opened.table("#best table.individuals")
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5", "default", "best on the test set"]
-    assert rows[6][-3] == "0.6500"
+    assert rows[6][-5] == "0.6500"
     opened.close()
 
 
@@ -253,7 +341,6 @@ def test_text_stays_text(chromium: Any, tmp_path: Path) -> None:
     assert f"timeout: late {seen}" in opened.text("#panel")
     assert {row[0]: row[1] for row in opened.table("#panel .facts")}["host"] == seen
     assert "<img src=x onerror=hacked=1>, train_test.prototxt" in opened.text("#panel")
-    opened.page.locator("#panel summary").first.click()
     assert seen.replace("\\u0000\\ud800", "") in opened.text("#panel pre")
     assert opened.page.evaluate("typeof hacked") == "undefined"
     assert opened.page.locator("script").count() == 2 and opened.page.locator("img, b").count() == 0

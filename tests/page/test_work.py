@@ -1,13 +1,15 @@
 """The page of a run worked with in headless Chromium: sorted, brushed, hovered, clicked, by pointer and keyboard."""
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from menndl_caffe import search_file
+from tests import mixed_run
 from tests.browser import Tab
-from tests.page.tools import Lines, drawn, tick_positions
+from tests.page.tools import Lines, drawn, tick_positions, written
 
 
 def test_the_list_is_sorted_and_paged(tab: Tab, lines: Lines) -> None:
@@ -108,6 +110,7 @@ def test_hover_and_click_show_an_individual(tab: Tab, lines: Lines) -> None:
     assert tab.page.locator("#panel").is_visible() and str(result["id"]) in tab.text("#panel-title")
     facts = {row[0]: row[1] for row in tab.table("#panel .facts")}
     assert (facts["seed"], facts["rank"], facts["host"]) == (str(result["seed"]), str(result["rank"]), result["host"])
+    assert tab.page.locator("#panel pre").first.is_visible()  # the net
     tab.page.get_by_text("as numbers").click()
     assert tab.table("#panel .numbers") == [
         [f"{iteration:,}", f"{accuracy:.4f}", f"{loss:.4f}"] for iteration, accuracy, loss in result["curve"]]
@@ -135,12 +138,36 @@ def test_the_command_that_makes_the_files(tab: Tab, run: Path, lines: Lines, in_
     kept = {int(folder.name) for folder in (run / "trials").iterdir()}
     result = next(r for r in lines.trained if r["id"] not in kept and "same_as" not in r)
     tab.page.evaluate(f"menndl.run.show(menndl.run.rowOf({result['id']}))")
-    words = shlex.split(tab.page.locator("#panel pre").inner_text())
+    words = shlex.split(tab.page.locator("#panel pre.command").inner_text())
     assert words[:3] == ["menndl", "render", "solvers/paper.search.prototxt"] and "--out" in words
     settings = [word for before, word in zip(words, words[1:]) if before == "--set"]
     experiment = search_file.load(words[2], seed=int(words[words.index("--seed") + 1]))
     trial = experiment.trial(result["id"], experiment.space.with_settings(settings))
     assert (trial.genome.as_dict(), trial.seed) == (result["genes"], result["seed"])
+
+
+def test_nets_that_were_not_kept_are_shown_as_rendered(tab: Tab, run: Path, lines: Lines) -> None:
+    kept = {int(folder.name) for folder in (run / "trials").iterdir()}
+    for result in [r for r in lines.trained if r["id"] not in kept][::20]:
+        tab.page.evaluate(f"menndl.run.show(menndl.run.rowOf({result['id']}))")
+        net, solver = tab.page.locator("#panel details pre").all_text_contents()
+        assert tab.page.locator("#panel summary").all_inner_texts()[1:] == ["train_test.prototxt", "solver.prototxt"]
+        genes = result["genes"]
+        assert re.findall(r"num_output: (\d+)", net) == [str(genes[f"output{i}"]) for i in "123"] + ["64", "10"]
+        assert re.findall(r"kernel_size: (\d+)", net)[::2] == [str(genes[f"kernel{i}"]) for i in "123"]
+        assert f"random_seed: {result['seed']}\n" in solver and "max_iter: 4000\n" in solver
+        assert 'source: "data/cifar10/' in net
+
+
+def test_nets_of_different_depth(chromium: Any, tmp_path: Path) -> None:
+    opened = Tab(chromium, written(mixed_run.write(tmp_path)))
+    for id, _, (filters, base_lr, dropout, pool, second), _ in mixed_run.TRIALS:
+        opened.page.evaluate(f"menndl.run.show(menndl.run.rowOf({id}))")
+        net, solver = opened.page.locator("#panel details pre").all_text_contents()
+        assert net.count("Convolution") == (2 if second == "yes" else 1)
+        assert f"num_output: {filters} " in net and f"pool: {pool} " in net and f"dropout_ratio: {dropout} " in net
+        assert f"base_lr: {base_lr}\n" in solver
+    opened.close()
 
 
 def test_print_leaves_the_controls_out(tab: Tab) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 from menndl_caffe import journal
 from menndl_caffe.report.page import page
@@ -35,15 +35,17 @@ def drawn(tab: Tab, expression: str) -> Any:
     return tab.page.evaluate(f"menndl.parts.{expression}")
 
 
-def painted(tab: Tab, figure: str, colour: Tuple[int, int, int]) -> int:
-    """How many pixels of a figure's canvas have this colour."""
-    return int(tab.page.evaluate("""([figure, colour]) => {
+def painted(tab: Tab, figure: str, colour: Tuple[int, int, int]) -> List[Tuple[int, int]]:
+    """The pixels (x, y) of a figure's canvas that have this colour."""
+    return list(tab.page.evaluate("""([figure, colour]) => {
         const canvas = document.querySelector(`#${figure} canvas`);
         const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
         copy.drawImage(canvas, 0, 0);
         const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-        let found = 0;
-        for (let i = 0; i < data.length; i += 4) found += colour.every((part, k) => Math.abs(part - data[i + k]) < 3);
+        const found = [];
+        for (let i = 0; i < data.length / 4; i++)
+          if (colour.every((part, k) => Math.abs(part - data[4 * i + k]) < 3))
+            found.push([i % canvas.width, Math.floor(i / canvas.width)]);
         return found;
     }""", [figure, list(colour)]))
 

@@ -4,36 +4,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from menndl_caffe.errors import UserError
 from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import columns, gene_dict, printable
-from menndl_caffe.report.page.document import span
-from menndl_caffe.report.page.single import BEST, facts
+from menndl_caffe.report.page.facts import facts
+from menndl_caffe.report.page.single import BEST, costed
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import best_trained, searched
-from menndl_caffe.tables import fixed, gene_text
 
 TOP = 50  # different individuals of a run whose genes are shown
-MEASURED = ("accuracy", "loss")
 
 Run = Tuple[Path, Record]
 
 
 def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The template's context and the script's data; UserError where one has not begun."""
-    spaces = [searched(record)[1] for _, record in runs]
+    spaces = [_space(*run) for run in runs]
     names = different([folder for folder, _ in runs])
-    described = [{"name": name, "status": status_dict(record, now), "best": best_dict(record, BEST),
-                  "search": record.run["search"]} for name, (_, record) in zip(names, runs)]
-    known = [dict(facts(record.run, run["status"])) for run, (_, record) in zip(described, runs)]
+    described = [{"name": name, "status": status_dict(record, now), "search": record.run["search"],
+                  **costed(best_dict(record, BEST), record, Nets(folder, record))}
+                 for name, (folder, record) in zip(names, runs)]
+    known = [dict(facts(record, run["status"])) for run, (_, record) in zip(described, runs)]
     sets = sorted({run["best"]["fitness_set"] for run in described})
     data = {"kind": "comparison", "images": f"accuracy on the {' or '.join(sets)} set",
             "runs": [{"name": printable(name), **progress(record, space)}
                      for name, (_, record), space in zip(names, runs, spaces)],
             "genes": spreads(runs, spaces)}
     return {"runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
-            "side_by_side": side_by_side([run["best"] for run in described])}, data
+            "side_by_side": side_by_side(described)}, data
+
+
+def _space(folder: Path, record: Record) -> SearchSpace:
+    try:
+        return searched(record)[1]
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
 
 
 def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:
@@ -43,19 +51,13 @@ def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:
     return [(name, texts[:1] if len(set(texts)) == 1 else texts) for name, texts in rows]
 
 
-def side_by_side(bests: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    """Table 3 of all runs in one: of every gene, accuracy and loss the default and the range of the best."""
-    columns_of = [_table_3(best) for best in bests]
-    names = dict.fromkeys(name for column in columns_of for name in column if name not in MEASURED)
+def side_by_side(described: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Table 3 of all runs in one: the default and the range of the best, of every gene and of what was measured."""
+    columns_of = [{name: (default, best) for name, default, best in run["table_3"][1:]} for run in described]
+    measured = list(columns_of[0])[len(described[0]["best"]["genes"]):]
+    names = dict.fromkeys(name for column in columns_of for name in column if name not in measured)
     return [{"gene": name, "cells": [column.get(name, ("", "")) for column in columns_of]}
-            for name in (*names, *MEASURED)]
-
-
-def _table_3(best: Dict[str, Any]) -> Dict[str, Tuple[str, str]]:
-    column = {gene["gene"]: (gene_text(gene["default"]), gene["best"]) for gene in best["genes"]}
-    for name in MEASURED:
-        column[name] = (fixed((best["default"] or {}).get(name)), span(row[name] for row in best["best"]))
-    return column
+            for name in (*names, *measured)]
 
 
 def different(folders: Sequence[Path]) -> List[str]:

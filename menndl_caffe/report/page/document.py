@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict
 
 import jinja2
 import markupsafe
@@ -15,7 +15,8 @@ import markupsafe
 import menndl_caffe
 from menndl_caffe.progress import duration
 from menndl_caffe.report.page.columns import printable
-from menndl_caffe.tables import fixed, gene_text, interval
+from menndl_caffe.report.table_3 import three_digits
+from menndl_caffe.tables import fixed, gene_text
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.
@@ -30,8 +31,8 @@ def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> s
     script = "\n".join(['(() => {', '"use strict";', *parts, "})();"])
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(str(FOLDER)), autoescape=True, finalize=_shown,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(fixed=fixed, span=span, gene=gene_text, duration=duration, moment=moment,
-                               count="{:,}".format)
+    environment.filters.update(fixed=fixed, gene=gene_text, duration=duration, moment=moment,
+                               three_digits=three_digits, count="{:,}".format)
     # Between the tags stands exactly what was hashed; the files hold no `</`.
     return environment.get_template(template).render(
         context, policy=_policy(style, script), version=menndl_caffe.__version__, packed=packed(data),
@@ -47,12 +48,6 @@ def packed(data: Any) -> str:
     """JSON, compressed, in base64: the same data, the same text."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
-
-
-def span(values: Iterable[Optional[float]]) -> str:
-    """The range of those that are known; nothing where none is."""
-    known = [value for value in values if value is not None]
-    return interval(fixed(min(known)), fixed(max(known))) if known else ""
 
 
 def moment(seconds: float) -> str:

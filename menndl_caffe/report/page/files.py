@@ -1,15 +1,17 @@
-"""The net and the solver of the few individuals whose files RUN/trials keeps."""
+"""The net and the solver of individuals: of the few whose files RUN/trials keeps, and of all as the templates say."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 from menndl_caffe.journal import Record
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import printable
 
 NAMES = ("train_test.prototxt", "solver.prototxt")
 MOST = 200  # individuals whose texts go into the page
 LONGEST = 100_000  # characters of a text
+IN_ALL = 100_000_000  # characters of all texts that are rendered; what differs among them is in the page
 
 
 def kept_files(folder: Path, record: Record, first: Sequence[int]) -> Dict[str, Any]:
@@ -45,3 +47,27 @@ def _texts(directory: Path) -> Dict[str, str]:
         except OSError:
             continue
     return texts
+
+
+def rendered_files(nets: Nets, record: Record) -> Dict[str, Any]:
+    """Net and solver of every individual that was trained, as the run's templates render them; the fittest first, until
+    they are too long in all.
+
+    `bases`, for the two of NAMES: by number of lines, the lines of the first text of so many. `of`, by id, for the two:
+    the number of lines, and [place, line] for each line that differs from those.
+    """
+    bases: List[Dict[int, List[str]]] = [{} for _ in NAMES]
+    of: Dict[str, Any] = {}
+    left = IN_ALL
+    for result in sorted(record.results.values(), key=lambda result: -result.fitness):
+        texts = nets.rendered(record.trials[result.id]) if result.same_as is None and left > 0 else None
+        if texts:
+            left -= sum(map(len, texts))
+            of[str(result.id)] = [_changes([printable(line) for line in text.split("\n")], known)
+                                  for text, known in zip(texts, bases)]
+    return {"bases": bases, "of": of}
+
+
+def _changes(lines: List[str], bases: Dict[int, List[str]]) -> List[Any]:
+    pairs = enumerate(zip(lines, bases.setdefault(len(lines), lines)))
+    return [len(lines), *([place, line] for place, (line, before) in pairs if line != before)]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -11,10 +10,13 @@ from menndl_caffe.journal import Record
 from menndl_caffe.progress import duration
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.importance import importance
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import columns, printable
-from menndl_caffe.report.page.files import kept_files
+from menndl_caffe.report.page.facts import facts, render_command
+from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import searched
+from menndl_caffe.report.table_3 import costs_of, table_3
 from menndl_caffe.tables import fixed
 from menndl_caffe.trial import OK
 
@@ -25,19 +27,27 @@ REASONS = 25  # different reasons that are listed, the most frequent first
 def content(folder: Path, record: Record, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The template's context and the script's data; UserError where the run has not begun."""
     message, space = searched(record)
-    status, best = status_dict(record, now), best_dict(record, BEST)
+    status, best, nets = status_dict(record, now), best_dict(record, BEST), Nets(folder, record)
     data = columns(record, space)
     first = [row["id"] for row in best["best"]] + list(record.trials)[:1]
     data.update(kind="run", images=best["fitness_set"], folder=printable(str(folder)),
-                render=printable(render_command(record.run)), files=kept_files(folder, record, first))
+                render=printable(render_command(record.run)), files=kept_files(folder, record, first),
+                rendered=rendered_files(nets, record))
     context = {
-        "name": folder.resolve().name, "now": now, "status": status, "best": best, "tiles": tiles(status, best),
+        "name": folder.resolve().name, "now": now, "status": status, "tiles": tiles(status, best),
+        **costed(best, record, nets),
         "importance": sorted(importance(record, space), key=lambda gene: -gene.share),
-        "failures": failures(record), "facts": facts(record.run, status), "search": record.run["search"],
+        "failures": failures(record), "facts": facts(record, status), "search": record.run["search"],
         "evaluated": bool(record.results), "curves": bool(data["curves"]["grid"]),
         "busy": rank_shares(record, status["busy_seconds"]),
     }
     return context, data
+
+
+def costed(best: Dict[str, Any], record: Record, nets: Nets) -> Dict[str, Any]:
+    """The best, what their nets cost, by id, and Table 3."""
+    costs = costs_of(best, record, nets)
+    return {"best": best, "costs": costs, "table_3": table_3(best, costs)}
 
 
 class Tile(NamedTuple):
@@ -111,43 +121,3 @@ def rank_shares(record: Record, busy: float) -> Dict[str, Any]:
         return {}
     return {"ranks": len(trained), "mean": sum(trained) / len(trained) / busy,
             "least": trained[0] / busy, "most": trained[-1] / busy}
-
-
-def render_command(run: Dict[str, Any]) -> str:
-    """The command that writes an individual's two files, up to its genes."""
-    try:
-        words = shlex.split(str(run.get("command", "")))
-    except ValueError:
-        words = []
-    after = words[words.index("run") + 1:] if "run" in words else []
-    search = next((word for word in after if not word.startswith("-")), "SEARCH")
-    return f"menndl render {shlex.quote(search)} --seed {run.get('seed', 1)}"
-
-
-def facts(run: Dict[str, Any], status: Dict[str, Any]) -> List[Tuple[str, str]]:
-    """What was run on what, a line each: name and text; what the journal does not say is left out."""
-    search, hashes, versions = status["search"], run.get("templates"), run.get("versions")
-    settings = ", ".join(f"{name} {value}" for name, value in search["settings"].items())
-    engine = f"{run['engine']} ({run.get('engine_found') or 'where it was found is not recorded'})"
-    known = [
-        ("command", run.get("command")), ("search", f"{search['type']}: {settings}"),
-        ("random seed", run.get("seed")), ("iterations", f"{search['max_iter']:,} a training"),
-        ("net template", _hashed(search["net"], hashes, "net")),
-        ("solver template", _hashed(search["solver"], hashes, "solver")),
-        ("data", run.get("data")), ("data folder", run.get("data_folder")),
-        ("fitness", f"accuracy on the {search['fitness_set']} set"),
-        ("images it is measured on", run.get("test_images")),
-        ("engine", engine), ("math", run.get("math")), ("threads of a trainer", run.get("threads")),
-        ("versions", _listed({"menndl": run.get("menndl"), **(versions if isinstance(versions, dict) else {})})),
-        ("ranks", run.get("ranks")), ("host of the master", run.get("host")), ("platform", run.get("platform")),
-    ]
-    return [(name, str(text)) for name, text in known if text]
-
-
-def _hashed(name: str, hashes: Any, kind: str) -> str:
-    known = hashes.get(kind) if isinstance(hashes, dict) else None
-    return f"{name}, SHA-256 {known}" if known else name
-
-
-def _listed(named: Dict[str, Any]) -> str:
-    return ", ".join(f"{name} {text}" for name, text in named.items() if text is not None)

@@ -2,7 +2,7 @@
 
 function comparison(data) {
   const colour = (i) => RUN_COLOURS[i % RUN_COLOURS.length];
-  const dash = (i) => RUN_DASHES[i % RUN_DASHES.length];
+  const dash = (i) => RUN_DASHES[(i + Math.floor(i / RUN_COLOURS.length)) % RUN_DASHES.length];
   const some = data.runs
     .map((run, i) => ({ ...run, colour: colour(i), dash: dash(i) }))
     .filter((run) => run.steps.length);

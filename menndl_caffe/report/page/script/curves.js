@@ -10,7 +10,7 @@ function curves(run, chosen) {
       label: `accuracy on the ${run.images} set`,
       values: run.curves.accuracy,
     },
-    { figure: document.getElementById("curves-loss"), label: "loss", values: run.curves.loss },
+    { figure: document.getElementById("curves-loss"), label: "loss", values: run.curves.loss, cut: true },
   ];
   const shade = shading(run.rows.map((row) => run.accuracy[row]));
   const hasCurve = (row) => row !== null && run.curve[row] !== null;
@@ -34,9 +34,12 @@ function curves(run, chosen) {
     for (const part of parts) drawPart(part);
   }
 
-  function drawPart({ figure, label, values }) {
-    const shown = [...sample, ...[run.default, run.best].filter(hasCurve)];
-    const range = curveSpan(shown.map((row) => values[run.curve[row]]));
+  function drawPart({ figure, label, values, cut }) {
+    const rows = [...sample, ...[run.default, run.best].filter(hasCurve)];
+    const range = curveSpan(
+      rows.map((row) => values[run.curve[row]]),
+      cut,
+    );
     const view = plot(figure, {
       height: 320,
       x: { scale: wholeScale(0, longest), label: "iteration" },
@@ -63,13 +66,14 @@ function curves(run, chosen) {
   return { draw, sample: () => sample.map((row) => run.id[row]) };
 }
 
-/* From the lowest value to the highest, but for the worst hundredth, which may be losses of a net that diverges. */
-function curveSpan(lists) {
-  const values = lists
-    .flat()
-    .filter((value) => value !== null)
-    .sort((a, b) => a - b);
-  return values.length ? [values[0], values[Math.floor((values.length - 1) * 0.99)]] : [0, 1];
+/* From the lowest value to the highest; or, where nets that diverge would make it too wide, cut at twice the height to
+   which half of the curves rise. */
+function curveSpan(lists, cut) {
+  const spans = lists.map(span).filter((range) => range !== null);
+  if (!spans.length) return [0, 1];
+  const [low, high] = span(spans.flat());
+  const tops = spans.map(([, top]) => top).sort((a, b) => a - b);
+  return [low, cut ? Math.min(high, low + 2 * (tops[Math.floor((tops.length - 1) / 2)] - low)) : high];
 }
 
 /* At most so many rows, evenly from the worst to the best place in their order. */

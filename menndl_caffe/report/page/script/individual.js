@@ -26,6 +26,20 @@ function filesOf(run, row) {
   return kept ? { folder: `${run.folder}/trials/${run.same[row] ?? run.id[row]}`, ...kept } : null;
 }
 
+/* Texts of net and solver by name: the files that were kept, else as the templates render them, if they can be had. */
+function textsOf(run, row) {
+  const kept = filesOf(run, row);
+  if (kept && Object.keys(kept.texts).length) return kept.texts;
+  const changes = run.rendered.of[run.same[row] ?? run.id[row]] || [];
+  return Object.fromEntries(
+    changes.map(([size, ...changed], i) => {
+      const lines = [...run.rendered.bases[i][size]];
+      for (const [place, line] of changed) lines[place] = line;
+      return [NET_AND_SOLVER[i], lines.join("\n")];
+    }),
+  );
+}
+
 /* For the hint: genes, accuracy, loss, curve and files. */
 function described(run, row) {
   const files = filesOf(run, row);
@@ -33,7 +47,7 @@ function described(run, row) {
     element("strong", {}, titleOf(run, row)),
     element("div", {}, shortened(outcome(run, row), 160)),
     element("div", {}, genesText(run, row)),
-    element("div", {}, files ? `files: ${files.folder}` : "files: not kept; click for the command"),
+    element("div", {}, files ? `files: ${files.folder}` : "files: not kept; click for net and solver"),
   ];
   const curve = run.curve[row];
   return curve === null ? parts : [...parts, spark(run.curves.accuracy[curve])];
@@ -158,22 +172,30 @@ function curveOf(run, row) {
   ];
 }
 
-/* Net and solver where they are at hand, else the command that makes them. */
+/* Net and solver, and where the files are or which command writes them. */
 function filesShown(run, row) {
-  const files = filesOf(run, row);
+  const files = filesOf(run, row),
+    texts = textsOf(run, row);
+  const shown = [element("h3", {}, "Net and solver")];
+  if (files) shown.push(element("p", {}, `${files.folder}: ${files.names.join(", ") || "empty"}`));
+  for (const name of NET_AND_SOLVER.filter((name) => name in texts)) {
+    const open = name === NET_AND_SOLVER[0] ? "" : null;
+    shown.push(element("details", { open }, element("summary", {}, name), element("pre", {}, texts[name])));
+  }
+  if (!files || !Object.keys(texts).length)
+    shown.push(
+      element("p", {}, "The files were not kept. This command writes them:"),
+      element("pre", { class: "command" }, renderCommand(run, row)),
+    );
+  return shown;
+}
+
+function renderCommand(run, row) {
   const genes = run.genes
     .map((gene, i) => [gene, run.values[i][row]])
     .filter(([gene, value]) => value !== null && value !== gene.default)
     .map(([gene, value]) => `--set ${quoted(`${gene.name}=${gene.choices ? gene.choices[value] : value}`)}`);
-  const command = [run.render, ...genes, `--out individual-${run.id[row]}`].join(" ");
-  const shown = [element("h3", {}, "Net and solver")];
-  if (files) shown.push(element("p", {}, `${files.folder}: ${files.names.join(", ") || "empty"}`));
-  const texts = files ? NET_AND_SOLVER.filter((name) => name in files.texts) : [];
-  for (const name of texts)
-    shown.push(element("details", {}, element("summary", {}, name), element("pre", {}, files.texts[name])));
-  if (!texts.length)
-    shown.push(element("p", {}, "This command writes them:"), element("pre", { class: "command" }, command));
-  return shown;
+  return [run.render, ...genes, `--out individual-${run.id[row]}`].join(" ");
 }
 
 /* A word of a shell's command line. */

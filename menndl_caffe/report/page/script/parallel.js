@@ -74,15 +74,14 @@ function parallelView(figure, run, chosen) {
   const across = axes.map((_, i) => (standing ? 50 + (i * (width - 90)) / (n - 1) : 30 + 62 * i));
   const at = (i, pixel) => (standing ? [across[i], pixel] : [pixel, across[i]]);
   const pixels = axes.map((axis, i) => spread(axis, chosen.positions[i], along));
+  /* An individual's points; those of the default, which has no place on the axis of the generations. */
   const line = (row) =>
-    axes.map((axis, i) =>
-      at(
-        i,
-        row in pixels[i] && run.individual[row]
-          ? pixels[i][row]
-          : along(axis.of(row) === null ? (axis.failed ? FAILED : 0) : axis.scale.at(axis.of(row))),
-      ),
-    );
+    axes.map((axis, i) => {
+      if (run.individual[row]) return at(i, pixels[i][row]);
+      const value = axis.of(row);
+      if (value === null && !axis.failed) return null;
+      return at(i, along(value === null ? FAILED : axis.scale.at(value)));
+    });
   const view = {
     ...page,
     standing,

@@ -45,7 +45,14 @@ function choiceScale(choices) {
 function geneScale(gene) {
   if (gene.kind === "choice") return choiceScale(gene.choices);
   if (gene.kind === "log" && gene.high > gene.low) return logScale(gene.low, gene.high);
-  return linearScale(gene.low, gene.high, gene.kind === "whole");
+  const scale = linearScale(gene.low, gene.high, gene.kind === "whole");
+  return { ...scale, ticks: (most) => stepTicks(gene, most) || scale.ticks(most) };
+}
+
+/* The values of a range with steps, if they are few. */
+function stepTicks({ low, high, step }, most) {
+  const count = step ? Math.floor((high - low) / step + 1e-9) + 1 : Infinity;
+  return count <= most ? Array.from({ length: count }, (_, k) => low + k * step) : null;
 }
 
 /* At most `most` multiples of 1, 2 or 5 times a power of ten. */
