@@ -106,18 +106,19 @@ def evaluated(menndl: Runner, caffe_root: Path, search: Path, *more: object) -> 
 def quick(tmp_path_factory: pytest.TempPathFactory, cifar10_data: Path) -> Path:
     """The full cifar10_quick on small batches."""
     path = tmp_path_factory.mktemp("quick") / "quick.search.prototxt"
-    runs.write_search(path, cifar10_data, batch_size=25, test_iter=4, test_interval=10)
+    runs.write_search(path, cifar10_data, batch_size=25, test_iter=4, test_interval=5)
     return path
 
 
 def test_both_engines_measure_the_same(quick: Path, menndl: Runner, caffe_root: Path) -> None:
-    caffe, torch = (evaluated(menndl, caffe_root, quick, "--iterations", 20, "--engine", engine)
+    """For 10 iterations: then rounding begins to grow, as in Caffe with another BLAS (torchcaffe/test_curves.py)."""
+    caffe, torch = (evaluated(menndl, caffe_root, quick, "--iterations", 10, "--engine", engine)
                     for engine in ("caffe", "torch"))
+    assert len(caffe["curve"]) >= 2
     for ours, theirs in zip(torch["curve"], caffe["curve"]):
         assert ours[0] == theirs[0]
-        # Rounding grows in a training, as between two BLAS: how much is measured in torchcaffe/test_curves.py.
-        assert ours[1] == pytest.approx(theirs[1], abs=0.021)  # of 100 images, two may lie on the edge
-        assert ours[2] == pytest.approx(theirs[2], rel=1e-3)
+        assert ours[1] == pytest.approx(theirs[1], abs=0.011)  # of 100 images, one may lie on the edge
+        assert ours[2] == pytest.approx(theirs[2], rel=1e-4)
 
 
 def test_evaluate_measures_what_the_engines_own_command_measures(quick: Path, menndl: Runner, caffe_root: Path,
