@@ -117,7 +117,7 @@ def test_an_empty_image_gives_the_bias_to_the_last_bit() -> None:
     assert torch.equal(output, bias.view(1, 4, 1, 1).expand(2, 4, 5, 5))
 
 
-def test_the_error_is_no_larger_than_that_of_the_direct_kernels() -> None:
+def test_the_error_is_of_the_size_of_the_direct_kernels() -> None:
     """On the second convolution of the largest genome, with inputs as a ReLU leaves them."""
     torch.manual_seed(1)
     shapes = Shapes(10, 126, 126, (14, 14), (8, 8), (2, 2))
