@@ -15,8 +15,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.net_rules import layers_of_phase
 from menndl_caffe.net_upgrade import upgrade_net
-from menndl_caffe.proto import menndl_pb2
-from menndl_caffe.render import Rendered, Renderer, Sources
+from menndl_caffe.render import Rendered, Renderer, Sources, parts_of_data
 from menndl_caffe.search_file import Experiment
 from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.trainer_process import TrainerDied, TrainerProcess
@@ -25,7 +24,6 @@ from menndl_caffe.trial import (
     DEFAULT,
     DIVERGED,
     INVALID,
-    TEST,
     TIMEOUT,
     CurvePoint,
     Result,
@@ -44,11 +42,8 @@ ATTEMPTS = 3
 
 def sources(experiment: Experiment, role: str) -> Sources:
     """The databases and the mean that a trial of this role trains and is tested on; UserError where one is missing."""
-    held_out = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
-    folder = Path(experiment.message.data)
-    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
-    test = "validation" if held_out and role != TEST else "test"
-    return Sources(_database(folder, train), _database(folder, test), str(folder / mean))
+    folder, parts = Path(experiment.message.data), parts_of_data(experiment.message, role)
+    return Sources(_database(folder, parts.train), _database(folder, parts.test), str(folder / parts.mean))
 
 
 def _database(folder: Path, part: str) -> str:

@@ -13,9 +13,9 @@ from google.protobuf.text_encoding import CEscape
 
 from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.search_file import RESERVED, Experiment
-from menndl_caffe.trial import Trial
+from menndl_caffe.trial import TEST, Trial
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,13 @@ class Sources:
     train: str
     test: str
     mean: str
+
+
+def parts_of_data(message: Any, role: str) -> Sources:
+    """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
+    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
+    return Sources(train, "validation" if held_out and role != TEST else "test", mean)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_caffe import journal, report
+from menndl_caffe import journal, prototxt, report, search_file
+from menndl_caffe.data import sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
+from menndl_caffe.proto import menndl_pb2
 from menndl_caffe.report import best_dict, best_text, status_dict, status_text, write_report
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.summary import busy_seconds, generations
 from menndl_caffe.tables import interval
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Result, Trial
@@ -375,3 +379,17 @@ def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, mon
 def test_matplotlib_is_loaded_for_figures_alone() -> None:
     code = "import sys, menndl_caffe.report; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_best_on_the_test_set_is_shown_as_it_was_trained(tmp_path: Path) -> None:
+    """With held-out images: the others were tested on those, and all were trained without them."""
+    experiment = search_file.load("solvers/paper.search.prototxt")
+    experiment.message.fitness_set = menndl_pb2.SearchParameter.VALIDATION
+    hashes = {kind: sha256_of(Path(getattr(experiment.message, kind))) for kind in ("net", "solver")}
+    run = {"search": prototxt.dumps(experiment.message), "templates": hashes, "data_folder": str(tmp_path),
+           "image_shape": [3, 32, 32]}
+    nets = Nets(tmp_path, journal.Record(run))
+    for role, tested in ((INDIVIDUAL, "validation"), (DEFAULT, "validation"), (TEST, "test")):
+        net, _ = nets.rendered(experiment.trial(1, experiment.space.default, role=role)) or ("", "")
+        assert re.findall(r'source: "(.*)"', net) == [f"{tmp_path}/fit_lmdb", f"{tmp_path}/{tested}_lmdb"]
+        assert set(re.findall(r'mean_file: "(.*)"', net)) == {f"{tmp_path}/mean_fit.binaryproto"}

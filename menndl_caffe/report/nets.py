@@ -17,11 +17,10 @@ from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.net_rules import layers_of_phase
 from menndl_caffe.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.render import Renderer, Sources
-from menndl_caffe.report.summary import fitness_set
+from menndl_caffe.render import Renderer, Sources, parts_of_data
 from menndl_caffe.search_file import Experiment, find_file, space_of
 from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
-from menndl_caffe.trial import Trial
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Trial
 
 SOLVER = ("solver", 0)  # the solver's key among the layers
 ANYWHERE = Sources("train_lmdb", "test_lmdb", "mean.binaryproto")  # what a net costs does not depend on them
@@ -56,10 +55,11 @@ class Nets:
         self.image = _image_shape(record.run)
         self.changed = ""
         self._renderer: Optional[Renderer] = None
-        self._sources = ANYWHERE
+        self._sources: Dict[str, Sources] = {}
         try:
             self._renderer = _renderer(record.run)
-            self._sources = _sources(record.run, fitness_set(self._renderer.experiment.message))
+            self._sources = {role: _sources(record.run, parts_of_data(self._renderer.experiment.message, role))
+                             for role in (INDIVIDUAL, DEFAULT, TEST)}
         except UserError as error:
             self.changed = str(error)
 
@@ -77,7 +77,7 @@ class Nets:
     def rendered(self, trial: Trial) -> Optional[Tuple[str, str]]:
         """Net and solver of an individual as text; None where the templates cannot be used or fail for it."""
         try:
-            return self._renderer.texts(trial, self._sources) if self._renderer else None
+            return self._renderer.texts(trial, self._sources[trial.role]) if self._renderer else None
         except UserError:
             return None
 
@@ -133,12 +133,12 @@ class Nets:
                     yield gene.name, texts
 
 
-def _sources(run: Dict[str, Any], measured_on: str) -> Sources:
+def _sources(run: Dict[str, Any], parts: Sources) -> Sources:
     """Where the run's trainings read; of databases that are not here, the folder and what is in them."""
     folder = Path(run.get("data_folder") or ".")
-    train, test, mean = ("fit", "validation", "mean_fit") if measured_on == "validation" else ("train", "test", "mean")
-    train, test = (str(min(folder.glob(f"*_{part}_lmdb"), default=folder / f"{part}_lmdb")) for part in (train, test))
-    return Sources(train, test, str(folder / f"{mean}.binaryproto"))
+    train, test = (str(min(folder.glob(f"*_{part}_lmdb"), default=folder / f"{part}_lmdb"))
+                   for part in (parts.train, parts.test))
+    return Sources(train, test, str(folder / parts.mean))
 
 
 def _image_shape(run: Dict[str, Any]) -> Optional[Tuple[int, int, int]]:

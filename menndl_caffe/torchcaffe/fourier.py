@@ -130,14 +130,18 @@ def _planes(matrix: torch.Tensor, products: torch.Tensor, size: Shape) -> torch.
 
 def _frequencies(n: Shape) -> Tuple[np.ndarray, np.ndarray]:
     """Those that are their own opposite, and one of each other pair: count x axes."""
-    all_of_them = np.stack(np.meshgrid(*map(np.arange, n), indexing="ij"), -1).reshape(-1, len(n))
+    all_of_them = _positions(n)
     place = np.arange(len(all_of_them))
     opposite = np.ravel_multi_index(tuple((-all_of_them % n).T), n)
     return all_of_them[place == opposite], all_of_them[place < opposite]
 
 
+def _positions(size: Shape) -> np.ndarray:
+    """All of a box, in C order: count x axes."""
+    return np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1).reshape(-1, len(size))
+
+
 def _phases(frequencies: np.ndarray, size: Shape, n: Shape, start: Sequence[int] = ()) -> np.ndarray:
     """2π f·(q - start)/n: frequencies x positions q of a box."""
-    positions = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1).reshape(-1, len(size))
-    shifted = positions - np.array(start or [0] * len(size))
+    shifted = _positions(size) - np.array(start or [0] * len(size))
     return 2 * np.pi * (frequencies / np.array(n)) @ shifted.T

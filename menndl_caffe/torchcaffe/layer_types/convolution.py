@@ -36,7 +36,7 @@ class Direct:
                  weight: torch.Tensor) -> Gradients:
         """The gradients of images and weight."""
         # The bias's too, if asked for, but on a CPU many times slower than `_channel_sums`.
-        return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted[:2], False])[:2]
+        return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted, False])[:2]
 
 
 class ByColumns:
