@@ -158,13 +158,13 @@ class Journal:
         except OSError as error:
             raise UserError(f"--out {run}: {error.strerror}; "
                             "expected a folder to write to, new or of an earlier run") from None
-        path = run / NAME
+        self._path = run / NAME
         try:
             follower = Follower(run)
-            if path.exists():
+            if self._path.exists():
                 follower.look()
             self.record = follower.record
-            self._file: IO[bytes] = open(path, "ab")
+            self._file: IO[bytes] = open(self._path, "ab")
             self._file.truncate(follower.position)  # a torn last line would spoil the next one
         except BaseException:
             self._lock.close()
@@ -195,7 +195,10 @@ class Journal:
             self._append({"event": "trial", **trial.as_dict()}, sync=False)
 
     def add_result(self, result: Result) -> None:
-        """Record a result; when this returns it is on disk."""
+        """Record a result; when this returns it is on disk. UserError where the journal was deleted or moved away."""
+        if not self._path.exists():  # a deleted file that is open takes every line, and nobody sees them again
+            raise UserError(f"{self._path} was deleted or moved while the search was writing it; "
+                            "if moved, --out and its new folder go on with it")
         self.record.results[result.id] = result
         self._append({"event": "result", **result.as_dict()}, sync=True)
 

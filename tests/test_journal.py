@@ -6,6 +6,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import List
 
@@ -161,6 +162,15 @@ def test_a_result_is_on_disk_before_add_result_returns(tmp_path: Path, monkeypat
         before = len(synced)
         writer.add_result(result(0))
         assert len(synced) == before + 1 and synced[-1] == (tmp_path / journal.NAME).stat().st_size
+
+
+def test_a_result_is_not_written_into_a_deleted_file(tmp_path: Path) -> None:
+    with Journal(tmp_path / "run") as writer:
+        writer.begin({"seed": 11})
+        writer.add_trial(trial(0))
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(UserError, match=r"run/journal\.jsonl was deleted or moved"):
+            writer.add_result(result(0))
 
 
 def test_best_are_different_individuals_fittest_first(tmp_path: Path) -> None:
