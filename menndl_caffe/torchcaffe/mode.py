@@ -38,6 +38,7 @@ def set_mode_gpu() -> None:
     global _device
     _check_gpu(_gpu)
     _device = torch.device("cuda", _gpu)
+    torch.backends.cudnn.deterministic = True  # an individual that is trained anew gets the same fitness
 
 
 def set_device(index: int) -> None:

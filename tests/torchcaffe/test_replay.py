@@ -2,12 +2,13 @@
 
 There is no GPU here, so a graph is imitated: it notes every operation with the tensors that it read and wrote, and
 repeats them on the same memory without running any Python of the net, as a CUDA graph does. Like one, it refuses to
-hand a number to Python while it records.
+hand numbers to Python, or to take them from there, while it records.
 """
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, List, Tuple
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from menndl_caffe import torchcaffe as caffe  # noqa: E402
-from menndl_caffe.torchcaffe.replay import WARM_UP  # noqa: E402
+from menndl_caffe.torchcaffe.replay import WARM_UP, is_source  # noqa: E402
+from tests.torchcaffe.parity import Arrays, Case, cases_of, modules, run_case  # noqa: E402
 
 
 class Imitation(TorchDispatchMode):
@@ -31,6 +33,8 @@ class Imitation(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is torch.ops.aten._local_scalar_dense.default:
             raise RuntimeError("a graph cannot wait for a number")
+        if function is torch.ops.aten.lift_fresh.default:
+            raise RuntimeError("a graph cannot take numbers from Python")
         result = function(*args, **(kwargs or {}))
         self.operations.append((function, args, kwargs or {}, result))
         return result
@@ -75,11 +79,13 @@ SOLVER = 'net: "net.prototxt" base_lr: 0.05 lr_policy: "step" stepsize: 4 gamma:
 
 
 @pytest.fixture(autouse=True)
-def checks_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checks that read numbers are left out while a graph is captured; the imitation captures on the CPU."""
-    from menndl_caffe.torchcaffe.layer_types import classification
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that read numbers are left out while a graph is captured, and max pooling does not look for NaN."""
+    from menndl_caffe.torchcaffe.layer_types import arrange, classification, pooling
 
-    monkeypatch.setattr(classification, "check_indices", lambda *arguments: None)
+    for module in (arrange, classification):
+        monkeypatch.setattr(module, "check_indices", lambda *arguments: None)
+    monkeypatch.setattr(pooling, "all_finite", lambda images: False)
 
 
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any,
@@ -106,6 +112,43 @@ def test_training_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
     for name, blobs in plain.net.params.items():
         for ours, theirs in zip(replayed.net.params[name], blobs):
             assert np.array_equal(ours.data, theirs.data) and ours.data.any()
+
+
+class Changing(Dict[str, np.ndarray]):
+    """Inputs whose numbers move on by one place each time they are looked at."""
+
+    def items(self) -> Any:
+        for name in self:
+            self[name] = np.roll(self[name], 1)
+        return super().items()
+
+
+def several_passes(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any) -> Arrays:
+    """What the net holds after passes on changing inputs; `recorder` for those that are replayed."""
+    def make(*arguments: Any) -> Any:
+        net = caffe.Net(*arguments)
+        if recorder is not None and all(is_source(node) or node.layer.replayable for node in net._nodes):
+            net.replay_with(recorder)
+        return net
+
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    engine = SimpleNamespace(set_random_seed=caffe.set_random_seed, Net=make)
+    return run_case(engine, case._replace(inputs=Changing(case.inputs), passes=WARM_UP + 2))
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_layer_gives_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    recorded = 0
+    for number, case in enumerate(cases_of(module)):
+        recorder = ImitatedRecorder()
+        expected = several_passes(case, tmp_path / f"{number}-plain", monkeypatch, None)
+        found = several_passes(case, tmp_path / f"{number}-replayed", monkeypatch, recorder)
+        assert recorder.recorded in (0, 1 + case.backward), f"{case.name} cannot be recorded"
+        different = [name for name in expected if not np.array_equal(expected[name], found[name], equal_nan=True)]
+        assert not different, f"{case.name}: {different}"
+        recorded += recorder.recorded > 0
+    assert recorded
 
 
 class Refusing:

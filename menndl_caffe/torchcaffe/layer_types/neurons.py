@@ -89,7 +89,7 @@ class Clip(Neuron):
 
     def activate(self, x: Tensor) -> Tensor:
         param = self.param.clip_param
-        return torch.fmax(x.clamp_max(param.max), x.new_tensor(param.min))
+        return torch.fmax(x.clamp_max(param.max), x.new_full((), param.min))
 
     def gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
         param = self.param.clip_param

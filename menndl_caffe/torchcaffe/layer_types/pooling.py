@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape
 from menndl_caffe.layer_rules.spatial import pooling_window
 from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite
 
@@ -49,12 +50,12 @@ class Windows(NamedTuple):
         (top, left), (height, width) = self.pad, self.image
         return padded[:, :, top:top + height, left:left + width].contiguous()
 
-    def areas(self, like: torch.Tensor) -> torch.Tensor:
+    def areas(self) -> torch.Tensor:
         """What AVE divides by: the window's part in the padded image."""
         height, width = (
             [min(i * s - p + k, size + p) - (i * s - p) for i in range(out)]
             for size, k, s, p, out in zip(self.image, self.kernel, self.stride, self.pad, self.pooled))
-        return torch.outer(like.new_tensor(height), like.new_tensor(width))
+        return torch.outer(torch.tensor(height, dtype=torch.float32), torch.tensor(width)).to(mode.device())
 
 
 class MaxPool:
@@ -102,19 +103,20 @@ class AveragePool:
         self._windows, self._is_wide = windows, windows.are_padded_widely()
         self._settings = [*windows.settings(), windows.overhang and not self._is_wide, True,
                           1 if self._is_wide else None]
+        self._areas = windows.areas()  # now: a pass that is recorded for a GPU cannot bring numbers there
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """N x C x H x W to N x C x pooled."""
         if not self._is_wide:
             return aten.avg_pool2d(images, *self._settings)
         sums = aten.avg_pool2d(self._windows.padded(images, 0), *self._settings)
-        return sums / self._windows.areas(sums)
+        return sums / self._areas
 
     def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """The gradient of the images."""
         if not self._is_wide:
             return aten.avg_pool2d_backward(gradient, images, *self._settings)
-        shares, padded = gradient / self._windows.areas(gradient), self._windows.padded(images, 0)
+        shares, padded = gradient / self._areas, self._windows.padded(images, 0)
         return self._windows.cropped(aten.avg_pool2d_backward(shares, padded, *self._settings))
 
 

@@ -60,11 +60,13 @@ class Recurrent(Layer):
             state.reshape(1, bottom[0].shape[1], self.param.recurrent_param.num_output)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        states = [state.value[0] for state in self._first_states]
+        states = [state.value[0].clone() for state in self._first_states]
         marks = bottom[MARKS].value.unsqueeze(2)
         output, last = self.run(self._inputs(bottom), marks, states)
         top[0].value = output
-        for blob, state in zip([*self._states, *top[1:]], last * 2):
+        for blob, state in zip(self._states, last):
+            blob.value.copy_(state)  # where a replayed pass looks for its first states
+        for blob, state in zip(top[1:], last):
             blob.value = state.unsqueeze(0).clone()
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
@@ -93,7 +95,7 @@ class Recurrent(Layer):
 
     def set_state(self, state: Dict[str, Any]) -> None:
         for blob, numbers in zip(self._states, state["states"]):
-            blob.value = blob.value.new_tensor(numbers).view(blob.shape)
+            blob.value.copy_(torch.tensor(numbers).view(blob.shape))
 
     def recurrent_weight(self) -> Blob:
         """Wh."""

@@ -198,4 +198,4 @@ def _hand(blob: Blob, gradients: torch.Tensor, shape: Shape, adding: bool) -> No
     if adding:
         blob.grad += total
     else:
-        blob.grad = total
+        blob.grad.copy_(total)  # a parameter's stays where it is, for passes that are replayed
