@@ -130,15 +130,17 @@ def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float
         if not all(_is_finite(blob) for blob in weights):
             raise Diverged(f"weights of layer {layer} are not finite at iteration {iteration}")
     scores = scores_of_accuracy(net)
-    sums = {name: 0.0 for name in sorted(net.outputs) if net.blobs[name].data.size == 1}
+    # Summed in Caffe's float32, since more precise means are rounded to other digits now and then.
+    sums = {name: net.blobs[name].data.dtype.type(0) for name in sorted(net.outputs) if net.blobs[name].data.size == 1}
     for _ in range(batches):
         net.forward()
         for name in scores:
             if not _is_finite(net.blobs[name]):
                 raise Diverged(f"scores {name} of the test net are not finite at iteration {iteration}")
         for name in sums:
-            sums[name] += float(net.blobs[name].data)
-    means = {name: float(f"{value / batches:.6g}") for name, value in sums.items()}  # as many digits as Caffe prints
+            sums[name] += net.blobs[name].data.ravel()[0]
+    # As many digits as Caffe prints.
+    means = {name: float(f"{float(value / value.dtype.type(batches)):.6g}") for name, value in sums.items()}
     for i, (name, mean) in enumerate(means.items()):
         engine.log(f"    Test net output #{i}: {name} = {mean:g}")
         if not math.isfinite(mean):
