@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 import tty
-from typing import Iterator
+from typing import Iterator, List
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,10 +25,38 @@ def follow(watched: Watched, interval: float, once: bool) -> None:
     console = Console()
     if not once:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what restores the terminal
-        with Live(console=console, screen=True, auto_refresh=False) as live, _keys(), \
-                contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _screen(console) as live:
             _until_the_end(watched, interval, live)
     console.print(_view(watched, console))
+
+
+@contextlib.contextmanager
+def _screen(console: Console) -> Iterator[Live]:
+    """The whole terminal, which is given back as it was."""
+    taken = contextlib.ExitStack()
+    try:
+        with _undisturbed():
+            live = taken.enter_context(Live(console=console, screen=True, auto_refresh=False))
+            taken.enter_context(_keys())
+        yield live
+    finally:
+        with _undisturbed():
+            taken.close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that end this process come when what must not be half done is done."""
+    came: List[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: came.append(number))
+                for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _until_the_end(watched: Watched, interval: float, live: Live) -> None:
