@@ -16,6 +16,7 @@ from menndl_caffe.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 NAMES = ("caffe", "torch")
+PROBE_SECONDS = 300.0  # an import from a disk or a network that is busy may take minutes
 MATHS = ("float32", "tf32", "bf16")  # float32 is Caffe's; the others are coarser and faster
 # The trainer's Python takes menndl from the end of its path: nothing installed beside menndl may come before Caffe's
 # own modules.
@@ -115,7 +116,7 @@ print(bool(spec and spec.origin and os.path.exists(os.path.join(os.path.dirname(
 def _imports_caffe(python: str) -> bool:
     """Whether this Python finds a module `caffe` that is pycaffe (an unrelated package of that name has no Net)."""
     try:
-        done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.stdout.strip() == "True"
@@ -141,8 +142,11 @@ print(json.dumps({'version': torch.__version__, 'blas': 'mkl' if torch.backends.
 
 @functools.cache
 def _probe(python: str, name: str) -> Dict[str, Any]:
-    done = subprocess.run([python, "-c", _PROBES[name]], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "GLOG_minloglevel": "2"})
+    try:
+        done = subprocess.run([python, "-c", _PROBES[name]], capture_output=True, text=True, timeout=PROBE_SECONDS,
+                              env={**os.environ, "GLOG_minloglevel": "2"})
+    except subprocess.TimeoutExpired:
+        raise UserError(f"engine {name}: {python} has not imported it after {PROBE_SECONDS:g} seconds") from None
     if done.returncode:
         last: Optional[str] = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"engine {name}: {python} cannot import it: {last}")

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from menndl_caffe import engine
+from menndl_caffe.errors import UserError
 from menndl_caffe.placement import Place, Trouble, judge, look, report
 from menndl_caffe.placement.gpu import listed, visible
 from menndl_caffe.placement.judge import cores_of_their_own
@@ -303,6 +305,14 @@ def test_engines_that_are_not_there(variables: Dict[str, str], said: str, monkey
         monkeypatch.setenv(name, value)
     seen = look(0, "", "caffe", None)
     assert seen.engine_missing.startswith(said) and seen.engine == "" and seen.file_system == ""
+
+
+def test_an_engine_that_does_not_come_to_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(engine, "PROBE_SECONDS", 0.1)
+    with pytest.raises(UserError, match="engine caffe: .*/python has not imported it after 0.1 seconds"):
+        engine.Engine("caffe", "here", (), str(tmp_path / "python")).versions()
 
 
 # The table
