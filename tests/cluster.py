@@ -41,7 +41,7 @@ SCHEDULERS = {
         {"PBS_JOBID": f"{ID}.titan", "PBS_NUM_NODES": "2", "PBS_WALLTIME": "1800", "PBS_O_WORKDIR": "{submit}",
          "RANKS_PER_NODE": "2", "THREADS": "8", "MARGIN": "200"},
         "aprun", {"-n": "2", "-N": "1"}, {"-n": "4", "-N": "2", "-d": "8"}, 1800,
-        ["qsub", "-V", "-l", "nodes=2", "{submit}/containers/jobs/job.pbs"]),
+        ["qsub", "-V", "-l", "nodes=2", "-l", "walltime=01:30:00", "-A", "BIF101", "{submit}/containers/jobs/job.pbs"]),
     "job.lsf": Scheduler(
         {"LSB_JOBID": ID, "LSB_DJOB_HOSTFILE": "{submit}/hosts of lsf", "LS_SUBCWD": "{submit}", "USER": "me",
          "RANKS_PER_NODE": "2", "MARGIN": "200"},
@@ -92,10 +92,10 @@ class Cluster:
         write_program(self.home / "bin" / "nvidia-smi", "printf '%s\\n' 0 1 2 3")
 
     def environment(self, script: str, **more: str) -> Dict[str, str]:
-        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + SCHEDULERS[script].seconds))
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + SCHEDULERS[script].seconds))
         variables = {name: value.format(submit=self.submit) for name, value in SCHEDULERS[script].variables.items()}
         return {"PATH": f"{self.home / 'bin'}:/usr/bin:/bin", "HOME": str(self.home), "FAKE_CLUSTER": str(self.home),
-                "FAKE_END": end + "\n", "LOCAL_ROOT": str(self.home / "node's own disk"),
+                "FAKE_END": end + "\n", "TZ": "UTC", "LOCAL_ROOT": str(self.home / "node's own disk"),
                 "SEARCH": "my.search.prototxt", "RUN": "my run", "DATA": "my data", **variables, **more}
 
     def start(self, script: str, **more: str) -> subprocess.Popen[str]:
@@ -109,13 +109,14 @@ class Cluster:
 
     def job(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
         process = self.start(script, **more)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def log(self, program: str, command: str = "") -> List[Dict[str, Any]]:
-        """What a program wrote down, in order; of a menndl command, only that one's."""
+        """What a program wrote down, in order; of a menndl command, only that one's. Its last line may be cut."""
         path = self.home / "log.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         return [line for line in lines if line["program"] == program and command in ("", line["arguments"][0])]
 
     @property

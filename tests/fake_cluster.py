@@ -36,7 +36,8 @@ LAUNCHERS = {
 # What the schedulers' programs answer; what they are told, they only write down.
 ANSWERS = {
     "squeue": os.environ.get("FAKE_END", ""),
-    "qstat": "Job Id: 17.titan\n    Resource_List.nodes = 2\n    Resource_List.walltime = 01:30:00\n",
+    "qstat": "Job Id: 17.titan\n    Account_Name = BIF101\n    Resource_List.nodes = 2\n"
+             "    Resource_List.walltime = 01:30:00\n",
     "bjobs": "1:30 L\n",
     "flux resource": "2\n",
     "flux getattr": "ƒABC\n",
@@ -86,9 +87,11 @@ def launch(program: str, arguments: Sequence[str]) -> int:
     given, command = parse(arguments, launcher.options)
     ranks, per_node = shape(program, given)
     write_down(program, options=given, arguments=command)
-    processes = []
+    processes: List[subprocess.Popen[bytes]] = []
+    told: List[int] = []
 
     def stop(number: int, frame: object) -> None:
+        told.append(number)
         for process in processes:
             process.send_signal(number)
 
@@ -102,6 +105,8 @@ def launch(program: str, arguments: Sequence[str]) -> int:
             variables["CUDA_VISIBLE_DEVICES"] = str(rank % per_node)
         here = [word.replace(os.environ["LOCAL_ROOT"], str(node)) for word in command]
         processes.append(subprocess.Popen(here, env={**os.environ, **variables}, stdin=subprocess.DEVNULL))
+        for number in told:  # while this rank was being started
+            processes[-1].send_signal(number)
     codes = [process.wait() for process in processes]
     return max(128 - code if code < 0 else code for code in codes)
 

@@ -64,7 +64,7 @@ def test_what_menndl_is_asked(cluster: Cluster, script: str) -> None:
     local, limit = asked.pop("--data"), int(asked.pop("--time-limit"))
     assert run[:2] == ["run", "my.search.prototxt"]
     assert asked == {"--out": str(cluster.run), "--engine": "torch", "--threads": threads, "--expect-ranks": "4"}
-    assert scheduler.seconds - 200 - 30 <= limit <= scheduler.seconds - 200  # 30: the test machine may be slow
+    assert scheduler.seconds - 200 - 150 <= limit <= scheduler.seconds - 200  # 150: the test machine may be slow
     assert Path(local).name == "data" and Path(local).parent.name.startswith(f"menndl-{os.getuid()}-")
     assert doctor[:2] == ["doctor", "--mpi"] and doctor[2:6] == ["--expect-ranks", "4", "--engine", "torch"]
     seen = [(line["node"], line["gpu"]) for line in cluster.log("menndl", "run")]
@@ -116,15 +116,15 @@ def test_a_next_job_that_cannot_be_queued_is_an_error(cluster: Cluster, script: 
 
 @all_scripts
 def test_a_killed_job_leaves_nothing_behind(cluster: Cluster, script: str) -> None:
-    job = cluster.start(script, FAKE_MENNDL=behaving(seconds=60))
-    assert runs.wait_until(lambda: len(cluster.log("menndl", "run")) == 4, 30)
+    job = cluster.start(script, FAKE_MENNDL=behaving(seconds=600))
+    assert runs.wait_until(lambda: len(cluster.log("menndl", "run")) == 4)
     assert len(cluster.left_behind) == 2
     ranks = [pid for pid, command in runs.descendants(job.pid).items() if "bin/menndl" in command]
     job.terminate()
-    output, _ = job.communicate(timeout=30)
+    output, _ = job.communicate(timeout=120)
     assert job.returncode == 143, output
     assert cluster.left_behind == [] and cluster.next_jobs == []
-    assert runs.wait_until(lambda: all(runs.has_ended(pid) for pid in ranks), 10)
+    assert runs.wait_until(lambda: all(runs.has_ended(pid) for pid in ranks))
 
 
 @pytest.mark.parametrize("variable, value, message", [
@@ -149,19 +149,19 @@ def test_no_limit_means_no_limit(cluster: Cluster) -> None:
 def test_slurm_says_the_end_itself_where_it_can(cluster: Cluster) -> None:
     cluster.job("job.slurm", SLURM_JOB_END_TIME=str(int(time.time()) + 1000))
     limit = cluster.log("menndl", "run")[0]["arguments"][-1]
-    assert 770 <= int(limit) <= 800 and not cluster.log("squeue")
+    assert 650 <= int(limit) <= 800 and not cluster.log("squeue")
 
 
 def test_pbs_pro_says_the_walltime_and_the_nodes_otherwise(cluster: Cluster) -> None:
     hosts = cluster.submit / "nodefile"
     hosts.write_text("a\na\nb\nb\n")
     cluster.job("job.pbs", PBS_WALLTIME="", PBS_NUM_NODES="", PBS_NODEFILE=str(hosts))
-    assert 5400 - 230 <= int(cluster.log("menndl", "run")[0]["arguments"][-1]) <= 5400 - 200
+    assert 5400 - 350 <= int(cluster.log("menndl", "run")[0]["arguments"][-1]) <= 5400 - 200
 
 
 @pytest.mark.parametrize("gpus, nv", [("0", []), ("1", ["--nv"])])
 def test_all_of_menndl_in_an_image(cluster: Cluster, gpus: str, nv: List[str]) -> None:
-    (cluster.submit / "an image.sif").touch()
+    (cluster.submit / "an image.sif").mkdir()  # an unpacked one, which any user can run
     (cluster.submit / "searches").mkdir()
     (cluster.submit / "searches" / "my.search.prototxt").touch()
     assert cluster.job("job.sh", IMAGE="an image.sif", GPUS=gpus, SEARCH="searches/my.search.prototxt").returncode == 0
@@ -240,15 +240,17 @@ class Host:
         runs.write_search(folder / "my.search.prototxt", folder / "my data", population=8)
 
     def start(self, run: str, **more: str) -> subprocess.Popen[str]:
-        environment = runs.environment(
-            PATH=f"{self.folder / 'bin'}:{os.environ['PATH']}", SEARCH="my.search.prototxt", DATA="my data", RUN=run,
-            RANKS="3", LOCAL_ROOT=str(self.folder / "own disk"), MPIRUN=runs.launcher(1)[0], MARGIN="1", **more)
+        defaults = dict.fromkeys(("HOSTS", "IMAGE", "ENGINE", "THREADS", "GPUS", "TIME_LIMIT"), "")
+        environment = runs.environment(**{
+            **defaults, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "SEARCH": "my.search.prototxt",
+            "DATA": "my data", "RUN": run, "RANKS": "3", "LOCAL_ROOT": str(self.folder / "own disk"),
+            "MPIRUN": runs.launcher(1)[0], "MARGIN": "1", **more})
         return subprocess.Popen([str(JOBS / "job.sh")], cwd=self.folder, text=True, env=environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
     def job(self, run: str, **more: str) -> subprocess.CompletedProcess[str]:
         process = self.start(run, **more)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
@@ -282,7 +284,7 @@ def test_a_killed_rank_does_not_end_the_search(host: Host) -> None:
     whole, run = host.folder / "whole", host.folder / "my run"
     assert host.job("whole").returncode == 0
     job = host.start("my run", FAKE_SECONDS="0.7")
-    assert runs.wait_until(lambda: len(runs.result_lines(run)) > 2, 60)
+    assert runs.wait_until(lambda: len(runs.result_lines(run)) > 2)
     ranks = [pid for pid, command in runs.descendants(job.pid).items()
              if command.startswith(f"{sys.executable} -m menndl_caffe.cli run")
              and b"OMPI_COMM_WORLD_RANK=2\0" in Path(f"/proc/{pid}/environ").read_bytes()]

@@ -72,22 +72,21 @@ prepare() {
     LOCAL_ROOT=${LOCAL_ROOT:-$(choose_local_root "${local_roots[@]}")}
     LOCAL=$LOCAL_ROOT/menndl-$UID-$JOB
     find_menndl
-    launcher=''
     trap clean_up EXIT
     trap stop TERM INT
 }
 
-# Launchers run in the background, so that a signal is heard while they do.
+# Launchers run in the background, so that a signal is heard while they do: at any moment, also before a variable could
+# take $! over.
 launch() {
     "$@" &
-    launcher=$!
-    wait "$launcher"
+    wait "$!"
 }
 
 stop() {
     trap '' TERM INT
     trap - EXIT
-    kill "$launcher" 2>/dev/null && wait "$launcher" || true
+    kill "${!:-}" 2>/dev/null && wait "$!" || true
     "$jobs/stage-data.sh" --remove "$LOCAL"
     exit 143
 }

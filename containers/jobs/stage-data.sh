@@ -90,15 +90,13 @@ stage() {
 # for a launcher may have left the rank others, such as MPICH's PMI_FD.
 hold() {
     local code=0
-    command=''
     [[ -d $local/data ]] || fail "no data in $local"
     exec {lock}<"$local/lock"
     flock -s "$lock"
     touch -c -- "$local/lock"
     trap let_go TERM INT
     (exec {lock}<&- && exec "$@") <&0 &
-    command=$!
-    wait "$command" || code=$?
+    wait "$!" || code=$?
     end_as "$code"
 }
 
@@ -110,13 +108,13 @@ end_as() { # EXIT CODE OF THE COMMAND
 }
 
 # First things first: some launchers kill a moment after they told to end. What the command's end was it says itself, as
-# launchers tell the others to end when the first one does, and have one exit code for all.
+# launchers tell the others to end when the first one does, and have one exit code for all. It may not have begun yet.
 let_go() {
-    local code=0
+    local code=0 command=${!:-}
     trap '' TERM INT
-    [[ -n $command ]] || exit 143
-    kill "$command" 2>/dev/null || true
+    [[ -z $command ]] || kill "$command" 2>/dev/null || true
     if flock -n -x "$lock"; then discard; fi
+    [[ -n $command ]] || end_as 143
     wait "$command" || code=$?
     end_as "$code"
 }
