@@ -26,6 +26,7 @@ export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # pip and apt are used by more than one target
 .PHONY: help run test test-slow data caffe container container-run report paper bench docs lint clean build/engine build/chromium
 
 help:  ## this list
@@ -91,10 +92,10 @@ clean:  ## remove build/: the virtual environment, Caffe, runs
 	rm -rf build 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf build
 
 # One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,
-# then the system's pip puts pip into it.
+# then the system's pip puts pip into it. A download that breaks off is begun anew once.
 build/venv/%: pyproject.toml
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv build/venv 2>/dev/null || \
 	    { $(PYTHON) -m venv --clear --without-pip build/venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; }
 	@echo "installing menndl for $* into build/venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]' && touch $@
+	@install() { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]'; }; install || { sleep 10; install; } && touch $@

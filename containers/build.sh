@@ -51,7 +51,7 @@ install_packages() { # COMMAND PACKAGE ...
     if command -v "$command" >/dev/null; then return; fi
     ((EUID == 0)) || fail "$command is missing: ask root for apt-get install $*"
     say "installing Debian's $* on this machine"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$work/apt.log" 2>&1 ||
+    install_on_host "$@" >"$work/apt.log" 2>&1 ||
         { tail -n 5 "$work/apt.log" >&2; fail "apt-get install $* does not work here"; }
 }
 
@@ -80,7 +80,7 @@ make_rootfs() {
     mkdir "$work/rootfs"
     mmdebstrap --quiet --variant=minbase --include="$packages" --format=tar \
         --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
-        --dpkgopt=force-unsafe-io bullseye - "deb $mirror bullseye main" \
+        --aptopt='Acquire::Retries "5"' --dpkgopt=force-unsafe-io bullseye - "deb $mirror bullseye main" \
         ${security:+"deb $security bullseye-security main"} 2>"$work/mmdebstrap.log" |
         as_root tar -x -C "$work/rootfs" --exclude='./dev/*' ||
         { tail -n 5 "$work/mmdebstrap.log" >&2; fail "no root file system; the whole log: $work/mmdebstrap.log"; }
@@ -99,7 +99,7 @@ commit() {
 apptainer_build() { # IMAGE OPTION ... DEFINITION
     local image=$1 compression=()
     shift
-    if "$apptainer" build --help | grep -q -- --mksquashfs-args; then
+    if [[ $("$apptainer" build --help) == *--mksquashfs-args* ]]; then
         compression=(--mksquashfs-args '-comp zstd -Xcompression-level 3')
     fi
     say "building $image"

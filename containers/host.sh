@@ -1,8 +1,20 @@
-# What this host has for containers. Sourced by the other scripts, which define fail() and misuse().
+# What this host has for containers, and what it gets. Sourced by other scripts, which define fail() and misuse().
 # shellcheck shell=bash
 
 containers=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 repository=$(dirname -- "$containers")
+
+# Debian's packages, by root. The host's lists may be out of date, another apt may be at work (as when the host has just
+# been started), and a mirror may not answer for a moment.
+install_on_host() { # PACKAGE ...
+    local pause apt=(apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5)
+    for pause in 0 10 30; do
+        sleep "$pause"
+        "${apt[@]}" update || true # a list that is not to be had need not be the one
+        if DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@"; then return; fi
+    done
+    return 1
+}
 
 # The machine's own, but not one below FOLDER, nor the game and the Python package that are called singularity too.
 machines_own() { # FOLDER

@@ -87,7 +87,7 @@ debians_openmpi4() {
 install_openmpi4() {
     if debians_openmpi4 >/dev/null; then return; fi
     say "installing Debian's openmpi-bin on this machine"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openmpi-bin >"$dir/apt.log" 2>&1 ||
+    install_on_host openmpi-bin >"$dir/apt.log" 2>&1 ||
         { tail -n 5 "$dir/apt.log" >&2; fail "apt-get install openmpi-bin does not work here"; }
 }
 

@@ -71,7 +71,7 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 Acquire::Check-Valid-Until "false"; // an archive of old releases keeps its old dates
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "5";
 CONF
 }
 

@@ -44,7 +44,8 @@ in_image=("$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/exec.sh")
 # The launch of the second way: what stands before `menndl run`.
 hybrid_launch() {
     local version prefix
-    version=$("$mpirun" --version 2>&1 | head -n 1)
+    version=$("$mpirun" --version 2>&1)
+    version=${version%%$'\n'*}
     prefix=$(dirname -- "$(dirname -- "$mpirun")")
     if [[ $version == *'Open MPI) 4.'* ]]; then
         launch=("$mpirun" -n "$ranks" "${in_image[@]}" "$image")

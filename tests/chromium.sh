@@ -15,5 +15,6 @@ if ((EUID != 0)); then
     exit
 fi
 echo "installing Debian's chromium and a font on this machine"
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+# shellcheck source=containers/host.sh
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../containers/host.sh"
+install_on_host chromium fonts-dejavu-core >/dev/null

@@ -23,6 +23,9 @@ say() { printf 'one-node-slurm: %s\n' "$*"; }
 fail() { printf 'one-node-slurm: error: %s\n' "$*" >&2; exit 1; }
 misuse() { printf 'one-node-slurm: error: %s (see --help)\n' "$*" >&2; exit 2; }
 
+# shellcheck source=containers/host.sh
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../containers/host.sh"
+
 install_packages() {
     local missing=() package
     for package in "${packages[@]}"; do
@@ -30,14 +33,14 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     say "installing ${missing[*]}"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$dir/apt.log" 2>&1 ||
+    install_on_host "${missing[@]}" >"$dir/apt.log" 2>&1 ||
         fail "apt-get cannot install ${missing[*]}; see $dir/apt.log"
 }
 
-free_port() {
+free_port() { # 0 or 1: an even or an odd one
     local port
     while :; do
-        port=$((20000 + RANDOM % 10000))
+        port=$((20000 + RANDOM % 5000 * 2 + $1))
         (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s' "$port"; return; }
     done
 }
@@ -54,8 +57,8 @@ SlurmUser=root
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket=$dir/munge.socket
-SlurmctldPort=$(free_port)
-SlurmdPort=$(free_port)
+SlurmctldPort=$(free_port 0)
+SlurmdPort=$(free_port 1)
 StateSaveLocation=$dir/slurmctld
 SlurmdSpoolDir=$dir/slurmd
 SlurmctldPidFile=$dir/slurmctld.pid
@@ -84,12 +87,12 @@ start_munged() {
 
 wait_until_idle() {
     local tries state=''
-    for ((tries = 0; tries < 60; tries++)); do
+    for ((tries = 0; tries < 240; tries++)); do
         state=$(sinfo -h -o %T 2>/dev/null || true)
         [[ $state == idle ]] && return
         sleep 0.5
     done
-    fail "the node is ${state:-not there} after 30 seconds, idle was expected; see the logs in $dir"
+    fail "the node is ${state:-not there} after two minutes, idle was expected; see the logs in $dir"
 }
 
 start() {
