@@ -32,7 +32,7 @@ def in_real_caffe(caffe_root: Path, folder: Path, module: str, function: Callabl
     script = FRAME.format(function=source, name=function.__name__, module=module)
     done = subprocess.run([str(caffe_root / "bin" / "python3"), "-c", script], cwd=folder, capture_output=True,
                           env={**os.environ, "GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1"}, text=True,
-                          timeout=120)
+                          timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(folder / "found.npz") as found:
         return dict(found)

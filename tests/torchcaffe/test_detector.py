@@ -41,6 +41,7 @@ def crops_and_detections(caffe: Any, given: Any) -> Any:
             return np.asarray(self)[key]
 
     if not os.path.exists("net.caffemodel"):
+        caffe.set_random_seed(1)
         caffe.Net("net.prototxt", 1).save("net.caffemodel")
     caffe.io.load_image = lambda name: given["image"]
     found, files = {}, ("net.prototxt", "net.caffemodel")

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import numpy as np
 import pytest
@@ -95,9 +95,16 @@ def resized(io: Any, given: Any) -> Any:
     return found
 
 
+def has_ties(old: Tuple[int, int], new: Tuple[int, int]) -> bool:
+    """Whether the middle of a new pixel lies on the edge of two old ones."""
+    return any((2 * pixel + 1) * before % (2 * after) == 0 for before, after in zip(old, new) for pixel in range(after))
+
+
 def test_resizing_is_pycaffes(caffe_root: Path, tmp_path: Path) -> None:
+    """But for the nearest of two pixels that are equally near: scikit-image's own varies with the kernels of BLAS."""
     given = {f"{order} {new[0]} {new[1]} from {old} x {channels}": RANDOM.uniform(-2, 9, (*old, channels))
-             for order in (0, 1) for old, new in SIZES for channels in (1, 2, 3, 5)}
+             for order in (0, 1) for old, new in SIZES for channels in (1, 2, 3, 5)
+             if order or channels in (2, 5) or not has_ties(old, new)}
     given["1 6 10 constant"] = np.full((4, 4, 3), 2.5)
     given["1 5 3 bytes"] = RANDOM.randint(0, 256, (8, 8, 3)).astype(np.uint8)
     real, own = in_real_caffe(caffe_root, tmp_path, "caffe.io", resized, given), resized(ours, given)
@@ -123,8 +130,8 @@ def test_splines_of_images_are_scikit_images() -> None:
             image = RANDOM.uniform(0, 1, (*old, 3))
             lowest, highest = image.min(), image.max()
             theirs = transform.resize((image - lowest) / (highest - lowest), new, order=order, mode="constant")
-            if order == 0 and min(new) * 2 > min(old):
-                continue  # ties go either way
+            if order == 0 and has_ties(old, new):
+                continue
             np.testing.assert_allclose(resize_image(image, new, order), theirs * (highest - lowest) + lowest, atol=1e-4)
 
 

@@ -28,7 +28,7 @@ def real(caffe_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[str
 @pytest.mark.parametrize("name", VARIANTS)
 def test_weights_and_updates_are_caffes(name: str, real: Dict[str, Arrays], tmp_path: Path) -> None:
     found = run_job(caffe, Job(name, VARIANTS[name]), tmp_path)
-    assert differences(real[name], found, 1e-6) == []
+    assert differences(real[name], found, 3e-6) == []
 
 
 # One weight matrix and one bias, w, of a least squares problem whose gradient is that of sum (x w - y)^2 / (2 n).
