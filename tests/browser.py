@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Iterator, List
 
 from tests.conftest import missing
+from tests.runs import PATIENCE
 
 WIDTHS = (1280, 390)  # CSS pixels: a laptop, a telephone
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,6 +60,8 @@ TOO_WIDE = """() => {
   const width = document.documentElement.scrollWidth;
   return width > window.innerWidth ? [width] : [];
 }"""
+# What was asked of the page has been drawn: a frame with it has begun, and has ended.
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 FAULTS = {"overlap": OVERLAPS, "empty plot": EMPTY, "no glyph": WITHOUT_GLYPH, "wider than the window": TOO_WIDE}
 
 
@@ -78,11 +81,18 @@ def browser() -> Iterator[Any]:
     except ImportError:
         missing("no playwright: `pip install 'menndl_caffe[test]'`")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS, timeout=1000 * PATIENCE)
         try:
             yield chromium
         finally:
             chromium.close()
+
+
+def new_page(chromium: Any, width: int, height: int) -> Any:
+    """An empty page, patient with slow machines."""
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(1000 * PATIENCE)
+    return page
 
 
 class Tab:
@@ -90,7 +100,7 @@ class Tab:
 
     def __init__(self, chromium: Any, file: Path, width: int = WIDTHS[0], height: int = 900):
         self.errors: List[str] = []
-        self.page = chromium.new_page(viewport={"width": width, "height": height})
+        self.page = new_page(chromium, width, height)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", self._see)
@@ -107,6 +117,7 @@ class Tab:
 
     def faults(self) -> List[str]:
         """All that is wrong at first sight; nothing for a page that is well."""
+        self.page.evaluate(NEXT_FRAME)
         return [*self.errors, *(f"{what}: {fault}" for what, script in FAULTS.items()
                                 for fault in self.page.evaluate(script))]
 

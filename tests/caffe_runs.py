@@ -33,7 +33,7 @@ def caffe_train(caffe_root: Path, solver: Path) -> List[Pass]:
     """
     command = [str(caffe_root / "bin" / "caffe"), "train", f"--solver={solver}"]
     done = subprocess.run(command, cwd=runs.REPOSITORY, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, text=True,
-                          capture_output=True, timeout=120)
+                          capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     for snapshot in solver.parent.glob("*_iter_*"):
         snapshot.unlink()

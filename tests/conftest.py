@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
+
+# A busy machine may take long for any example.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # A shell that runs the tests in the background lets them ignore SIGINT, and so would every command that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -96,7 +101,7 @@ def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
     from tests import runs
 
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert runs.start(["run", search, "--out", run]).wait(60) == 0
+    assert runs.start(["run", search, "--out", run]).wait(runs.PATIENCE) == 0
     assert len(runs.individuals(run)) == 18
     return runs.individuals(run)
 
@@ -108,7 +113,7 @@ Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 def menndl(tmp_path: Path) -> Runner:
     """Runs the command `menndl` in a process of its own, in the repository."""
 
-    def run(*arguments: object, timeout: float = 120, **keywords: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 600, **keywords: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)]
         return subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True, timeout=timeout,
                               stdin=subprocess.DEVNULL, **keywords)  # type: ignore[call-overload]

@@ -2,6 +2,9 @@
 accuracy is a smooth function of the net's kernel sizes and numbers of outputs. Some nets misbehave on purpose:
 
     kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
+
+Where FAKE_HELD names a folder, each trainer is held in its second training: it leaves a file there, and goes on when
+the folder has another name.
 """
 from __future__ import annotations
 
@@ -30,14 +33,26 @@ def misbehave(kernel1: int) -> bool:
     return kernel1 == 3
 
 
+def hold(folder: str) -> None:
+    """Say that this trainer is in the middle of a training, and stay there."""
+    try:
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+    except FileNotFoundError:
+        return
+    while os.path.exists(folder):
+        time.sleep(0.02)
+
+
 def main() -> None:
     say(event="ready", engine="fake", version="0", pid=os.getpid())
-    for line in sys.stdin:
+    for training, line in enumerate(sys.stdin):
         request = json.loads(line)
         kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
         sizes = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
         iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(sizes) / 378))
+        if training and os.environ.get("FAKE_HELD"):
+            hold(os.environ["FAKE_HELD"])
         if os.environ.get("FAKE_FAILURES") and misbehave(kernels[0]):
             continue
         accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000, 6)

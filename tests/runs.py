@@ -1,6 +1,7 @@
 """Small runs for tests: a data set of a few images, a search on it with the fake trainer, the processes of a run."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,10 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from tests.conftest import REPOSITORY
 
+PATIENCE = 120.0  # seconds until what does not come is given up; what comes in order never takes so long
 FAKE_TRAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'fake_trainer.py'}"
 SEARCH = """\
 net: "templates/cifar10_quick/train_test.prototxt.j2"
@@ -103,17 +105,32 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def tell(pids: Iterable[int], number: int) -> None:
+    """Send the signal to these processes, as far as they live."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def kill(process: subprocess.Popen[bytes], target: str) -> None:
-    """kill -9 of the `master`, of a rank's `trainer`, or of `everything`, as far as it has been started."""
+    """kill -9 of the `master`, of a rank's `trainer`, or of `everything`, as far as it has been started and lives."""
+    if process.poll() is not None:
+        return
     family = descendants(process.pid)
-    trainers = [pid for pid, command in family.items() if "trainer" in command]
+    trainers = [pid for pid, command in family.items() if "fake_trainer" in command]
     ranks = sorted(pid for pid, command in family.items() if "menndl_caffe.cli" in command and pid not in trainers)
     victims = {"trainer": trainers[-1:], "master": ranks[:1] or [process.pid], "everything": [process.pid, *family]}
-    for pid in victims[target]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    tell(victims[target], signal.SIGKILL)
+
+
+def training_ranks(ranks: int, cores: int = len(os.sched_getaffinity(0))) -> int:
+    """How many of them train: all where there is a core for each, else all but the master."""
+    return max(1, ranks - (ranks > cores))
+
+
+def are_held(folder: Path, trainers: int) -> bool:
+    """Whether so many fake trainers come to be in the middle of a training, in which `folder` holds them."""
+    return wait_until(lambda: len(list(folder.iterdir())) >= trainers)
 
 
 def individuals(run: Path) -> List[Any]:
@@ -131,11 +148,11 @@ def result_lines(run: Path) -> List[str]:
     return [line for line in lines if line.endswith("\n") and json.loads(line)["event"] == "result"]
 
 
-def wait_until(condition: Any, seconds: float) -> bool:
+def wait_until(condition: Any, seconds: float = PATIENCE) -> bool:
     """Whether the condition came true in time."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    return False
+    return True

@@ -246,7 +246,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", DRAW, str(tmp_path / "out")], stdout=subprocess.PIPE)
+    patient = DRAW.replace("flush=True)", "flush=True) or sys.stdin.read()")  # at each line that it reports
+    process = subprocess.Popen([sys.executable, "-c", patient, str(tmp_path / "out")], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
     with pytest.raises(UserError, match="another menndl is writing there"):

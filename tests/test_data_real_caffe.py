@@ -20,7 +20,7 @@ def raw_records(path: Path) -> List[Tuple[bytes, bytes]]:
 
 
 def tool(caffe_root: Path, name: str, *arguments: object) -> None:
-    subprocess.run([caffe_root / "bin" / name, *map(str, arguments)], check=True, capture_output=True, timeout=120)
+    subprocess.run([caffe_root / "bin" / name, *map(str, arguments)], check=True, capture_output=True, timeout=600)
 
 
 def real_mean(caffe_root: Path, database: Path, path: Path) -> bytes:

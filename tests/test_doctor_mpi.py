@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
@@ -26,7 +27,7 @@ def ended(command: List[object], cores: Optional[Set[int]] = None,
     """A command with the fake trainer, once it has ended, on all cores or on these."""
     pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
     return subprocess.run([*pinned, *map(str, command)], cwd=runs.REPOSITORY, env=runs.environment(**variables),
-                          text=True, capture_output=True, timeout=60)
+                          text=True, capture_output=True, timeout=300)
 
 
 def doctor(ranks: int, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -49,16 +50,17 @@ def test_a_sound_job(data: Path) -> None:
     assert [row[0] for row in rows(done.stdout)] == ["0-2"]
     assert "train 200, test 50" in done.stdout and "problem:" not in done.stdout
     assert done.stdout.startswith("3 ranks on 1 host, rank 0 ")
-    assert done.stderr == ""
+    assert "menndl" not in done.stderr and "Traceback" not in done.stderr  # an MPI may have its own to say
 
 
 def test_a_sound_job_as_json(data: Path) -> None:
+    before = time.time()
     seen = json.loads(doctor(2, "--json", "--data", data).stdout)
     assert [place["rank"] for place in seen["ranks"]] == [0, 1] and seen["works"] is True
     for place in seen["ranks"]:
         assert place["images"] == {"cifar10_train_lmdb": 200, "cifar10_test_lmdb": 50}
         assert place["engine"] == runs.FAKE_TRAINER and place["mpi"]
-    assert abs(seen["ranks"][0]["clock"] - seen["ranks"][1]["clock"]) < 5
+    assert all(before <= place["clock"] <= time.time() for place in seen["ranks"])
 
 
 def test_a_rank_without_data_is_a_problem(data: Path, tmp_path: Path) -> None:
@@ -89,7 +91,8 @@ def test_gpus(numbers: str, wrong: List[int], tmp_path: Path) -> None:
     problems = [trouble["ranks"] for trouble in seen["troubles"] if trouble["is_problem"]]
     assert problems == ([wrong] if wrong else []) and done.returncode == (1 if wrong else 0)
     warnings = [trouble["what"] for trouble in seen["troubles"] if not trouble["is_problem"]]
-    assert len(warnings) == 1 and warnings[0].startswith("2 ranks train on their host, but 1 at a time")
+    about_cores, = (what for what in warnings if "GiB are free" not in what)  # of memory the machine may have little
+    assert about_cores.startswith("2 ranks train on their host, but 1 at a time")
 
 
 @pytest.mark.parametrize("ranks, expected, variables, said", [

@@ -45,7 +45,7 @@ def printed(clone: Path, caffe_root: Path) -> Dict[int, str]:
     """What each block of commands prints, `make run` aside, which CI runs."""
     done = subprocess.run(["bash", "-c", re.sub("^make run$", "", tutorial.script(BLOCKS), flags=re.MULTILINE)],
                           cwd=clone, env=caffe_runs.environment(caffe_root), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3600)
     assert done.returncode == 0, done.stdout[-3000:]
     return tutorial.printed(done.stdout)
 
@@ -108,7 +108,7 @@ max_iter: 1
 
 def menndl(folder: Path, environment: Dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *map(str, arguments)], cwd=folder, env=environment,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Scripted:
         space = self._experiment.space
         self.evaluator.start(self._experiment.trial(4, space.with_settings([f"kernel1={kernel1}"])))
         result: Optional[Result] = None
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + runs.PATIENCE
         while result is None and time.monotonic() < deadline:
             result = self.evaluator.poll(0.5)
         assert result is not None
@@ -116,12 +116,12 @@ def test_a_good_training(scripted: Make) -> None:
 
 
 def test_polling_does_not_wait(scripted: Make) -> None:
-    rank = scripted("time.sleep(1)\ntest()\ndone()")
+    rank = scripted("time.sleep(60)\ntest()\ndone()")
     rank.evaluator.start(rank._experiment.trial(0, rank._experiment.space.default))
     before = time.monotonic()
     assert rank.evaluator.poll(0.0) is None
     assert rank.evaluator.poll(0.1) is None
-    assert time.monotonic() - before < 0.8
+    assert time.monotonic() - before < 30
 
 
 @pytest.mark.parametrize(("start", "why"), [
@@ -168,7 +168,7 @@ def test_a_death_in_the_middle_costs_the_trial_alone(scripted: Make, end: str, r
 def test_a_trainer_that_died_between_two_trials_is_replaced(scripted: Make) -> None:
     rank = scripted("test()\ndone()\nsys.exit(3)")
     assert rank.evaluate().status == OK
-    assert runs.wait_until(lambda: runs.has_ended(rank.noted[0]), 5)
+    assert runs.wait_until(lambda: runs.has_ended(rank.noted[0]))
     assert rank.evaluate().status == OK
 
 
@@ -191,12 +191,12 @@ def test_three_kills_are_enough(scripted: Make) -> None:
 
 def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
     rank = scripted("if starts == 1:\n    note(subprocess.Popen(['sleep', '1000']).pid)\n    time.sleep(1000)\n"
-                    "test()\ndone()", timeout=2.5)
+                    "test()\ndone()", timeout=4.5)
     result = rank.evaluate()
     assert (result.status, result.fitness) == (TIMEOUT, 0.0)
-    assert result.reason == "not finished after trial_timeout of 2.5 seconds"
-    assert 2.5 < result.seconds < 5
-    assert len(rank.noted) == 2 and runs.wait_until(lambda: all(map(runs.has_ended, rank.noted)), 5)
+    assert result.reason == "not finished after trial_timeout of 4.5 seconds"
+    assert 4.5 < result.seconds < 60
+    assert len(rank.noted) == 2 and runs.wait_until(lambda: all(map(runs.has_ended, rank.noted)))
     assert rank.evaluate().status == OK
     assert len(rank.noted) == 3
 
@@ -204,11 +204,14 @@ def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
 def test_time_in_which_the_rank_was_suspended_does_not_count(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-Z, or by a scheduler that lets another job go first: then the result may lie there already."""
     monkeypatch.setattr(evaluate, "LOOK_SECONDS", 0.1)
-    rank = scripted("time.sleep(0.5)\ntest()\ndone()", timeout=1.5)
+    rank = scripted("while not os.path.exists(sys.argv[1] + '.suspended'):\n    time.sleep(0.01)\n"
+                    "test()\ndone()\nnote('done')", timeout=1.5)
     rank.evaluator.start(rank._experiment.trial(0, rank._experiment.space.default))
     assert rank.evaluator.poll(0.1) is None
+    rank.notes.with_name("notes.suspended").touch()
     time.sleep(2)
-    result = rank.evaluator.poll(1.0)
+    assert runs.wait_until(lambda: rank.notes.exists() and rank.notes.read_text().endswith("done\n"))
+    result = rank.evaluator.poll(0.1)
     assert result is not None and result.status == OK
 
 

@@ -7,9 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -38,7 +37,7 @@ def world(search: Path, ranks: int, case: str = "contract", cores: int = len(COR
 def ended(command: List[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """A command of a run, once it has ended."""
     return subprocess.run(command, cwd=runs.REPOSITORY, env=runs.environment(**variables), text=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=runs.PATIENCE)
 
 
 def test_the_serial_farm(search: Path, in_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,10 +68,9 @@ def test_the_mpi_farm(search: Path, ranks: int, cores: int, training: List[int])
 
 @pytest.mark.parametrize("case", ["fail_idle", "fail_busy", "fail_unclosed"])
 def test_a_master_that_fails_sends_the_others_home(search: Path, case: str) -> None:
-    """And that at once, also in the middle of their trials."""
-    before = time.monotonic()
-    done = world(search, 3, case, FAKE_SECONDS="40")
-    assert (done.returncode, time.monotonic() - before < 9) == (2, True)
+    """And that at once, also in the middle of their trials, which take an hour."""
+    done = world(search, 3, case, FAKE_SECONDS="3600")
+    assert done.returncode == 2
     assert done.stdout.strip() == "the program's end: the master does not like it"
     assert "MPI_ABORT" not in done.stderr
 
@@ -120,27 +118,36 @@ def ranks_of(process: subprocess.Popen[bytes]) -> Dict[int, int]:
     found = {}
     for pid, command in runs.descendants(process.pid).items():
         if "menndl_caffe.cli" in command and "mpirun" not in command:
-            text = Path(f"/proc/{pid}/environ").read_text()
+            text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
             variables = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
-            found[int(variables.get("OMPI_COMM_WORLD_RANK", variables.get("PMIX_RANK", "-1")))] = pid
+            rank = int(variables.get("OMPI_COMM_WORLD_RANK", variables.get("PMIX_RANK", "-1")))
+            found.setdefault(rank, pid)  # what a rank is about to start looks like the rank itself
     return found
+
+
+def start_held(arguments: List[object], folder: Path, log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A command of a run on three ranks, once all that train are in the middle of a training without end."""
+    held = folder / "held"
+    held.mkdir()
+    process = runs.start(arguments, 3, runs.environment(FAKE_HELD=str(held)), log)
+    assert runs.are_held(held, runs.training_ranks(3))
+    return process
 
 
 @pytest.mark.parametrize("victim", ["rank", "launcher"])
 def test_a_kill_ends_the_job_and_nothing_is_lost(search: Path, tmp_path: Path, victim: str) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
-    process = runs.start(["run", search, "--out", run], 3, runs.environment(FAKE_SECONDS="0.1"))
-    assert runs.wait_until(lambda: len(runs.result_lines(run)) >= 3, 30)
+    process = start_held(["run", search, "--out", run], tmp_path)
     pids, family = ranks_of(process), runs.descendants(process.pid)
     assert sorted(pids) == [0, 1, 2]
     os.kill({"rank": pids[2], "launcher": process.pid}[victim], signal.SIGKILL)
-    assert runs.wait_until(lambda: process.poll() is not None, 20), "the job goes on"
+    assert runs.wait_until(lambda: process.poll() is not None), "the job goes on"
     assert process.returncode != 0
-    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 20), "somebody lives on"
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
     recorded = runs.result_lines(run)
-    assert len(recorded) < 19
-    assert runs.start(["run", search, "--out", run], 3).wait(60) == 0
-    assert runs.start(["run", search, "--out", alone]).wait(60) == 0
+    assert 0 < len(recorded) < 19
+    assert runs.start(["run", search, "--out", run], 3).wait(runs.PATIENCE) == 0
+    assert runs.start(["run", search, "--out", alone]).wait(runs.PATIENCE) == 0
     assert runs.result_lines(run)[:len(recorded)] == recorded
     assert runs.individuals(run) == runs.individuals(alone)
 
@@ -149,12 +156,10 @@ def test_ctrl_c_for_all_ranks_is_one_line_of_each(search: Path, tmp_path: Path) 
     """As srun passes it on, and LSF's bkill: the trainers are told as well, and that is no failure of theirs."""
     run = tmp_path / "run"
     with open(tmp_path / "log", "wb") as log:
-        process = runs.start(["run", search, "--out", run], 3, runs.environment(FAKE_SECONDS="0.3"), log)
-    assert runs.wait_until(lambda: len(runs.result_lines(run)) >= 3, 30)
+        process = start_held(["run", search, "--out", run], tmp_path, log)
     trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
-    for pid in (*trainers, *ranks_of(process).values()):
-        os.kill(pid, signal.SIGINT)
-    assert process.wait(30) != 0
+    runs.tell([*trainers, *ranks_of(process).values()], signal.SIGINT)
+    assert process.wait(runs.PATIENCE) != 0
     text = (tmp_path / "log").read_text()
     assert "interrupted; the same command goes on" in text and "Traceback" not in text
     assert not [line for line in runs.result_lines(run) if '"status": "ok"' not in line]

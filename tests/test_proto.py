@@ -38,7 +38,7 @@ def run_python(caffe_root: Path, code: str, **variables: str) -> bytes:
     """What real Caffe's own Python (3.9, protobuf 3.12) prints."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
     return subprocess.run([str(caffe_root / "bin" / "python3"), "-c", code], env=environment, check=True,
-                          stdout=subprocess.PIPE, timeout=60).stdout
+                          stdout=subprocess.PIPE, timeout=600).stdout
 
 
 def enum_facts(scope: str, enums: Any) -> Iterator[Any]:

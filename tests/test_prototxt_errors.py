@@ -96,7 +96,7 @@ def test_real_caffe_takes_and_refuses_the_same(caffe_root: Path, tmp_path: Path)
         file = tmp_path / f"{abs(hash(text))}.prototxt"
         file.write_bytes(text.encode())
         tool = [str(caffe_root / "bin" / "upgrade_net_proto_text"), str(file), f"{file}.out"]
-        return subprocess.run(tool, capture_output=True, timeout=60).returncode == 0
+        return subprocess.run(tool, capture_output=True, timeout=600).returncode == 0
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = {text for text, reads in zip(taken + refused, pool.map(caffe_reads, taken + refused)) if reads}

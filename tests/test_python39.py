@@ -29,7 +29,7 @@ def old_menndl(caffe_root: Path) -> Menndl:
     def run(*arguments: object) -> str:
         command = [str(caffe_root / "bin" / "python3"), "-m", "menndl_caffe.cli", *map(str, arguments)]
         done = subprocess.run(command, cwd=runs.REPOSITORY, env=environment, text=True,
-                              capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+                              capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         assert "Warning" not in done.stderr
         return done.stdout
@@ -79,7 +79,7 @@ def test_it_renders_the_same_files(old_menndl: Menndl, menndl: Runner, search: P
 def test_a_whole_search(old_menndl: Menndl, caffe_root: Path, search: Path, tmp_path: Path) -> None:
     """With the same individuals in the same order and with the same bits as the newer Python finds with this Caffe."""
     assert "Best" in old_menndl("run", search, "--out", tmp_path / "old")
-    assert runs.start(["run", search, "--out", tmp_path / "new"], env=caffe_runs.environment(caffe_root)).wait(60) == 0
+    assert runs.start(["run", search, "--out", tmp_path / "new"], env=caffe_runs.environment(caffe_root)).wait(600) == 0
     record = journal.read(tmp_path / "old")
     assert record.run["menndl_python"].startswith("3.9.")
     assert record.run["engine_found"] == "the Python that runs menndl"

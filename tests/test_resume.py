@@ -21,56 +21,60 @@ TARGETS = ("master", "trainer", "everything")
 def finish(search: Path, run: Path, ranks: int) -> None:
     log = run.parent / "log"
     with open(log, "wb") as file:
-        code = runs.start(["run", search, "--out", run], ranks, log=file).wait(90)
+        code = runs.start(["run", search, "--out", run], ranks, log=file).wait(runs.PATIENCE)
     assert code == 0, log.read_text()
 
 
-def kill_once(search: Path, run: Path, ranks: int, target: str, moment: float) -> List[str]:
-    """Start the search, kill `target` after so many seconds, see all end; the result lines on disk at the kill."""
+def kill_once(search: Path, run: Path, ranks: int, target: str, results: int, moment: float) -> List[str]:
+    """Start the search, kill `target` so many results and seconds later, see all end; the result lines on disk."""
     process = runs.start(["run", search, "--out", run], ranks)
+    assert runs.wait_until(lambda: len(runs.result_lines(run)) >= results or process.poll() is not None)
     time.sleep(moment)
+    family = runs.descendants(process.pid)
     runs.kill(process, target)
     recorded = runs.result_lines(run)
-    if target != "trainer":
-        assert runs.wait_until(lambda: process.poll() is not None, 30), "the job goes on without its master"
-    process.wait(60)
+    assert runs.wait_until(lambda: process.poll() is not None), "the job goes on without its master"
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
     return recorded
 
 
-def check(search: Path, run: Path, ranks: int, target: str, moment: float, undisturbed: List) -> int:
+def check(search: Path, run: Path, ranks: int, target: str, results: int, moment: float, undisturbed: List) -> int:
     """One kill and one restart; the number of results that were recorded between them."""
-    recorded = kill_once(search, run, ranks, target, moment)
+    recorded = kill_once(search, run, ranks, target, results, moment)
     finish(search, run, ranks)
     assert runs.result_lines(run)[:len(recorded)] == recorded, "a recorded result was lost or changed"
     assert runs.individuals(run) == undisturbed  # reading refuses a second result of the same trial
     return len(recorded)
 
 
-def kills(search: Path, folder: Path, ranks: int, target: str, times: int, longest: float, undisturbed: List) -> None:
-    moments = random.Random(f"{target}{ranks}")
+def kills(search: Path, folder: Path, ranks: int, target: str, times: int, start: float, undisturbed: List) -> None:
+    """One in four while the run begins, for which it has so many seconds; the others soon after a result."""
+    draw = random.Random(f"{target}{ranks}")
     counts = []
     for i in range(times):
         run = folder / str(i) / "run"
         run.parent.mkdir()
-        counts.append(check(search, run, ranks, target, moments.uniform(0, longest), undisturbed))
+        results = max(0, draw.randint(-5, 18))
+        moment = draw.uniform(0, 0.05 if results else start)
+        counts.append(check(search, run, ranks, target, results, moment, undisturbed))
     if times >= 20:
         assert any(0 < count < 19 for count in counts), f"no kill came in the middle of the search: {counts}"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_20_kills_alone(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 0, target, 20, 1.6, undisturbed)
+    kills(search, tmp_path, 0, target, 20, 1.0, undisturbed)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 2, 4.0, undisturbed)
+    kills(search, tmp_path, 3, target, 2, 3.0, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 20, 4.0, undisturbed)
+    kills(search, tmp_path, 3, target, 20, 3.0, undisturbed)
 
 
 @pytest.mark.parametrize("size", [1000, 4000, 7001])
@@ -80,7 +84,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(search: Path, undisturbed: 
     run = tmp_path / "run"
     limited = ["prlimit", f"--fsize={size}", sys.executable, "-m", "menndl_caffe.cli", "run", search, "--out", run]
     done = subprocess.run(list(map(str, limited)), cwd=runs.REPOSITORY, env=runs.environment(), text=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=runs.PATIENCE)
     recorded = runs.result_lines(run)
     assert done.returncode == 1 and (run / "journal.jsonl").stat().st_size == size and len(recorded) < 19
     last = done.stderr.splitlines()[-1]
@@ -95,7 +99,7 @@ def test_a_terminal_that_is_gone_does_not_end_the_search(search: Path, undisturb
     os.close(reader)
     process = runs.start(["run", search, "--out", tmp_path / "run"], log=terminal)
     os.close(terminal)
-    assert process.wait(60) == 0 and runs.individuals(tmp_path / "run") == undisturbed
+    assert process.wait(runs.PATIENCE) == 0 and runs.individuals(tmp_path / "run") == undisturbed
 
 
 def test_another_mean_is_another_run_but_for_old_journals_that_know_none(tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_another_mean_is_another_run_but_for_old_journals_that_know_none(tmp_pat
     image.data[0] += 1
     mean.write_bytes(image.SerializeToString())
     with open(log, "wb") as file:
-        assert runs.start(["run", search, "--out", run], log=file).wait(60) == 2
+        assert runs.start(["run", search, "--out", run], log=file).wait(runs.PATIENCE) == 2
     assert re.search(f"{run} is a run of another search: its mean is [0-9a-f]{{12}}, this one's is ", log.read_text())
     journal = run / "journal.jsonl"
     journal.write_text(re.sub(r'"mean": "\w+", ', "", journal.read_text()))

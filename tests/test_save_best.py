@@ -73,7 +73,7 @@ def run(engine: str, caffe_root: Path, data: Path, tmp_path_factory: pytest.Temp
                                             max_iter=8, test_interval=4)
     with open(folder / "log", "wb") as log:
         command = ["run", search, "--out", folder / "run", "--engine", engine]
-        code = runs.start(command, env=caffe_runs.environment(caffe_root), log=log).wait(120)
+        code = runs.start(command, env=caffe_runs.environment(caffe_root), log=log).wait(runs.PATIENCE)
     assert code == 0, (folder / "log").read_text()
     return folder / "run"
 
@@ -100,7 +100,7 @@ def best(run: Path, in_caffe: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 def measured(command: List[object], folder: Path) -> Dict[str, str]:
     """The last value of each output that a `caffe` command prints."""
-    done = subprocess.run(list(map(str, command)), cwd=folder, text=True, capture_output=True, timeout=120,
+    done = subprocess.run(list(map(str, command)), cwd=folder, text=True, capture_output=True, timeout=runs.PATIENCE,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                                "PYTHONPATH": str(runs.REPOSITORY)})
     assert done.returncode == 0, done.stderr[-2000:]
@@ -163,7 +163,7 @@ def test_the_deploy_net_predicts_with_the_recorded_accuracy(engine: str, best: B
     script = PREDICT.format(engine=imported, torch=engine == "torch")
     database, = data.glob("*_test_lmdb")
     done = subprocess.run([str(python), "-c", script, str(database)], cwd=best.folder, text=True, capture_output=True,
-                          timeout=120, env={**os.environ, "PYTHONPATH": str(runs.REPOSITORY)})
+                          timeout=runs.PATIENCE, env={**os.environ, "PYTHONPATH": str(runs.REPOSITORY)})
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [50, pytest.approx(record.best(1)[0][1].fitness, abs=1e-9)]
 
@@ -232,7 +232,7 @@ def fake_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_rep
     net = "templates/cifar10_quick/train_test.prototxt.j2"
     shutil.copy(net, tmp_path / "net.j2")
     search.write_text(search.read_text().replace(net, f"{tmp_path}/net.j2"))
-    assert runs.start(["run", search, "--out", tmp_path / "run"]).wait(60) == 0
+    assert runs.start(["run", search, "--out", tmp_path / "run"]).wait(runs.PATIENCE) == 0
     return tmp_path / "run"
 
 
@@ -301,7 +301,7 @@ save(Path(sys.argv[1]), Path(sys.argv[2]), 1, None, print)
 def test_a_killed_one_leaves_no_half_folder(fake_run: Path, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SAVE, str(fake_run), str(tmp_path / "best")],
                                env={**runs.environment(), "FAKE_SECONDS": "60"}, stdout=subprocess.DEVNULL)
-    assert runs.wait_until(lambda: (tmp_path / ".best.partial" / "deploy.prototxt").exists(), 30)
+    assert runs.wait_until(lambda: (tmp_path / ".best.partial" / "deploy.prototxt").exists())
     time.sleep(0.2)
     process.kill()
     process.wait()
@@ -318,7 +318,7 @@ def test_a_test_pass_of_other_images_is_told(tmp_path: Path, data: Path, in_caff
     write_synthetic(tmp_path / "data", images_train=200, images_test=120, report=lambda text: None)
     search = caffe_runs.write_narrow_search(tmp_path / "s.prototxt", tmp_path / "data", population=1, generations=1,
                                             max_iter=2, test_interval=1, test_iter=1)
-    assert runs.start(["run", search, "--out", tmp_path / "run"], env=dict(os.environ)).wait(60) == 0
+    assert runs.start(["run", search, "--out", tmp_path / "run"], env=dict(os.environ)).wait(runs.PATIENCE) == 0
     saved(tmp_path / "run", tmp_path / "best")
     readme = (tmp_path / "best" / "README.md").read_text()
     assert re.search(r"takes 100 of the 120 test images\. The last one of the training began with number 100 ", readme)

@@ -30,12 +30,20 @@ def start(search: Path, folder: Path, ranks: int, *more: object, **variables: st
         return runs.start(["run", search, "--out", folder / "run", *more], ranks, runs.environment(**variables), log)
 
 
-def end(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str, float]:
-    """Exit code, what was said, and how long that took."""
-    family, before = runs.descendants(process.pid), time.monotonic()
-    code = process.wait(40)
-    assert runs.wait_until(lambda: all(map(runs.has_ended, family)), 10), "somebody lives on"
-    return code, (folder / "log").read_text(), time.monotonic() - before
+def start_held(search: Path, folder: Path, ranks: int, **variables: str) -> subprocess.Popen[bytes]:
+    """All trainers are then in the middle of a training without end."""
+    (folder / "held").mkdir()
+    process = start(search, folder, ranks, FAKE_HELD=str(folder / "held"), **variables)
+    assert runs.are_held(folder / "held", runs.training_ranks(ranks)), (folder / "log").read_text()
+    return process
+
+
+def end(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str]:
+    """Exit code and what was said."""
+    family = runs.descendants(process.pid)
+    code = process.wait(runs.PATIENCE)
+    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
+    return code, (folder / "log").read_text()
 
 
 def check_ending(text: str, folder: Path, reason: str) -> int:
@@ -49,7 +57,7 @@ def check_ending(text: str, folder: Path, reason: str) -> int:
 def check_goes_on(search: Path, folder: Path, ranks: int, undisturbed: List) -> None:
     """The same command finishes with the same answer, and nothing that was recorded is done again."""
     recorded = runs.result_lines(folder / "run")
-    process = start(search, folder, ranks, "--time-limit", 60)
+    process = start(search, folder, ranks, "--time-limit", 3600)
     assert end(process, folder)[0] == 0
     assert runs.result_lines(folder / "run")[:len(recorded)] == recorded
     assert runs.individuals(folder / "run") == undisturbed
@@ -57,19 +65,25 @@ def check_goes_on(search: Path, folder: Path, ranks: int, undisturbed: List) -> 
 
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_a_time_limit(search: Path, undisturbed: List, tmp_path: Path, ranks: int) -> None:
-    process = start(search, tmp_path, ranks, "--time-limit", 9, FAKE_SECONDS="2")
-    code, text, seconds = end(process, tmp_path)
-    assert code == os.EX_TEMPFAIL == 75, text
-    assert 8.5 < seconds < 12
-    assert check_ending(text, tmp_path, "time limit of 9 s reached") < 18
+    """In the middle of trainings without end; a slow machine needs a longer one to come so far."""
+    held, limit = tmp_path / "held", 3
+    held.mkdir()
+    while not list(held.iterdir()):
+        limit *= 2
+        before = time.monotonic()
+        process = start(search, tmp_path, ranks, "--time-limit", limit, FAKE_HELD=str(held))
+        code, text = end(process, tmp_path)
+        assert code == os.EX_TEMPFAIL == 75, text
+        assert time.monotonic() - before > limit - 0.1
+        assert check_ending(text, tmp_path, f"time limit of {limit} s reached") < 18
     assert runs.result_lines(tmp_path / "run")
     check_goes_on(search, tmp_path, ranks, undisturbed)
 
 
 @pytest.mark.parametrize("ranks", [0, 3])
-def test_a_time_limit_in_the_middle_of_long_trainings(search: Path, tmp_path: Path, ranks: int) -> None:
-    code, text, seconds = end(start(search, tmp_path, ranks, "--time-limit", 4, FAKE_SECONDS="60"), tmp_path)
-    assert (code, seconds < 8) == (75, True), text
+def test_a_time_limit_without_any_result(search: Path, tmp_path: Path, ranks: int) -> None:
+    code, text = end(start(search, tmp_path, ranks, "--time-limit", 4, FAKE_SECONDS="3600"), tmp_path)
+    assert code == 75, text
     assert check_ending(text, tmp_path, "time limit of 4 s reached") == 0
 
 
@@ -78,8 +92,8 @@ def test_what_is_recorded_needs_no_time(search: Path, undisturbed: List, tmp_pat
     assert end(start(search, tmp_path, 0), tmp_path)[0] == 0
     late = ["bash", "-c", 'sleep 1.2; exec "$@"', "bash", sys.executable, "-m", "menndl_caffe.cli", "run", str(search)]
     for out, code in (("run", 0), ("new", 75)):
-        done = subprocess.run([*late, "--out", tmp_path / out, "--time-limit", "1"], cwd=runs.REPOSITORY, timeout=30,
-                              env=runs.environment(), capture_output=True, text=True)
+        done = subprocess.run([*late, "--out", tmp_path / out, "--time-limit", "1"], cwd=runs.REPOSITORY,
+                              env=runs.environment(), capture_output=True, text=True, timeout=runs.PATIENCE)
         assert done.returncode == code, done.stderr
     assert "time limit of 1 s reached: 0 of 18 individuals" in done.stderr
     assert not [line for line in (tmp_path / "new" / "journal.jsonl").read_text().splitlines() if '"result"' in line]
@@ -90,21 +104,24 @@ def test_the_time_counts_from_the_start_of_the_process() -> None:
     """A process keeps its age when it becomes another program; ps says the same."""
     code = "from menndl_caffe.walltime import process_age; print(process_age())"
     script = ["bash", "-c", 'sleep 1.5; exec "$@"', "bash", sys.executable, "-c", code]
+    before = time.monotonic()
     age = float(subprocess.run(script, cwd=runs.REPOSITORY, check=True, capture_output=True, text=True).stdout)
-    assert 1.5 < age < 4
-    ps = ["ps", "-o", "etimes=", "-p", str(os.getpid())]
-    assert abs(process_age() - int(subprocess.run(ps, check=True, capture_output=True, text=True).stdout)) < 2
+    assert 1.5 < age < time.monotonic() - before + 0.1
+    ps, before = ["ps", "-o", "etimes=", "-p", str(os.getpid())], process_age()
+    said = int(subprocess.run(ps, check=True, capture_output=True, text=True).stdout)
+    assert before - 2 < said < process_age() + 2
 
 
 @pytest.mark.parametrize("ranks, whom", [(0, "master"), (0, "all"), (3, "master"), (3, "rank"), (3, "all")])
 def test_sigterm(search: Path, undisturbed: List, tmp_path: Path, ranks: int, whom: str) -> None:
-    """To the master; to one training rank; to all processes but mpirun, as schedulers do, the trainers first."""
-    process = start(search, tmp_path, ranks, FAKE_SECONDS="0.4", MENNDL_TRAINER=OFFENDED)
-    assert runs.wait_until(lambda: len(runs.result_lines(tmp_path / "run")) >= 3, 30)
-    for pid in victims(process, whom):
-        os.kill(pid, signal.SIGTERM)
-    code, text, seconds = end(process, tmp_path)
-    assert (code, seconds < 3) == (75, True), text
+    """To the master; to one training rank; to all processes but mpirun, as schedulers do.
+
+    The trainers last: one that ends before its rank is told is one that failed.
+    """
+    process = start_held(search, tmp_path, ranks, MENNDL_TRAINER=OFFENDED)
+    runs.tell(victims(process, whom), signal.SIGTERM)
+    code, text = end(process, tmp_path)
+    assert code == 75, text
     assert check_ending(text, tmp_path, "SIGTERM received") < 18
     assert all('"status": "ok"' in line for line in runs.result_lines(tmp_path / "run"))
     check_goes_on(search, tmp_path, ranks, undisturbed)
@@ -114,13 +131,12 @@ def victims(process: subprocess.Popen[bytes], whom: str) -> List[int]:
     ranks = ranks_of(process) or {0: process.pid}
     trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
     by_rank = [ranks[rank] for rank in sorted(ranks)]
-    return {"master": by_rank[:1], "rank": by_rank[-1:], "all": [*trainers, *reversed(by_rank)]}[whom]
+    return {"master": by_rank[:1], "rank": by_rank[-1:], "all": [*reversed(by_rank), *trainers]}[whom]
 
 
 def test_sigterm_to_mpirun_loses_nothing(search: Path, undisturbed: List, tmp_path: Path) -> None:
     """Open MPI's own exit code is then what it likes."""
-    process = start(search, tmp_path, 3, FAKE_SECONDS="0.4")
-    assert runs.wait_until(lambda: len(runs.result_lines(tmp_path / "run")) >= 3, 30)
+    process = start_held(search, tmp_path, 3)
     process.terminate()
     assert end(process, tmp_path)[0] != 0
     check_goes_on(search, tmp_path, 3, undisturbed)

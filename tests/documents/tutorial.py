@@ -9,7 +9,8 @@ from typing import Dict, Iterator, List, NamedTuple
 BLOCK = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE_NAME = re.compile(r"`([^`]+)`:$")
 MARK = "=== block"
-VALUE = re.compile(r"MAX|AVE|[\d.,]*\d(?:-[\d.,]+)?")  # what may come out otherwise on another processor
+# What may come out otherwise on another processor.
+VALUE = re.compile(r"(?:MAX|AVE)(?:, (?:MAX|AVE))?|[\d.,]*\d(?:-[\d.,]+)?")
 
 
 class Block(NamedTuple):
@@ -52,5 +53,5 @@ def printed(output: str) -> Dict[int, str]:
 
 def pattern(line: str) -> str:
     """A regular expression for a line that the page shows: numbers and distances may differ."""
-    words = [VALUE.sub("\0", word) for word in line.split()]
+    words = VALUE.sub("\0", line).split()
     return r"\s+".join(re.escape(word).replace("\0", f"(?:{VALUE.pattern})") for word in words)

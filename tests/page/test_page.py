@@ -12,6 +12,7 @@ from menndl_caffe import journal
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page
+from menndl_caffe.report.page.document import moment
 from menndl_caffe.report.page.facts import render_command
 from tests import big_journal, mixed_run, odd_runs
 from tests.browser import WIDTHS, Tab
@@ -306,7 +307,7 @@ def test_a_run_that_goes_on(chromium: Any, tmp_path: Path) -> None:
     file.write_text(page([(run, journal.read(run))], now=1022.0))
     opened = Tab(chromium, file)
     state = opened.text("#state")
-    assert "0 of 4 individuals (0%)" in state and "1970" in state and "0:12 after its last result" in state
+    assert "0 of 4 individuals (0%)" in state and moment(1022.0) in state and "0:12 after its last result" in state
     opened.close()
 
 

@@ -50,7 +50,8 @@ def test_a_brush_by_pointer_filters_all_views(tab: Tab, lines: Lines) -> None:
     both = {result["id"] for result in lines.individuals
             if result["id"] in chosen and result["genes"]["output1"] >= 100}
     assert set(drawn(tab, "table.rows()")) == both != chosen
-    tab.page.mouse.click(x, frame["y"] + ticks["4"])
+    tab.page.locator("#parallel").scroll_into_view_if_needed()  # from where the form was
+    tab.page.mouse.click(x, tab.page.locator("#parallel").bounding_box()["y"] + ticks["4"])
     assert "kernel1" not in tab.text("#brushed") and len(drawn(tab, "table.rows()")) > len(both)
     tab.page.get_by_role("button", name="show all").click()
     assert tab.page.locator("#brushed").is_hidden() and len(drawn(tab, "table.rows()")) == 240
@@ -178,5 +179,6 @@ def test_print_leaves_the_controls_out(tab: Tab) -> None:
 
 def test_drawn_anew_for_another_width(tab: Tab) -> None:
     tab.page.set_viewport_size({"width": 390, "height": 800})
-    tab.page.wait_for_timeout(500)
+    tab.page.wait_for_function("""() => [...document.querySelectorAll("figure > svg")].every(
+        (drawing) => drawing.getAttribute("width") <= 390)""")
     assert tab.faults() == []
