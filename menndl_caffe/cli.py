@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -31,7 +32,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # which a shell may have closed
+            sys.stdout.flush()
     except UserError as error:
         _say(f"menndl {arguments.name}: {error}")
         return 2
@@ -42,8 +44,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         hint = "; the same command goes on where this one stopped" if arguments.name == "run" else ""
         _say(f"menndl {arguments.name}: interrupted{hint}")
         return 130
-    except BrokenPipeError:  # `menndl status RUN | head`: what is still unwritten, nobody wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `menndl status RUN | head`
+        pass
     except OSError as error:
         _say(f"menndl {arguments.name}: {f'{error.filename}: {error.strerror}' if error.filename else error}")
         return 1
@@ -207,7 +209,8 @@ def _data(arguments: Any) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(text, file=sys.stderr, flush=True)
 
 
 def _render(arguments: Any) -> None:
@@ -333,9 +336,21 @@ def _doctor(arguments: Any) -> None:
 
 def entry() -> None:
     """The installed command."""
-    code = main()
+    try:
+        code = main()
+    finally:
+        _drop_what_nobody_reads()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
     sys.exit(code)
+
+
+def _drop_what_nobody_reads() -> None:
+    """What a stream holds and cannot write, since its reader is gone, would turn the exit code into 120."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -194,9 +194,13 @@ def _make_solver(engine: Any, parameter: Any) -> Any:
 
 
 def _own_stdout() -> IO[str]:
-    """The real standard output, for replies alone; what the engine prints goes to standard error from now on."""
+    """The real standard output, for replies alone; what the engine prints goes to standard error from now on.
+
+    Line by line, in order with what its library says, and not lost where the process dies.
+    """
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)
     return replies
 
 

@@ -18,6 +18,9 @@ SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
 settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+# Users have it not, and what they see may differ: what is printed waits in a buffer.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # A shell that runs the tests in the background lets them ignore SIGINT, and so would every command that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -123,6 +123,16 @@ def test_a_reader_that_stops_reading_is_no_error(finished: Path) -> None:
         assert (process.stderr.read(), process.wait(runs.PATIENCE)) == (b"", 0)
 
 
+@pytest.mark.parametrize("redirection, more, code", [
+    (">&-", [], 0), ("2>&-", [], 0), (">/dev/full", [], 1), (">&-", ["--help"], 0), ("2>&-", ["-n", "0"], 2)])
+def test_closed_and_full_streams(finished: Path, redirection: str, more: List[str], code: int) -> None:
+    command = [sys.executable, "-m", "menndl_caffe.cli", "best", str(finished), *more]
+    script = ["sh", "-c", f'exec "$@" {redirection}', "sh", *command]
+    done = subprocess.run(script, cwd=REPOSITORY, capture_output=True)
+    assert done.returncode == code and b"Traceback" not in done.stderr
+    assert (b"No space left on device" in done.stderr) == (code == 1)
+
+
 def test_render_writes_two_files_and_needs_no_caffe(menndl: Runner, search: Path, tmp_path: Path) -> None:
     out, env = tmp_path / "new" / "one", {**os.environ, "MENNDL_TRAINER": "", "MENNDL_CAFFE_PYTHON": "/bin/false"}
     done = menndl("render", search, "--set", "kernel1=3", "--set", "output2=64", "--out", out, env=env)
