@@ -133,6 +133,16 @@ def are_held(folder: Path, trainers: int) -> bool:
     return wait_until(lambda: len(list(folder.iterdir())) >= trainers)
 
 
+def start_held(arguments: Sequence[object], folder: Path, ranks: int = 0, log: Any = subprocess.DEVNULL,
+               **variables: str) -> subprocess.Popen[bytes]:
+    """As `start`, once all that train are in the middle of a training without end."""
+    held = folder / "held"
+    held.mkdir()
+    process = start(arguments, ranks, environment(FAKE_HELD=str(held), **variables), log)
+    assert are_held(held, training_ranks(ranks))
+    return process
+
+
 def individuals(run: Path) -> List[Any]:
     """(id, genes, seed, status, fitness, loss, curve) of every individual of a run, by id: all that matters."""
     from menndl_caffe import journal

@@ -399,11 +399,9 @@ def test_two_masters_on_one_run(refused: Refused, search: Path, tmp_path: Path) 
 
 
 def test_an_interrupted_run_goes_on(fake: Runner, search: Path, finished: Path, tmp_path: Path) -> None:
-    run, held = tmp_path / "run", tmp_path / "held"
-    held.mkdir()
+    run = tmp_path / "run"
     with open(tmp_path / "log", "wb") as log:
-        process = runs.start(["run", search, "--out", run], env=runs.environment(FAKE_HELD=str(held)), log=log)
-        assert runs.are_held(held, 1)
+        process = runs.start_held(["run", search, "--out", run], tmp_path, log=log)
         family = runs.descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(runs.PATIENCE) == 130

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Dict, List
 
 import pytest
 
@@ -127,19 +127,10 @@ def ranks_of(process: subprocess.Popen[bytes]) -> Dict[int, int]:
     return found
 
 
-def start_held(arguments: List[object], folder: Path, log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """A command of a run on three ranks, once all that train are in the middle of a training without end."""
-    held = folder / "held"
-    held.mkdir()
-    process = runs.start(arguments, 3, runs.environment(FAKE_HELD=str(held)), log)
-    assert runs.are_held(held, runs.training_ranks(3))
-    return process
-
-
 @pytest.mark.parametrize("victim", ["rank", "launcher"])
 def test_a_kill_ends_the_job_and_nothing_is_lost(search: Path, tmp_path: Path, victim: str) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
-    process = start_held(["run", search, "--out", run], tmp_path)
+    process = runs.start_held(["run", search, "--out", run], tmp_path, 3)
     pids, family = ranks_of(process), runs.descendants(process.pid)
     assert sorted(pids) == [0, 1, 2]
     os.kill({"rank": pids[2], "launcher": process.pid}[victim], signal.SIGKILL)
@@ -158,7 +149,7 @@ def test_ctrl_c_for_all_ranks_is_one_line_of_each(search: Path, tmp_path: Path) 
     """As srun passes it on, and LSF's bkill: the trainers are told as well, and that is no failure of theirs."""
     run = tmp_path / "run"
     with open(tmp_path / "log", "wb") as log:
-        process = start_held(["run", search, "--out", run], tmp_path, log)
+        process = runs.start_held(["run", search, "--out", run], tmp_path, 3, log)
     trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
     runs.tell([*trainers, *ranks_of(process).values()], signal.SIGINT)
     assert process.wait(runs.PATIENCE) != 0
