@@ -61,7 +61,7 @@ build/engine: build/venv/run
 	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
 
 build/chromium:
-	@tests/chromium.sh
+	@tests/support/chromium.sh
 
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
@@ -86,7 +86,7 @@ docs: build/venv/test  ## write the pages and the picture in docs/ that are made
 	$(BIN)/python -m tests.documents
 
 lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
-	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/*.sh .ci/run
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/support/*.sh .ci/run
 
 clean:  ## remove build/: the virtual environment, Caffe, runs
 	rm -rf build 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf build

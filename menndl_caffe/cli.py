@@ -214,11 +214,11 @@ def _say(text: str) -> None:
 
 
 def _render(arguments: Any) -> None:
-    from menndl_caffe import search_file
-    from menndl_caffe.evaluate import check, check_experiment, sources
-    from menndl_caffe.render import Renderer
-    from menndl_caffe.shapes import UnknownShape
-    from menndl_caffe.trial_files import write_rendered
+    from menndl_caffe.experiment import search_file
+    from menndl_caffe.experiment.render import Renderer
+    from menndl_caffe.nets.shapes import UnknownShape
+    from menndl_caffe.rank.evaluate import check, check_experiment, sources
+    from menndl_caffe.run.trial_files import write_rendered
 
     experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
     renderer = Renderer(experiment)
@@ -237,9 +237,9 @@ def _render(arguments: Any) -> None:
 
 
 def _evaluate(arguments: Any) -> None:
-    from menndl_caffe.evaluate import sources
-    from menndl_caffe.launch import Options, Parts
-    from menndl_caffe.trial_files import LOG, write_rendered
+    from menndl_caffe.rank.evaluate import sources
+    from menndl_caffe.run.launch import Options, Parts
+    from menndl_caffe.run.trial_files import LOG, write_rendered
 
     parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
                           arguments.data, arguments.iterations, threads=arguments.threads))
@@ -261,8 +261,8 @@ def _evaluate(arguments: Any) -> None:
 
 
 def _run(arguments: Any) -> None:
-    from menndl_caffe.launch import Options, run
     from menndl_caffe.report import best_text
+    from menndl_caffe.run.launch import Options, run
 
     record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.math, arguments.seed,
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
@@ -319,7 +319,7 @@ def _serve_report(arguments: Any) -> None:
 
 
 def _doctor(arguments: Any) -> None:
-    from menndl_caffe import doctor
+    from menndl_caffe.doctor import machine as doctor
 
     if arguments.mpi:
         world = doctor.examine_world(arguments.expect_ranks, arguments.engine or "caffe", arguments.data)

@@ -83,7 +83,7 @@ def in_repository(monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless Chromium, as playwright's Browser."""
-    from tests.browser import browser
+    from tests.support.browser import browser
 
     with browser() as started:
         yield started
@@ -92,7 +92,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search file of 18 individuals on small data."""
-    from tests import runs
+    from tests.support import runs
 
     folder = tmp_path_factory.mktemp("search")
     return runs.write_search(folder / "small.search.prototxt", runs.small_data(folder / "data"))
@@ -101,7 +101,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
     """The individuals of that search when nothing goes wrong."""
-    from tests import runs
+    from tests.support import runs
 
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     assert runs.start(["run", search, "--out", run]).wait(runs.PATIENCE) == 0

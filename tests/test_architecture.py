@@ -14,18 +14,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("errors", "tables", "walltime"),
-    ("genome", "proto", "prototxt_values"),
-    ("trial", "prototxt"),
-    ("search", "layer_rules", "data", "journal", "engine", "trainer", "trainer_process"),
-    ("net_upgrade", "search_file", "progress"),
-    ("net_rules",),
-    ("shapes", "render"),
-    ("evaluate", "report", "torchcaffe"),
-    ("export", "placement", "watch"),
-    ("farm", "trial_files"),
-    ("run", "doctor"),
-    ("launch",),
+    ("errors", "text", "walltime"),
+    ("genome", "nets"),
+    ("trial", "data", "torchcaffe"),
+    ("search", "journal", "trainer"),
+    ("experiment",),
+    ("rank",),
+    ("report", "farm"),
+    ("export", "watch", "doctor"),
+    ("run",),
     ("save",),
     ("cli",),
 )
@@ -118,7 +115,8 @@ def test_search_knows_neither_engines_nor_files() -> None:
 
 
 def test_the_trainer_needs_nothing_of_menndl() -> None:
-    assert rooms_imported(PACKAGE / "trainer.py") == set()
+    for path in (PACKAGE / "trainer").glob("*.py"):
+        assert rooms_imported(path) <= {"trainer"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -131,5 +129,5 @@ def test_files_and_functions_can_be_read(path: Path) -> None:
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno <= 60, node.name
             # A layer's rule is named as the layer type is: there a docstring stands where it has something to add.
-            if not node.name.startswith("_") and node.col_offset == 0 and room(path) != "layer_rules":
+            if not node.name.startswith("_") and node.col_offset == 0 and path.parent.name != "layer_rules":
                 assert ast.get_docstring(node), f"{node.name} has no docstring"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from menndl_caffe import journal, prototxt
+from menndl_caffe import journal
 from menndl_caffe.journal import Record
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import infer
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import infer
 from menndl_caffe.trial import OK, STATUSES
-from tests import big_journal
+from tests.support import big_journal
 
 
 @pytest.fixture(scope="module")

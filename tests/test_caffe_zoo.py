@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from menndl_caffe import prototxt
-from menndl_caffe.net_upgrade import upgrade_net, upgrade_solver
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import infer
-from tests.zoo import built_by_caffe, datum_shape, unpack
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import infer
+from menndl_caffe.nets.upgrade import upgrade_net, upgrade_solver
+from tests.support.zoo import built_by_caffe, datum_shape, unpack
 
 # Their shapes stand in files, or in Python: on our side Input layers of Caffe's shapes are in their place.
 TOLD_BY_CAFFE = ("HDF5Data", "WindowData", "Python")

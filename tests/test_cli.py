@@ -18,8 +18,8 @@ import pytest
 from menndl_caffe import journal
 from menndl_caffe.data import write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
-from tests import mixed_run, runs
 from tests.conftest import REPOSITORY, Runner
+from tests.support import mixed_run, runs
 
 Refused = Callable[..., str]
 Done = subprocess.CompletedProcess[str]

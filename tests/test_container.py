@@ -12,8 +12,8 @@ from typing import Any, Dict, List
 import pytest
 
 import menndl_caffe
-from tests.cluster import write_program
 from tests.conftest import REPOSITORY, missing
+from tests.support.cluster import write_program
 
 CONTAINERS = REPOSITORY / "containers"
 DEFINITIONS = sorted(CONTAINERS.glob("*.def"))

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from menndl_caffe.data import LmdbInfo, check_data, describe, records
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 
 
 def some_images(count: int = 3, channels: int = 3, height: int = 4, width: int = 5) -> Images:

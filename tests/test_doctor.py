@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_caffe import engine
+from menndl_caffe.doctor.job import Place, Trouble, judge, look, report
+from menndl_caffe.doctor.job.gpu import listed, visible
+from menndl_caffe.doctor.job.judge import cores_of_their_own
+from menndl_caffe.doctor.job.table import host_list, ranges
 from menndl_caffe.errors import UserError
-from menndl_caffe.placement import Place, Trouble, judge, look, report
-from menndl_caffe.placement.gpu import listed, visible
-from menndl_caffe.placement.judge import cores_of_their_own
-from menndl_caffe.placement.table import host_list, ranges
-from tests import runs
+from menndl_caffe.rank import engine
+from tests.support import runs
 
 GIB = 2**30
 

@@ -12,7 +12,7 @@ import lmdb
 import pytest
 
 from menndl_caffe.data import lock_refusal
-from menndl_caffe.placement.file_system import current_file_system_of, file_system_of, is_shared
+from menndl_caffe.doctor.job.file_system import current_file_system_of, file_system_of, is_shared
 
 # Mounts, as Linux shows them (proc(5)): a Slurm node, in a container that binds two folders
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Set
 
 import pytest
 
-from tests import runs
+from tests.support import runs
 from tests.test_doctor import A, B, rows, write_nvidia_smi
 
 DOCTOR = [sys.executable, "-m", "menndl_caffe.cli", "doctor", "--mpi"]

@@ -12,12 +12,14 @@ from typing import Any, Dict, List, Set, Tuple
 
 import pytest
 
-from menndl_caffe import journal, prototxt, search_file
-from menndl_caffe.proto import menndl_pb2
-from tests import caffe_runs, runs
+from menndl_caffe import journal
+from menndl_caffe.experiment import search_file
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
 from tests.conftest import REPOSITORY
 from tests.documents import architecture, tutorial
 from tests.documents import search_file as reference
+from tests.support import caffe_runs, runs
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), REPOSITORY / "README.md", *REPOSITORY.glob("*/README.md")])

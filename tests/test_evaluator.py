@@ -13,13 +13,14 @@ from typing import Any, Callable, List, Optional
 
 import pytest
 
-from menndl_caffe import evaluate, search_file
 from menndl_caffe.errors import UserError
-from menndl_caffe.evaluate import Evaluator, check_experiment
-from menndl_caffe.render import Renderer
-from menndl_caffe.trainer_process import LOG_BYTES, TrainerProcess
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.rank import evaluate
+from menndl_caffe.rank.evaluate import Evaluator, check_experiment
+from menndl_caffe.rank.process import LOG_BYTES, TrainerProcess
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
-from tests import runs
+from tests.support import runs
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time

@@ -15,7 +15,7 @@ import pytest
 from menndl_caffe import journal
 from menndl_caffe.journal import Record
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result, judged
-from tests import caffe_runs, runs
+from tests.support import caffe_runs, runs
 
 TRAPS = runs.REPOSITORY / "tests" / "templates" / "traps"
 LINE = re.escape("tests/templates/traps/train_test.prototxt.j2") + r" \(rendered\):\d+: "

@@ -12,9 +12,9 @@ from typing import Dict, List
 
 import pytest
 
-from menndl_caffe.farm.serial import SerialFarm
-from menndl_caffe.launch import Options, Parts
-from tests import farm_world, runs
+from menndl_caffe.farm.local import SerialFarm
+from menndl_caffe.run.launch import Options, Parts
+from tests.support import farm_world, runs
 
 CORES = sorted(os.sched_getaffinity(0))
 PINNED = """
@@ -30,7 +30,7 @@ def world(search: Path, ranks: int, case: str = "contract", cores: int = len(COR
     if cores > len(CORES):
         pytest.skip(f"needs {cores} cores")
     pin = [sys.executable, "-c", PINNED, ",".join(map(str, CORES[:cores]))]
-    command = [*pin, *runs.launcher(ranks), sys.executable, "-m", "tests.farm_world", str(search), case]
+    command = [*pin, *runs.launcher(ranks), sys.executable, "-m", "tests.support.farm_world", str(search), case]
     return ended(command, **variables)
 
 

@@ -15,8 +15,8 @@ from typing import List, Sequence
 
 import pytest
 
-from tests import runs
 from tests.conftest import missing
+from tests.support import runs
 from tests.test_farm import ranks_of
 
 RANKS = 4

@@ -22,8 +22,8 @@ from menndl_caffe.report import write_report
 from menndl_caffe.report.boxes import Box, Shares, spread
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import searched
-from tests import big_journal, mixed_run
 from tests.conftest import REPOSITORY
+from tests.support import big_journal, mixed_run
 
 SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = ("fitness", "genes", "parallel_coordinates", "network", "network_best")

@@ -16,9 +16,9 @@ from typing import List
 
 import pytest
 
-from tests import runs
-from tests.cluster import JOBS, SCHEDULERS, TIME_IS_UP, Cluster, write_program
 from tests.conftest import REPOSITORY, missing
+from tests.support import runs
+from tests.support.cluster import JOBS, SCHEDULERS, TIME_IS_UP, Cluster, write_program
 
 all_scripts = pytest.mark.parametrize("script", SCHEDULERS)
 

@@ -13,9 +13,9 @@ from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
-from tests import runs
-from tests.cluster import JOBS, TIME_IS_UP, Cluster, write_program
 from tests.conftest import REPOSITORY
+from tests.support import runs
+from tests.support.cluster import JOBS, TIME_IS_UP, Cluster, write_program
 
 STAGE, GPU = JOBS / "stage-data.sh", JOBS / "gpu-of-rank.sh"
 
@@ -302,7 +302,7 @@ def test_no_folder_that_will_do(choose: Callable[..., Any]) -> None:
     assert done.returncode == 1 and "1 MB free: set LOCAL_ROOT" in done.stderr
 
 
-@pytest.mark.parametrize("program", [STAGE, GPU, REPOSITORY / "tests" / "one-node-slurm.sh"])
+@pytest.mark.parametrize("program", [STAGE, GPU, REPOSITORY / "tests" / "support" / "one-node-slurm.sh"])
 def test_help(program: Path) -> None:
     done = subprocess.run([str(program), "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {program.name}") and done.stderr == ""

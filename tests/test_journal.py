@@ -20,7 +20,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.trial import DEFAULT, STATUSES, Result, Trial
-from tests import runs
+from tests.support import runs
 
 
 def trial(id: int, value: int = 0, role: str = "individual") -> Trial:

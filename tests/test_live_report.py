@@ -22,8 +22,8 @@ from menndl_caffe.trial import Result
 from menndl_caffe.watch import live
 from menndl_caffe.watch.live import LivePage
 from menndl_caffe.watch.server import ReportServer
-from tests.browser import WIDTHS, new_page
-from tests.runs import PATIENCE, wait_until
+from tests.support.browser import WIDTHS, new_page
+from tests.support.runs import PATIENCE, wait_until
 from tests.test_report import TRIALS, record
 
 SECRET = "nobody may read this"

@@ -13,8 +13,8 @@ import pytest
 from menndl_caffe import journal
 from menndl_caffe.journal import Record
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, TEST
-from tests import caffe_runs, runs
 from tests.conftest import Runner
+from tests.support import caffe_runs, runs
 
 RANKS = 3
 TRIAL_FILES = {"train_test.prototxt", "solver.prototxt", "caffe.log"}

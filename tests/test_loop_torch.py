@@ -11,10 +11,11 @@ from typing import Any, Dict
 
 import pytest
 
-from menndl_caffe import engine, journal
+from menndl_caffe import journal
+from menndl_caffe.rank import engine
 from menndl_caffe.trial import OK
-from tests import caffe_runs, runs
 from tests.conftest import REPOSITORY, Runner
+from tests.support import caffe_runs, runs
 
 pytest.importorskip("torch")
 RANKS = 3

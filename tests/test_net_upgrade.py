@@ -12,11 +12,11 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import ImpossibleNet
-from menndl_caffe.net_upgrade import places, upgrade_net, upgrade_solver
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.prototxt import dumps, parse
-from menndl_caffe.shapes import infer
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.prototxt import dumps, parse
+from menndl_caffe.nets.shapes import infer
+from menndl_caffe.nets.upgrade import places, upgrade_net, upgrade_solver
 
 V1 = caffe_pb2.V1LayerParameter
 V1_TYPES = V1.LayerType.keys()

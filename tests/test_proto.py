@@ -9,7 +9,7 @@ from typing import Any, Iterator, Set
 import pytest
 from google.protobuf import descriptor_pb2
 
-from menndl_caffe.proto import DESCRIPTORS, caffe_pb2, menndl_pb2
+from menndl_caffe.nets.proto import DESCRIPTORS, caffe_pb2, menndl_pb2
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DUMP = """
@@ -19,7 +19,7 @@ sys.stdout.buffer.write(caffe_pb2.DESCRIPTOR.serialized_pb)
 """
 BESIDE = """
 from caffe.proto import caffe_pb2 as real
-from menndl_caffe.proto import caffe_pb2, menndl_pb2
+from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from google.protobuf.internal import api_implementation
 
 net = real.NetParameter(name="n", layer=[real.LayerParameter(name="a", phase=real.TEST)])
@@ -72,11 +72,11 @@ def test_every_message_enum_and_field_is_as_in_real_caffe(caffe_root: Path) -> N
 
 def test_the_committed_descriptors_are_those_of_the_schemas(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools")
-    from menndl_caffe.proto.compile import compile_into
+    from menndl_caffe.nets.proto.compile import compile_into
 
     compile_into(tmp_path / "fresh.binpb")
     fresh = descriptor_pb2.FileDescriptorSet.FromString((tmp_path / "fresh.binpb").read_bytes())
-    assert fresh == committed(), "run: python menndl_caffe/proto/compile.py"
+    assert fresh == committed(), "run: python menndl_caffe/nets/proto/compile.py"
 
 
 def test_every_field_is_explained(tmp_path: Path) -> None:

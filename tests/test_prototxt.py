@@ -12,9 +12,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menndl_caffe import prototxt
-from menndl_caffe.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.prototxt import PrototxtError
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
+from menndl_caffe.nets.prototxt import PrototxtError
 from tests.test_proto import run_python
 
 NET, SOLVER, SEARCH = caffe_pb2.NetParameter, caffe_pb2.SolverParameter, menndl_pb2.SearchParameter
@@ -46,8 +46,8 @@ OLD_PYTHON = """
 import gzip, sys
 from pathlib import Path
 from google.protobuf import text_format
-from menndl_caffe import prototxt
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
 for path in Path(sys.prefix, "share", "doc", "caffe-doc").rglob("*.prototxt*"):
     text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
     message_class = caffe_pb2.SolverParameter if "solver" in path.name else caffe_pb2.NetParameter

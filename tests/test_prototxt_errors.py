@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError
-from menndl_caffe.prototxt import PrototxtError
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.prototxt import PrototxtError
 from tests.test_prototxt import NET, SEARCH, SPELLINGS
 
 MISTAKES: List[Tuple[str, int, str, str]] = [  # text, line, field, what the error says among the rest

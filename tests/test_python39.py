@@ -14,8 +14,8 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.trial import OK
-from tests import caffe_runs, runs
 from tests.conftest import Runner
+from tests.support import caffe_runs, runs
 
 Menndl = Callable[..., str]
 

@@ -13,8 +13,8 @@ from typing import List
 import pytest
 
 from menndl_caffe import journal
-from tests import runs
 from tests.conftest import REPOSITORY, missing
+from tests.support import runs
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("[a-z]*/README.md")])
 README = (REPOSITORY / "README.md").read_text()

@@ -12,12 +12,13 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menndl_caffe import evaluate, search_file
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.render import Rendered, Renderer, Sources
-from tests import runs
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.render import Rendered, Renderer, Sources
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.rank import evaluate
 from tests.conftest import REPOSITORY
+from tests.support import runs
 
 SEARCH = REPOSITORY / "solvers" / "paper.search.prototxt"
 SOURCES = Sources("some/train_lmdb", "some/test_lmdb", "some/mean.binaryproto")

@@ -12,8 +12,8 @@ from typing import List
 
 import pytest
 
-from menndl_caffe.proto import caffe_pb2
-from tests import runs
+from menndl_caffe.nets.proto import caffe_pb2
+from tests.support import runs
 
 TARGETS = ("master", "trainer", "everything")
 

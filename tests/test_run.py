@@ -7,14 +7,15 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import pytest
 
-from menndl_caffe import journal, search_file
+from menndl_caffe import journal
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import search_file
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
-from menndl_caffe.run import Loop, Stop, never
+from menndl_caffe.run.loop import Loop, Stop, never
 from menndl_caffe.trial import CRASHED, DEFAULT, OK, TEST, Result, Trial
 from menndl_caffe.walltime import Stopped
-from tests import runs
+from tests.support import runs
 
 
 def trial(id: int, value: int, generation: Optional[int] = 0, role: str = "individual", seed: int = 11) -> Trial:

@@ -16,14 +16,15 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
-from menndl_caffe import journal, prototxt, save
+from menndl_caffe import journal, save
 from menndl_caffe.errors import UserError
 from menndl_caffe.journal import Record
-from menndl_caffe.net_upgrade import upgrade_net
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.save.deploy import deploy
-from tests import caffe_runs, runs, zoo
 from tests.conftest import missing
+from tests.support import caffe_runs, runs, zoo
 
 FILES = ["README.md", "deploy.prototxt", "mean.binaryproto", "solver.prototxt", "train_test.prototxt",
          "weights.caffemodel"]

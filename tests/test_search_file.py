@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menndl_caffe import prototxt, search_file
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import search_file
 from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
-from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
 from tests.conftest import REPOSITORY
 
 GOOD = """\

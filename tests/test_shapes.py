@@ -9,10 +9,10 @@ from typing import Any, Callable, List, Optional, Tuple
 import pytest
 from google.protobuf import text_format
 
-from menndl_caffe.layer_rules import LAYERS
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import ImpossibleNet, LayerShape, NetShape, UnknownShape, infer
-from tests.shape_nets import WIRINGS, X, given, inner_product, layer, relus, sharing, small_net, small_nets
+from menndl_caffe.nets.layer_rules import LAYERS
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import ImpossibleNet, LayerShape, NetShape, UnknownShape, infer
+from tests.support.shape_nets import WIRINGS, X, given, inner_product, layer, relus, sharing, small_net, small_nets
 
 CONV = 'convolution_param {{ num_output: {n} kernel_size: 5 pad: 2 weight_filler {{ type: "gaussian" std: 0.01 }} }}'
 POOL = "pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 }}"

@@ -17,10 +17,22 @@ import lmdb
 import pytest
 from google.protobuf import text_format
 
-from menndl_caffe.layer_rules import LAYERS
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import ImpossibleNet, UnknownShape, infer
-from tests.shape_nets import RULES, SMALL, WIRINGS, X, both, each, given, inner_product, layer, small_net, small_nets
+from menndl_caffe.nets.layer_rules import LAYERS
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, infer
+from tests.support.shape_nets import (
+    RULES,
+    SMALL,
+    WIRINGS,
+    X,
+    both,
+    each,
+    given,
+    inner_product,
+    layer,
+    small_net,
+    small_nets,
+)
 
 PROBE = r'''
 import importlib.util, json, os, re, signal, sys, tempfile

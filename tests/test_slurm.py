@@ -1,5 +1,5 @@
-"""The real job.slurm on a real Slurm of one node (tests/one-node-slurm.sh): through to its end, over a walltime that is
-too short, after scancel, and with the real container image."""
+"""The real job.slurm on a real Slurm of one node (tests/support/one-node-slurm.sh): through to its end, over a walltime
+that is too short, after scancel, and with the real container image."""
 from __future__ import annotations
 
 import os
@@ -13,13 +13,13 @@ from typing import Dict, Iterator
 
 import pytest
 
-from tests import runs
-from tests.cluster import write_program
 from tests.conftest import REPOSITORY, missing
+from tests.support import runs
+from tests.support.cluster import write_program
 
 pytestmark = pytest.mark.slow
 
-CONTROL = REPOSITORY / "tests" / "one-node-slurm.sh"
+CONTROL = REPOSITORY / "tests" / "support" / "one-node-slurm.sh"
 JOB_SCRIPT = REPOSITORY / "containers" / "jobs" / "job.slurm"
 RANKS = 3
 

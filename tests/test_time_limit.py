@@ -14,7 +14,7 @@ from typing import Any, List, Tuple
 import pytest
 
 from menndl_caffe.walltime import process_age
-from tests import runs
+from tests.support import runs
 from tests.test_farm import ranks_of
 
 ENDING = re.compile(r"^menndl run: (.+): (\d+) of 18 individuals are done; the same command goes on$", re.M)

@@ -14,10 +14,10 @@ from typing import Any, Callable, Dict, List, Sequence
 import numpy as np
 import pytest
 
-from menndl_caffe import trainer
-from menndl_caffe.engine import Engine
-from menndl_caffe.trainer_process import TrainerProcess, last_words
-from tests import fake_engine, runs
+from menndl_caffe.rank.engine import Engine
+from menndl_caffe.rank.process import TrainerProcess, last_words
+from menndl_caffe.trainer import train as trainer
+from tests.support import fake_engine, runs
 
 # ---- trainer.train against an engine that only takes notes ----
 
@@ -191,7 +191,7 @@ def test_an_exception_of_the_engine_is_the_end_of_its_training_alone(environment
 
 PARENT = """
 import json, os, sys
-from menndl_caffe.trainer_process import TrainerProcess
+from menndl_caffe.rank.process import TrainerProcess
 process = TrainerProcess(json.loads(sys.argv[1]), os.environ)
 process.start()
 process.send({"net": 'name: "endless"', "solver": sys.argv[2]})

@@ -20,7 +20,7 @@ from menndl_caffe.watch import picture, plain
 from menndl_caffe.watch.charts import bars, levels, sampled
 from menndl_caffe.watch.picture import Watched
 from menndl_caffe.watch.screen import Screen
-from tests import big_journal
+from tests.support import big_journal
 from tests.test_report import RUN, SEARCH, TRIALS, record
 
 SIZES = [(80, 23), (60, 23), (200, 50), (80, 60)]

@@ -10,7 +10,7 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Follower
 from menndl_caffe.trial import TEST, Result, Trial
 from menndl_caffe.watch.ranks import Ranks
-from tests import big_journal
+from tests.support import big_journal
 from tests.test_report import RUN
 
 Seen = Dict[int, Tuple[Tuple[int, ...], bool]]

@@ -22,7 +22,7 @@ from menndl_caffe import journal
 from menndl_caffe.journal import Journal
 from menndl_caffe.trial import Result
 from tests.conftest import REPOSITORY, Runner
-from tests.runs import PATIENCE
+from tests.support.runs import PATIENCE
 from tests.test_report import TRIALS, record
 
 INTO_SCREEN, OUT_OF_SCREEN, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"

@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 
 Shape = Tuple[int, int, int]
 Bytes = Union[bytes, memoryview]

@@ -8,7 +8,7 @@ from typing import Any, List
 from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import curves, trials
 from menndl_caffe.journal import Record
-from menndl_caffe.tables import as_csv
+from menndl_caffe.text import as_csv
 
 OPEN = "pandas.read_csv('{0}', parse_dates=['started'])"
 

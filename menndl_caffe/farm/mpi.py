@@ -23,9 +23,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set,
 import mpi4py
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.evaluate import Evaluator
 from menndl_caffe.farm import Farm, launched_size
-from menndl_caffe.farm.serial import SerialFarm
+from menndl_caffe.farm.local import SerialFarm
+from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.trial import Result, Trial
 from menndl_caffe.walltime import Stopped
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from menndl_caffe.genome import ChoiceGene, Gene, Value
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import best_trained, described, fitness_set, of_role, searched, standard_error
-from menndl_caffe.tables import aligned, fixed, gene_text, interval
+from menndl_caffe.text import aligned, fixed, gene_text, interval
 from menndl_caffe.trial import DEFAULT, OK, TEST
 
 

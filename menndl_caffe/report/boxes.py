@@ -11,7 +11,7 @@ import numpy as np
 from menndl_caffe.genome import ChoiceGene, Gene, RealGene, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import counted
-from menndl_caffe.tables import as_csv
+from menndl_caffe.text import as_csv
 
 REACH = 1.5  # whiskers end at the last values within so many interquartile ranges of the box (Tukey)
 

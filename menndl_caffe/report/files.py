@@ -27,7 +27,7 @@ from menndl_caffe.report.page import page
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
-from menndl_caffe.tables import as_csv, fixed
+from menndl_caffe.text import as_csv, fixed
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 
 PAGE, COMPARISON = "report.html", "comparison.html"

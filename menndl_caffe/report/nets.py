@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterator, List, MutableSequence, NamedTuple, Optional, Tuple
 
-from menndl_caffe import prototxt
 from menndl_caffe.data import describe, sha256_of
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.render import Renderer, Sources, parts_of_data
+from menndl_caffe.experiment.search_file import Experiment, find_file, space_of
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
-from menndl_caffe.net_rules import layers_of_phase
-from menndl_caffe.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.render import Renderer, Sources, parts_of_data
-from menndl_caffe.search_file import Experiment, find_file, space_of
-from menndl_caffe.shapes import ImpossibleNet, NetShape, UnknownShape, infer
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
+from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer
+from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Trial
 
 SOLVER = ("solver", 0)  # the solver's key among the layers

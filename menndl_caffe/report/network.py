@@ -6,9 +6,9 @@ from math import prod
 from typing import Any, Iterator, List, Optional, Tuple
 
 from menndl_caffe.genome import SearchSpace
+from menndl_caffe.nets.shapes import LayerShape
 from menndl_caffe.report.nets import SOLVER, Key, Leaves, Marks, Nets, Path_, Texts, layer_leaves, layers
-from menndl_caffe.shapes import LayerShape
-from menndl_caffe.tables import as_csv
+from menndl_caffe.text import as_csv
 from menndl_caffe.trial import Trial
 
 # Settings that say nothing of the network.

@@ -7,12 +7,12 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
-from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.search_file import space_of
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
-from menndl_caffe.proto import menndl_pb2
-from menndl_caffe.search_file import space_of
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.trial import OK, Result, Trial
 
 # What every report needs of a journal's first line.

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.journal import Record
 from menndl_caffe.report.nets import Cost, Nets
-from menndl_caffe.tables import as_csv, gene_text, interval
+from menndl_caffe.text import as_csv, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST
 
 Rows = List[List[str]]

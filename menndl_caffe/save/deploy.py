@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Dict, List, Set, Tuple
 
-from menndl_caffe.layer_rules import LAYERS
-from menndl_caffe.layer_rules.blob import Message
-from menndl_caffe.net_rules import layers_of_phase
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import DatumShape, infer
+from menndl_caffe.nets.layer_rules import LAYERS
+from menndl_caffe.nets.layer_rules.blob import Message
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import DatumShape, infer
+from menndl_caffe.nets.wiring import layers_of_phase
 
 SOURCES = ("Data", "HDF5Data", "ImageData", "Input", "MemoryData", "WindowData")
 # Losses that make probabilities of scores: the layer that does the same, and the two's settings of its axis.

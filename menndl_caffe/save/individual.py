@@ -9,20 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Tuple
 
-from menndl_caffe import journal, prototxt
+from menndl_caffe import journal
 from menndl_caffe.errors import UserError
-from menndl_caffe.evaluate import datum_shape, sources, subtracts_mean
+from menndl_caffe.experiment.render import Rendered
+from menndl_caffe.experiment.search_file import find_file
 from menndl_caffe.journal import Record
-from menndl_caffe.launch import Options, Parts, features, identity
-from menndl_caffe.proto import menndl_pb2
-from menndl_caffe.render import Rendered
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
+from menndl_caffe.rank.evaluate import datum_shape, sources, subtracts_mean
 from menndl_caffe.report.summary import best_trained
+from menndl_caffe.run.launch import Options, Parts, features, identity
+from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, readme
-from menndl_caffe.search_file import find_file
-from menndl_caffe.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.trial import OK, Result, Trial
-from menndl_caffe.trial_files import write_rendered
 
 WEIGHTS, DEPLOY, MEAN, README = "weights.caffemodel", "deploy.prototxt", "mean.binaryproto", "README.md"
 Say = Callable[[str], None]

@@ -12,8 +12,8 @@ from typing import Any, Optional, Tuple
 import numpy as np
 import torch
 
-from menndl_caffe.layer_rules.blob import check_size
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import check_size
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 
 Shape = Tuple[int, ...]

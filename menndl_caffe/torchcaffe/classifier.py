@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import io
 from menndl_caffe.torchcaffe.net import Net
 

@@ -12,8 +12,8 @@ from typing import Any, Iterator
 import torch
 import torch.nn.functional as F
 
-from menndl_caffe.layer_rules.blob import Shape
-from menndl_caffe.layer_rules.spatial import Windows
+from menndl_caffe.nets.layer_rules.blob import Shape
+from menndl_caffe.nets.layer_rules.spatial import Windows
 
 
 class Columns:

@@ -15,8 +15,8 @@ from typing import Any, Callable, Dict, Iterator, List, NoReturn, Sequence, Set
 import torch
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.layer_rules.blob import LayerError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import LayerError
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.log import log
 from menndl_caffe.torchcaffe.net import Net

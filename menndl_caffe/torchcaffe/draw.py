@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.io import optional_module
 
 BOX = {"shape": "record", "style": "filled"}

@@ -14,8 +14,8 @@ from typing import Any, Callable, Dict
 import numpy as np
 import torch
 
-from menndl_caffe.layer_rules.blob import Message, Shape
-from menndl_caffe.layer_rules.fillers import check_filler
+from menndl_caffe.nets.layer_rules.blob import Message, Shape
+from menndl_caffe.nets.layer_rules.fillers import check_filler
 from menndl_caffe.torchcaffe.rng import Generator
 
 f32 = np.float32

@@ -6,12 +6,12 @@ from math import prod
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from menndl_caffe.errors import did_you_mean
-from menndl_caffe.layer_rules import LAYERS
-from menndl_caffe.layer_rules.blob import ImpossibleNet, LayerError, Shape, text
-from menndl_caffe.net_rules import Parameters, Wired, insert_splits, layers_of_phase
-from menndl_caffe.net_upgrade import upgrade_net
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import AUTOMATIC, check_wiring, with_bottoms
+from menndl_caffe.nets.layer_rules import LAYERS
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Shape, text
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import AUTOMATIC, check_wiring, with_bottoms
+from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.nets.wiring import Parameters, Wired, insert_splits, layers_of_phase
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Layer, make_layer
 from menndl_caffe.torchcaffe.log import log

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 
 Dims = Union[Sequence[int], np.ndarray]  # height, width
 

@@ -1,7 +1,7 @@
 """What all layers have in common, and the list of their types.
 
 Source: `layer.hpp`, `layer_factory.cpp`. How many bottoms and tops a type takes, what shapes it makes and which
-settings Caffe refuses is known to `menndl_caffe.layer_rules`; a layer here computes.
+settings Caffe refuses is known to `menndl_caffe.nets.layer_rules`; a layer here computes.
 """
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import did_you_mean
-from menndl_caffe.layer_rules import LAYERS, Rule
-from menndl_caffe.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, text
-from menndl_caffe.shapes import with_bottoms
+from menndl_caffe.nets.layer_rules import LAYERS, Rule
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, text
+from menndl_caffe.nets.shapes import with_bottoms
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.fillers import fill

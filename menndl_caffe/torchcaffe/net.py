@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 
 import numpy as np
 
-from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import located
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import located
 from menndl_caffe.torchcaffe import weights as weights_files
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes

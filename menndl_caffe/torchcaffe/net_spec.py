@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from typing import Any, Callable, Dict, Iterable, List, Tuple, Union
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 
 Named = Union["Top", "Function"]
 Names = Dict[Named, str]

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import text
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.log import WARNING, log

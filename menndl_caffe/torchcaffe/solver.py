@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 import numpy as np
 import torch
 
-from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.net_upgrade import upgrade_net, upgrade_solver
-from menndl_caffe.proto import caffe_pb2
-from menndl_caffe.shapes import located
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import located
+from menndl_caffe.nets.upgrade import upgrade_net, upgrade_solver
 from menndl_caffe.torchcaffe import mode, snapshots
 from menndl_caffe.torchcaffe.log import ERROR, WARNING, log
 from menndl_caffe.torchcaffe.net import Net

@@ -20,9 +20,9 @@ import torch
 
 from menndl_caffe.data.lmdb_data import mean_shape
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import Shape, text
-from menndl_caffe.layer_rules.data import transformed
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import Shape, text
+from menndl_caffe.nets.layer_rules.data import transformed
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.log import log
 from menndl_caffe.torchcaffe.rng import Generator

@@ -16,9 +16,9 @@ import torch
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import text
-from menndl_caffe.net_upgrade import upgrade_net
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.io import optional_module
 from menndl_caffe.torchcaffe.layer import Layer, numbers_of

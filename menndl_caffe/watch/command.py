@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from menndl_caffe.progress import PLAIN_SECONDS
+from menndl_caffe.run.progress import PLAIN_SECONDS
 
 SCREEN_SECONDS = 2.0
 HOST, PORT = "127.0.0.1", 8000

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Set, Tuple
 
-from menndl_caffe import prototxt
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Entry
-from menndl_caffe.proto import menndl_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.trial import TEST, Result, Trial
 
 

@@ -20,14 +20,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from menndl_caffe import engine as engines
-from menndl_caffe import search_file
 from menndl_caffe.data import write_synthetic
-from menndl_caffe.evaluate import check, sources
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.genome import Genome
-from menndl_caffe.render import Renderer
+from menndl_caffe.rank import engine as engines
+from menndl_caffe.rank.evaluate import check, sources
+from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.trial import DEFAULT
-from menndl_caffe.trial_files import write_rendered
 from tests.bench.overhead import PAPER
 from tests.conftest import REPOSITORY
 

@@ -16,14 +16,15 @@ from typing import Callable, List
 
 import numpy as np
 
-from menndl_caffe import journal, search, search_file
+from menndl_caffe import journal, search
 from menndl_caffe.data import write_synthetic
-from menndl_caffe.evaluate import check, sources
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.journal import Journal
-from menndl_caffe.render import Renderer
-from menndl_caffe.run import Loop
+from menndl_caffe.rank.evaluate import check, sources
+from menndl_caffe.run.loop import Loop
 from menndl_caffe.trial import DEFAULT, Result, Trial
-from tests import runs
+from tests.support import runs
 
 PAPER = "solvers/paper.search.prototxt"
 

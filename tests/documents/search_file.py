@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from google.protobuf import descriptor_pb2, text_format
 
-from menndl_caffe import prototxt
-from menndl_caffe.proto import DESCRIPTORS, menndl_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import DESCRIPTORS, menndl_pb2
 
 PROTO = "menndl.proto"
 EXAMPLE = Path(__file__).with_name("every_field.search.prototxt")
@@ -23,7 +23,7 @@ TYPES = {Field.TYPE_STRING: "text", Field.TYPE_DOUBLE: "number", Field.TYPE_BOOL
 TITLE = f"""\
 # The search file
 
-This page is made by `make docs` from the comments in [{PROTO}](../menndl_caffe/proto/{PROTO}).
+This page is made by `make docs` from the comments in [{PROTO}](../menndl_caffe/nets/proto/{PROTO}).
 [templates.md](templates.md) tells how templates and genes work together, [tutorial.md](tutorial.md) writes a search
 from nothing. A file with every field, of which most can be left out:
 """

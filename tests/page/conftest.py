@@ -6,9 +6,9 @@ from typing import Any, Iterator
 
 import pytest
 
-from tests import big_journal
-from tests.browser import Tab
-from tests.page.tools import Lines, written
+from tests.support import big_journal
+from tests.support.browser import Tab
+from tests.support.page_tools import Lines, written
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.report.page import page
 from menndl_caffe.report.page.comparison import different
-from tests import big_journal, odd_runs
-from tests.browser import WIDTHS, Tab
+from tests.support import big_journal, odd_runs
+from tests.support.browser import WIDTHS, Tab
 
 
 @pytest.fixture(scope="module")

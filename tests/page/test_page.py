@@ -14,9 +14,9 @@ from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page
 from menndl_caffe.report.page.document import moment
 from menndl_caffe.report.page.facts import render_command
-from tests import big_journal, mixed_run, odd_runs
-from tests.browser import WIDTHS, Tab
-from tests.page.tools import Lines, drawn, painted, tick_positions, written
+from tests.support import big_journal, mixed_run, odd_runs
+from tests.support.browser import WIDTHS, Tab
+from tests.support.page_tools import Lines, drawn, painted, tick_positions, written
 
 GENES = ("kernel1", "output1", "kernel2", "output2", "kernel3", "output3")
 

@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from menndl_caffe import search_file
-from tests import mixed_run
-from tests.browser import Tab
-from tests.page.tools import Lines, drawn, tick_positions, written
+from menndl_caffe.experiment import search_file
+from tests.support import mixed_run
+from tests.support.browser import Tab
+from tests.support.page_tools import Lines, drawn, tick_positions, written
 
 
 def test_the_list_is_sorted_and_paged(tab: Tab, lines: Lines) -> None:

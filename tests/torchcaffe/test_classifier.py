@@ -9,7 +9,7 @@ import pytest
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe import classifier
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 dim: 6 dim: 5 } } }

@@ -12,7 +12,7 @@ from typing import Callable, Iterator, List, Sequence
 import lmdb
 import pytest
 
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.command import Signals, main
 from menndl_caffe.torchcaffe.solver import Action

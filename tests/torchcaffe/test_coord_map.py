@@ -23,7 +23,7 @@ from menndl_caffe.torchcaffe.coord_map import (
     inverse,
 )
 from menndl_caffe.torchcaffe.net_spec import layers as L
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 
 def maps_of_nets(coord_map: Any, given: Any) -> Any:

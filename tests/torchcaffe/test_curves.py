@@ -26,12 +26,12 @@ import numpy as np
 import pytest
 
 import menndl_caffe.torchcaffe as caffe
-from menndl_caffe import prototxt
-from menndl_caffe.net_rules import layers_of_phase
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.wiring import layers_of_phase
 from tests.conftest import SHARED_IMAGES, missing
-from tests.torchcaffe import curves, examples
-from tests.torchcaffe.examples import SEEDS, TRAININGS, Training
+from tests.support.torchcaffe import curves, examples
+from tests.support.torchcaffe.examples import SEEDS, TRAININGS, Training
 
 DOC = "root/usr/share/doc/caffe-doc"
 NAMES = [training.name for training in TRAININGS]

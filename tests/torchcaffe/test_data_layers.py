@@ -17,9 +17,9 @@ pytest.importorskip("PIL")
 
 from menndl_caffe import torchcaffe  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
-from menndl_caffe.layer_rules.blob import ImpossibleNet  # noqa: E402
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
 from menndl_caffe.torchcaffe.layer_types import hdf5  # noqa: E402
-from tests.torchcaffe.data_sets import (  # noqa: E402
+from tests.support.torchcaffe.data_sets import (  # noqa: E402
     WEIGHTS,
     DataNet,
     data_layer,
@@ -28,7 +28,7 @@ from tests.torchcaffe.data_sets import (  # noqa: E402
     window_layer,
     write_all,
 )
-from tests.torchcaffe.real_pycaffe import Arrays, in_real_caffe  # noqa: E402
+from tests.support.torchcaffe.real_pycaffe import Arrays, in_real_caffe  # noqa: E402
 
 TRAIN, TEST = 0, 1
 ALL = 'mirror: true crop_size: 6 scale: 0.0125 mean_file: "mean.binaryproto"'

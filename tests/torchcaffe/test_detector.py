@@ -11,7 +11,7 @@ import pytest
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe import detector
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 13 dim: 13 } } }

@@ -12,9 +12,9 @@ import pytest
 from google.protobuf import text_format
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import draw
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 PYDOT = '''
 class Node:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.fillers import fill
 from menndl_caffe.torchcaffe.rng import Generator
-from tests.torchcaffe.freeze_rng import LAYERS, ROUNDED_SPARSE, SEEDS, SEQUENCE, Fill, digest, frozen, values_in
+from tests.support.torchcaffe.freeze_rng import LAYERS, ROUNDED_SPARSE, SEEDS, SEQUENCE, Fill, digest, frozen, values_in
 
 Digests = Dict[str, bytes]
 

@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch")
 
 from google.protobuf import text_format  # noqa: E402
 
-from menndl_caffe.layer_rules.spatial import Windows  # noqa: E402
+from menndl_caffe.nets.layer_rules.spatial import Windows  # noqa: E402
 from menndl_caffe.torchcaffe import fourier, mode  # noqa: E402
 from menndl_caffe.torchcaffe.blob import Blob  # noqa: E402
 from menndl_caffe.torchcaffe.layer import make_layer  # noqa: E402
 from menndl_caffe.torchcaffe.layer_types.convolution import ByFourier, Convolution, Direct  # noqa: E402
 from menndl_caffe.torchcaffe.proto import caffe_pb2  # noqa: E402
-from tests.torchcaffe.cases_spatial import BY_FOURIER  # noqa: E402
+from tests.support.torchcaffe.cases_spatial import BY_FOURIER  # noqa: E402
 
 Numbers = Any  # a float64 array
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from google.protobuf import text_format  # noqa: E402
 
 from menndl_caffe.errors import UserError  # noqa: E402
-from menndl_caffe.layer_rules.blob import ImpossibleNet  # noqa: E402
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
 from menndl_caffe.torchcaffe import layer_types, mode  # noqa: E402, F401
 from menndl_caffe.torchcaffe.blob import Blob  # noqa: E402
 from menndl_caffe.torchcaffe.layer import make_layer  # noqa: E402

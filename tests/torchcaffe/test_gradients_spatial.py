@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet  # noqa: E402
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
 from menndl_caffe.torchcaffe import mode  # noqa: E402
 from menndl_caffe.torchcaffe.columns import Columns  # noqa: E402
 from menndl_caffe.torchcaffe.layer_types.convolution import ByColumns, Direct, Windows  # noqa: E402

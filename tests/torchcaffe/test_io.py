@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import io as ours
 from menndl_caffe.torchcaffe.io import Transformer, load_image, oversample, resize_image
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 RANDOM = np.random.RandomState(0)
 SIZES = [((6, 6), (9, 9)), ((9, 7), (4, 5)), ((5, 8), (5, 8)), ((4, 3), (3, 8)), ((23, 31), (2, 3)), ((1, 5), (4, 4)),

@@ -9,8 +9,8 @@ import pytest
 
 import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import ImpossibleNet
-from tests.torchcaffe.cases_neurons import inputs, layer
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
+from tests.support.torchcaffe.cases_neurons import inputs, layer
 
 VECTORS = np.zeros((2, 3), np.float32)
 PRODUCT = "inner_product_param { num_output: 3 }"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import net_spec
 from menndl_caffe.torchcaffe.net_spec import NetSpec, Top, assign_proto, param_name_dict, to_proto
 from menndl_caffe.torchcaffe.net_spec import layers as L
 from menndl_caffe.torchcaffe.net_spec import params as P
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 
 def lenet(net_spec: Any) -> Any:

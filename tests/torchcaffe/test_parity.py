@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from menndl_caffe import torchcaffe  # noqa: E402
-from tests.torchcaffe import parity  # noqa: E402
+from tests.support.torchcaffe import parity  # noqa: E402
 
 
 @pytest.mark.parametrize("module", parity.modules())

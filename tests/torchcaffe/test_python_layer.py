@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from menndl_caffe import torchcaffe  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
 from menndl_caffe.torchcaffe.stand_in import stand_in  # noqa: E402
-from tests.torchcaffe.real_pycaffe import Arrays, in_real_caffe  # noqa: E402
+from tests.support.torchcaffe.real_pycaffe import Arrays, in_real_caffe  # noqa: E402
 
 MODULE = """
 import caffe

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import menndl_caffe.torchcaffe as caffe
-from menndl_caffe import prototxt
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.rates import learning_rate
-from tests.torchcaffe.training import Arrays, Job, run_in_real_caffe, run_job
+from tests.support.torchcaffe.training import Arrays, Job, run_in_real_caffe, run_job
 
 POLICIES = {
     "fixed": 'lr_policy: "fixed" base_lr: 0.1',

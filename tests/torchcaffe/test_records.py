@@ -16,9 +16,9 @@ torch = pytest.importorskip("torch")
 
 from menndl_caffe.data import lmdb_data  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
-from menndl_caffe.proto import caffe_pb2  # noqa: E402
+from menndl_caffe.nets.proto import caffe_pb2  # noqa: E402
 from menndl_caffe.torchcaffe.records import Records, open_records  # noqa: E402
-from tests.torchcaffe.data_sets import LABELS, random_images, raw_data, smooth_image, write_lmdb  # noqa: E402
+from tests.support.torchcaffe.data_sets import LABELS, random_images, raw_data, smooth_image, write_lmdb  # noqa: E402
 
 LEVELDB, LMDB = caffe_pb2.DataParameter.LEVELDB, caffe_pb2.DataParameter.LMDB
 IMAGES = random_images(7, 3, 8, 9)

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from menndl_caffe import torchcaffe as caffe  # noqa: E402
 from menndl_caffe.torchcaffe.replay import WARM_UP, is_source  # noqa: E402
-from tests.torchcaffe.parity import Arrays, Case, cases_of, modules, run_case  # noqa: E402
+from tests.support.torchcaffe.parity import Arrays, Case, cases_of, modules, run_case  # noqa: E402
 
 
 class Imitation(TorchDispatchMode):
@@ -192,7 +192,7 @@ def test_what_makes_a_recording_stale_is_noticed(tmp_path: Path, monkeypatch: py
 
 
 def test_a_layer_that_draws_is_not_replayed() -> None:
-    from menndl_caffe.proto import caffe_pb2
+    from menndl_caffe.nets.proto import caffe_pb2
     from menndl_caffe.torchcaffe.layer import make_layer
 
     def layer(**fields: Any) -> Any:

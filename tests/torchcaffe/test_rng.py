@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe import rng
 from menndl_caffe.torchcaffe.rng import Generator
-from tests.torchcaffe.freeze_rng import IMAGES, MANY, RANGES, RARE_NORMALS, RATIOS, SEEDS, digest, frozen, values_in
-from tests.torchcaffe.real_pycaffe import in_real_caffe
+from tests.support.torchcaffe.freeze_rng import (
+    IMAGES,
+    MANY,
+    RANGES,
+    RARE_NORMALS,
+    RATIOS,
+    SEEDS,
+    digest,
+    frozen,
+    values_in,
+)
+from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 Digests = Dict[str, bytes]
 

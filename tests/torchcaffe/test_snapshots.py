@@ -17,8 +17,17 @@ import pytest
 
 import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
-from tests.torchcaffe.training import NET, TYPES, Arrays, Job, differences, run_in_real_caffe, run_job, solver_text
+from menndl_caffe.nets.proto import caffe_pb2
+from tests.support.torchcaffe.training import (
+    NET,
+    TYPES,
+    Arrays,
+    Job,
+    differences,
+    run_in_real_caffe,
+    run_job,
+    solver_text,
+)
 
 FORMATS = {"binary": ("", ""), "hdf5": ("snapshot_format: HDF5", ".h5")}
 STRAIGHT = {f"{type_}-{format_}": Job(f"{type_}-{format_}", solver_text(type_, FORMATS[format_][0]), steps=8,

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import menndl_caffe.torchcaffe as caffe
-from menndl_caffe import trainer
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe.scores import SmoothedLoss
 from menndl_caffe.torchcaffe.solver import Action
+from menndl_caffe.trainer import train as trainer
 
 NET = """
 layer { name: "data" type: "DummyData" top: "data" top: "target" dummy_data_param {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from menndl_caffe.errors import UserError  # noqa: E402
-from menndl_caffe.layer_rules.blob import ImpossibleNet  # noqa: E402
-from menndl_caffe.proto import caffe_pb2  # noqa: E402
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
+from menndl_caffe.nets.proto import caffe_pb2  # noqa: E402
 from menndl_caffe.torchcaffe import mode  # noqa: E402
 from menndl_caffe.torchcaffe.rng import Generator  # noqa: E402
 from menndl_caffe.torchcaffe.transform import Transformer, channels_last  # noqa: E402

@@ -10,7 +10,16 @@ import pytest
 
 import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
-from tests.torchcaffe.training import TYPES, Arrays, Job, differences, feed, run_in_real_caffe, run_job, solver_text
+from tests.support.torchcaffe.training import (
+    TYPES,
+    Arrays,
+    Job,
+    differences,
+    feed,
+    run_in_real_caffe,
+    run_job,
+    solver_text,
+)
 
 VARIANTS = {
     f"{type_}-{kind}-clip{clip:g}-size{size}": solver_text(

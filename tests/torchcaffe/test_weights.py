@@ -11,8 +11,8 @@ import pytest
 
 import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
-from menndl_caffe.proto import caffe_pb2
-from tests.torchcaffe.training import NET, Arrays, Job, run_in_real_caffe, run_job, solver_text
+from menndl_caffe.nets.proto import caffe_pb2
+from tests.support.torchcaffe.training import NET, Arrays, Job, run_in_real_caffe, run_job, solver_text
 
 STILL = solver_text("SGD", "snapshot_diff: true").replace("base_lr: 0.02", "base_lr: 0")
 RICH = """

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import menndl_caffe.torchcaffe as caffe
-from menndl_caffe import prototxt
-from menndl_caffe.net_upgrade import upgrade_net
-from menndl_caffe.proto import caffe_pb2
-from tests.torchcaffe.zoo import ask_real_caffe, build, forward
-from tests.zoo import LEVELDBS, Built, built_by_caffe, unpack, write, write_record
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.upgrade import upgrade_net
+from tests.support.torchcaffe.zoo import ask_real_caffe, build, forward
+from tests.support.zoo import LEVELDBS, Built, built_by_caffe, unpack, write, write_record
 
 PYTHON_LAYERS = "root/usr/share/doc/caffe-doc/examples/pycaffe/layers"
 LARGE = "models/"  # nets in this folder, and the one made of such a net, are run in the slow test

@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
-from menndl_caffe.tables import gene_text
+from menndl_caffe.text import gene_text
 
 # Colours that people with any colour vision can tell apart (Okabe and Ito); lines and markers differ as well.
 BLUE, RED, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#8E2A7B", "#000000", "#666666"

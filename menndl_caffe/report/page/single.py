@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from menndl_caffe.journal import Record
-from menndl_caffe.progress import duration
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
@@ -17,7 +16,8 @@ from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import searched
 from menndl_caffe.report.table_3 import costs_of, table_3
-from menndl_caffe.tables import fixed
+from menndl_caffe.run.progress import duration
+from menndl_caffe.text import fixed
 from menndl_caffe.trial import OK
 
 BEST = 5  # individuals in Table 3

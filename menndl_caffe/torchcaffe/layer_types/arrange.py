@@ -10,7 +10,7 @@ from typing import Any, List, Sequence
 import torch
 from torch import Tensor
 
-from menndl_caffe.layer_rules.blob import axis_of
+from menndl_caffe.nets.layer_rules.blob import axis_of
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import check_indices
 

@@ -17,8 +17,8 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape, axis_of
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, axis_of
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
 from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices

@@ -14,8 +14,8 @@ from typing import List, Sequence
 import torch
 from torch import Tensor
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet, axis_of
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, axis_of
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.neurons import refuse_in_place_gradient
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.layer_rules.blob import text
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give

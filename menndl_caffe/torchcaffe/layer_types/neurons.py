@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 

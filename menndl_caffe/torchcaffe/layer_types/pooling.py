@@ -9,9 +9,9 @@ from typing import Any, List, NamedTuple, Sequence, Union
 import torch
 import torch.nn.functional as F
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet, Shape
-from menndl_caffe.layer_rules.spatial import pooling_window
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape
+from menndl_caffe.nets.layer_rules.spatial import pooling_window
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite

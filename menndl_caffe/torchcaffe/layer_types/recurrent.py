@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 
-from menndl_caffe.layer_rules.blob import ImpossibleNet
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.fillers import fill

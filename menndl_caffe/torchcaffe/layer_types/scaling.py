@@ -17,8 +17,8 @@ from typing import Any, Sequence, Tuple
 
 import torch
 
-from menndl_caffe.layer_rules.blob import Shape, axis_of
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import factors

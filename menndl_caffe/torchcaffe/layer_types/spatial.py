@@ -17,9 +17,9 @@ from typing import Sequence
 
 import torch
 
-from menndl_caffe.layer_rules.blob import Shape, axis_of
-from menndl_caffe.layer_rules.spatial import pyramid_level, windows_of
-from menndl_caffe.proto import caffe_pb2
+from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
+from menndl_caffe.nets.layer_rules.spatial import pyramid_level, windows_of
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.pooling import Pool, Windows, make_pool

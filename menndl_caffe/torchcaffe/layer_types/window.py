@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.layer_rules.blob import ImpossibleNet, text
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, text
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, register

@@ -1,0 +1,137 @@
+"""Genome + templates -> the two texts that Caffe reads, and the same parsed. Pure but for reading the two templates."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Tuple
+
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
+from google.protobuf.text_encoding import CEscape
+
+from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.experiment.search_file import RESERVED, Experiment
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
+from menndl_caffe.trial import TEST, Trial
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where an individual's training reads: the templates' `train_source`, `test_source` and `mean_file`."""
+
+    train: str
+    test: str
+    mean: str
+
+
+def parts_of_data(message: Any, role: str) -> Sources:
+    """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
+    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
+    return Sources(train, "validation" if held_out and role != TEST else "test", mean)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One individual's net and solver, as Documents (`.message`, `.line(path)`) and as texts."""
+
+    net_text: str
+    solver_text: str
+    net: prototxt.Document
+    solver: prototxt.Document
+
+
+class Template:
+    """A Jinja template over Caffe's text format: sandboxed, and every name must be known."""
+
+    def __init__(self, path: Path):
+        environment = jinja2.sandbox.SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        for names, name in ((environment.globals, "lipsum"), (environment.filters, "random")):
+            del names[name]  # the same genes must give the same text
+        self.path = path
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as a template: {error}") from None
+        try:
+            self.names = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise UserError(f"{path}:{error.lineno}: {error.message}") from None
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text with every name replaced; UserError with template and line where one is unknown or a value fails."""
+        try:
+            return self._template.render(values)
+        except jinja2.UndefinedError as error:
+            raise UserError(f"{self.path}:{_line(error)}: {_undefined(str(error), values)}") from None
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
+            raise UserError(f"{self.path}:{_line(error)}: {error}") from None
+
+
+def _undefined(text: str, known: Mapping[str, Any]) -> str:
+    """What Jinja says of something undefined, with what a name could have been."""
+    name = re.match(r"'(\w+)' is undefined", text)
+    if name is None:
+        return text
+    return f"{text}: the search file has no gene or constant of this name{did_you_mean(name[1], known)}"
+
+
+def _line(error: BaseException) -> int:
+    """The template's line in which a rendering failed: Jinja maps the frames of its own code back to the template."""
+    traceback, line = error.__traceback__, 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+class Renderer:
+    """The two templates of an experiment, ready to render any of its individuals."""
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
+        self._net = Template(experiment.net_template)
+        self._solver = Template(experiment.solver_template)
+        self._fixed: Dict[str, Any] = dict(experiment.constants)
+        mode = experiment.message.DESCRIPTOR.fields_by_name["solver_mode"].enum_type
+        self._fixed["solver_mode"] = mode.values_by_number[experiment.message.solver_mode].name
+        self._check_names()
+
+    def render(self, trial: Trial, sources: Sources, directory: str = ".") -> Rendered:
+        """The files of one trial; `directory` is where they are or would be.
+
+        UserError where a template names something unknown or renders to something that is not a net or a solver.
+        """
+        net_text, solver_text = self.texts(trial, sources, directory)
+        net = prototxt.parse(net_text, caffe_pb2.NetParameter, f"{self._net.path} (rendered)")
+        solver = prototxt.parse(solver_text, caffe_pb2.SolverParameter, f"{self._solver.path} (rendered)")
+        return Rendered(net_text, solver_text, net, solver)
+
+    def texts(self, trial: Trial, sources: Sources, directory: str = ".") -> Tuple[str, str]:
+        """The same as texts alone, net and solver, unread."""
+        paths = {"train_source": sources.train, "test_source": sources.test, "mean_file": sources.mean,
+                 "directory": directory}
+        values = {**self._fixed, **trial.genome.as_dict(), "random_seed": trial.seed, "max_iter": trial.max_iter,
+                  **{name: CEscape(path, as_utf8=True) for name, path in paths.items()}}  # they stand in quotes there
+        return self._net.render(values), self._solver.render(values)
+
+    def _check_names(self) -> None:
+        """Every gene and constant is used, and so are the seed and the budget: else a search would vary nothing."""
+        used = self._net.names | self._solver.names
+        experiment = self.experiment
+        for kind in ("gene", "constant"):
+            for i, item in enumerate(getattr(experiment.message, kind)):
+                if item.name not in used:
+                    raise experiment.document.error(
+                        (kind, i, "name"), f"{item.name!r} is used by neither {self._net.path} nor {self._solver.path}"
+                                           f"{did_you_mean(item.name, used - set(RESERVED))}")
+        for name in ("random_seed", "max_iter"):
+            if name not in self._solver.names:
+                raise UserError(f"{self._solver.path}: names no {{{{ {name} }}}}; "
+                                f"expected a line '{name}: {{{{ {name} }}}}', so that it is the search that sets it")

@@ -1,0 +1,197 @@
+"""The search file: read, checked, and turned into an Experiment: the space, the two templates and the settings."""
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.genome import ChoiceGene, Gene, Genome, IntGene, RealGene, SearchSpace
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.search import TYPES
+from menndl_caffe.trial import INDIVIDUAL, Trial, training_seed
+
+PACKAGE = Path(__file__).resolve().parent.parent
+RESERVED = ("random_seed", "max_iter", "solver_mode", "train_source", "test_source", "mean_file", "directory")
+
+
+def find_file(name: str, what: str) -> Path:
+    """The file of this name in the working directory, else among menndl's own; UserError where neither has it."""
+    for path in (Path(name), PACKAGE / name, PACKAGE.parent / name):
+        if path.is_file():
+            return path
+    alike = _files_alike(name)
+    hint = did_you_mean(name, alike) if alike else ""
+    raise UserError(f"{what} {name}: no such file here or among menndl's own{hint}")
+
+
+def _files_alike(name: str) -> Set[str]:
+    """The files that could be meant: those beside the place that `name` names and menndl's own, if they end alike."""
+    pattern = f"*{Path(name).suffix or '.prototxt*'}"
+    own = {str(path.relative_to(place)) for place in (PACKAGE, PACKAGE.parent) for folder in ("solvers", "templates")
+           for path in (place / folder).rglob(pattern) if path.is_file()}
+    return own | {str(path) for path in Path(name).parent.glob(pattern) if path.is_file()}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked search file: the text, the space that its genes span, and where its templates are."""
+
+    document: prototxt.Document
+    space: SearchSpace
+    net_template: Path
+    solver_template: Path
+
+    @property
+    def message(self) -> Any:
+        """The SearchParameter, with the command line's settings in it."""
+        return self.document.message
+
+    @property
+    def constants(self) -> Dict[str, str]:
+        """Name -> text of the search file's constants."""
+        return {constant.name: constant.value for constant in self.message.constant}
+
+    def trial(self, id: int, genome: Genome, generation: Optional[int] = None, role: str = INDIVIDUAL) -> Trial:
+        """The trial of a genome at this experiment's budget, with its own seed."""
+        salt = "" if self.message.reuse_results else str(id)
+        seed = training_seed(self.message.random_seed, genome, salt)
+        return Trial(id, genome, seed, self.message.max_iter, generation, role)
+
+
+def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
+         max_iter: Optional[int] = None) -> Experiment:
+    """Read a search file; `seed`, `data` and `max_iter` from the command line take the place of the file's own.
+
+    UserError names file, line and field of the first mistake: a field, a gene, a range, a missing template.
+    """
+    path = find_file(name, "search file")
+    document = prototxt.load(path, menndl_pb2.SearchParameter)
+    message = document.message
+    if seed is not None:
+        message.random_seed = seed
+    if data is not None:
+        message.data = data
+    if max_iter is not None:
+        message.max_iter = max_iter
+    _check_settings(document)
+    _check_names(document)
+    return Experiment(document, space_of(document),
+                      find_file(message.net, f"{path}:{document.line(('net',))}: net template"),
+                      find_file(message.solver, f"{path}:{document.line(('solver',))}: solver template"))
+
+
+def space_of(document: Any) -> SearchSpace:
+    """The space that the genes of a SearchParameter span; UserError names the line of a range that is none."""
+    return SearchSpace(tuple(_gene(document, i) for i in range(len(document.message.gene))))
+
+
+def _check_settings(document: Any) -> None:
+    """The fields with a fixed range of values."""
+    message = document.message
+    for field in ("net", "solver"):
+        if not getattr(message, field):
+            raise document.error((field,), "is missing; expected the path of a template")
+    rules: List[Tuple[Tuple[str, ...], Any, bool, str]] = [
+        (("random_seed",), message.random_seed, message.random_seed >= 0, "0 or more"),
+        (("max_iter",), message.max_iter, message.max_iter > 0, "1 or more"),
+        (("trial_timeout",), message.trial_timeout, message.trial_timeout >= 0, "seconds, 0 or more (0: none)"),
+    ]
+    if message.type not in TYPES:
+        raise document.error(("type",), f"is {message.type!r}{did_you_mean(message.type, TYPES)}")
+    if message.type == "GA":
+        ga = message.ga_param
+        rules += [(("ga_param", "population"), ga.population, ga.population >= 1, "1 or more"),
+                  (("ga_param", "generations"), ga.generations, ga.generations >= 1, "1 or more"),
+                  (("ga_param", "crossover"), ga.crossover, 0 <= ga.crossover <= 1, "a probability in [0, 1]"),
+                  (("ga_param", "mutation"), ga.mutation, 0 <= ga.mutation <= 1, "a probability in [0, 1]")]
+    for path, found, valid, expected in rules:
+        if not valid:
+            raise document.error(path, f"is {found}; expected {expected}")
+    if not message.gene:
+        raise document.error((), "has no gene; expected at least one gene { name: ... }")
+
+
+def _check_names(document: Any) -> None:
+    """Every gene and constant has a name of its own that a template can use."""
+    seen: Dict[str, str] = {name: "a name that menndl provides" for name in RESERVED}
+    for kind in ("gene", "constant"):
+        for i, item in enumerate(getattr(document.message, kind)):
+            if not re.fullmatch(r"[A-Za-z_]\w*", item.name, re.ASCII):
+                raise document.error((kind, i, "name"),
+                                     f"is {item.name!r}; expected letters, digits and _, no digit first")
+            if item.name in seen:
+                raise document.error((kind, i, "name"), f"{item.name!r} is already {seen[item.name]}")
+            seen[item.name] = f"the {kind} of line {document.line((kind, i))}"
+    for i, constant in enumerate(document.message.constant):
+        if not constant.HasField("value"):
+            raise document.error(("constant", i), f"{constant.name} has no value")
+
+
+def _gene(document: Any, i: int) -> Gene:
+    """The i-th gene of the file, its range checked."""
+    message = document.message.gene[i]
+    kind = message.WhichOneof("range")
+    if kind is None:
+        raise document.error(("gene", i), f"{message.name or 'the gene'} has no range; "
+                                          "expected one of int_range, real_range, choice")
+    if kind == "choice":
+        return _choice_gene(document, i, message)
+    for bound in ("min", "max"):
+        if not getattr(message, kind).HasField(bound):
+            raise document.error(("gene", i, kind), f"of {message.name} has no {bound}")
+    if not message.HasField("default"):
+        raise document.error(("gene", i), f"{message.name} has no default; expected a value of its range")
+    limits = getattr(message, kind)
+    for path, value in (((kind, "min"), limits.min), ((kind, "max"), limits.max), (("default",), message.default)):
+        if not math.isfinite(value):
+            raise document.error(("gene", i, *path), f"of {message.name} is {value}; expected a finite number")
+    if limits.min > limits.max:
+        raise document.error(("gene", i, kind, "min"),
+                             f"of {message.name} is {limits.min:.15g}, above its max {limits.max:.15g}")
+    gene = _int_gene(document, i, message) if kind == "int_range" else _real_gene(document, i, message)
+    try:
+        gene.parse(f"{message.default:.17g}")
+    except ValueError:
+        raise document.error(("gene", i, "default"),
+                             f"of {message.name} is {message.default:.15g}; expected {gene.describe()}") from None
+    return gene
+
+
+def _int_gene(document: Any, i: int, message: Any) -> IntGene:
+    limits = message.int_range
+    if limits.step < 1:
+        raise document.error(("gene", i, "int_range", "step"),
+                             f"of {message.name} is {limits.step}; expected 1 or more")
+    return IntGene(message.name, limits.min, limits.max, limits.step, int(message.default))
+
+
+def _real_gene(document: Any, i: int, message: Any) -> RealGene:
+    limits = message.real_range
+    log = limits.scale == menndl_pb2.RealRange.LOG
+    if log and limits.min <= 0:
+        raise document.error(("gene", i, "real_range", "min"),
+                             f"of {message.name} is {limits.min:g}; "
+                             "scale LOG needs a min above 0")
+    return RealGene(message.name, limits.min, limits.max, log, message.default)
+
+
+def _choice_gene(document: Any, i: int, message: Any) -> ChoiceGene:
+    values = tuple(message.choice.value)
+    if not values:
+        raise document.error(("gene", i, "choice"), f"of {message.name} is empty; expected at least one value")
+    for k, value in enumerate(values):
+        if value in values[:k]:
+            raise document.error(("gene", i, "choice", "value", k), f"of {message.name}: {value!r} stands there twice")
+    if message.HasField("default"):
+        raise document.error(("gene", i, "default"),
+                             f"of {message.name} is a range's; the default of a choice belongs inside it: "
+                             f'choice {{ ... default: "{values[0]}" }}')
+    if message.choice.default not in values:
+        stands = f"is {message.choice.default!r}" if message.choice.HasField("default") else "is missing"
+        raise document.error(("gene", i, "choice", "default"),
+                             f"of {message.name} {stands}; expected one of {', '.join(values)}")
+    return ChoiceGene(message.name, values, message.choice.default)

@@ -1,0 +1,217 @@
+"""Layers that only rearrange, compare or combine elements.
+
+Sources: `concat_layer.cpp`, `slice_layer.cpp`, `split_layer.cpp`, `flatten_layer.cpp`, `reshape_layer.cpp`,
+`tile_layer.cpp`, `reduction_layer.cpp`, `argmax_layer.cpp`, `eltwise_layer.cpp`, `softmax_layer.cpp`, `mvn_layer.cpp`,
+`filter_layer.cpp`, `batch_reindex_layer.cpp`, `silence_layer.cpp`, `hdf5_output_layer.cpp`, and the neuron layers.
+"""
+from __future__ import annotations
+
+from math import isfinite, log, prod
+from typing import Optional, Tuple
+
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shape, Shapes, axis_of, legacy, text
+from menndl_caffe.nets.proto import caffe_pb2
+
+ELTWISE_PROD = caffe_pb2.EltwiseParameter.PROD
+
+
+def elementwise(bottoms: Shapes, layer: Message) -> Outcome:
+    """A function of each element."""
+    return Outcome(bottoms)
+
+
+def dropout(bottoms: Shapes, layer: Message) -> Outcome:
+    """Some elements set to 0, at random, in training."""
+    ratio = layer.dropout_param.dropout_ratio
+    if layer.phase == caffe_pb2.TRAIN and not 0 <= ratio <= 1:
+        raise ImpossibleNet(f"dropout_ratio must be between 0 and 1, not {ratio:g}")
+    return Outcome(bottoms)
+
+
+def exponential(bottoms: Shapes, layer: Message) -> Outcome:
+    """base to the power of each element."""
+    _log_of_base(layer.exp_param.base)
+    return Outcome(bottoms)
+
+
+def logarithm(bottoms: Shapes, layer: Message) -> Outcome:
+    """Logarithm of each element, of a base that has one."""
+    if _log_of_base(layer.log_param.base) == 0:
+        raise ImpossibleNet("there is no logarithm of base 1")
+    return Outcome(bottoms)
+
+
+def softmax(bottoms: Shapes, layer: Message) -> Outcome:
+    """Probabilities along `axis`."""
+    axis_of(layer.softmax_param.axis, bottoms[0])
+    return Outcome(bottoms)
+
+
+def mvn(bottoms: Shapes, layer: Message) -> Outcome:
+    """Always of 4 axes."""
+    return Outcome((legacy(bottoms[0]),))
+
+
+def eltwise(bottoms: Shapes, layer: Message) -> Outcome:
+    """Sum, product or maximum of bottoms of one shape."""
+    param = layer.eltwise_param
+    coefficients = len(param.coeff)
+    if coefficients not in (0, len(bottoms)):
+        raise ImpossibleNet(f"coeff is given {coefficients} times for {len(bottoms)} bottoms")
+    if coefficients and param.operation == ELTWISE_PROD:
+        raise ImpossibleNet("coeff exists for SUM only")
+    if any(other != bottoms[0] for other in bottoms):
+        raise ImpossibleNet(f"its bottoms differ in shape: {', '.join(map(text, bottoms))}")
+    return Outcome(bottoms[:1])
+
+
+def concat(bottoms: Shapes, layer: Message) -> Outcome:
+    """Bottoms after one another on one axis, all other axes being equal."""
+    axis = _axis_or_dim(layer.concat_param, "concat_dim", bottoms[0])
+    head, tail = bottoms[0][:axis], bottoms[0][axis + 1:]
+    if any(b[:axis] != head or b[axis + 1:] != tail or len(b) != len(bottoms[0]) for b in bottoms):
+        raise ImpossibleNet(f"its bottoms differ elsewhere than on axis {axis}: {', '.join(map(text, bottoms))}")
+    return Outcome((head + (sum(b[axis] for b in bottoms),) + tail,))
+
+
+def slice_(bottoms: Shapes, layer: Message) -> Outcome:
+    """The reverse of Concat: cut at each slice_point, or into equal parts."""
+    param, bottom, tops = layer.slice_param, bottoms[0], len(layer.top)
+    axis = _axis_or_dim(param, "slice_dim", bottom)
+    size, points = bottom[axis], list(param.slice_point)
+    if not points:
+        if size % tops:
+            raise ImpossibleNet(f"{tops} tops do not divide axis {axis} of {text(bottom)}")
+        points = [size // tops * i for i in range(1, tops)]
+    edges = [0, *points, size]
+    if len(points) != tops - 1 or any(low >= high for low, high in zip(edges, edges[1:])):
+        raise ImpossibleNet(f"slice_point {points} does not cut axis {axis} of {text(bottom)} into {tops} tops")
+    return Outcome(tuple(bottom[:axis] + (high - low,) + bottom[axis + 1:] for low, high in zip(edges, edges[1:])))
+
+
+def split(bottoms: Shapes, layer: Message) -> Outcome:
+    """The bottom once for each top."""
+    return Outcome(bottoms * len(layer.top))
+
+
+def silence(bottoms: Shapes, layer: Message) -> Outcome:
+    """Reads its bottoms and makes nothing."""
+    return Outcome(())
+
+
+def hdf5_output(bottoms: Shapes, layer: Message) -> Outcome:
+    """Writes data and labels, one for each image, to a file."""
+    data, label = map(legacy, bottoms)
+    if data[0] != label[0]:
+        raise ImpossibleNet(f"its bottoms differ in the first axis: {text(bottoms[0])} and {text(bottoms[1])}")
+    return Outcome(())
+
+
+def flatten(bottoms: Shapes, layer: Message) -> Outcome:
+    """Axes `axis` to `end_axis` become one."""
+    bottom = bottoms[0]
+    start = axis_of(layer.flatten_param.axis, bottom)
+    end = axis_of(layer.flatten_param.end_axis, bottom, "end_axis") + 1
+    if start > end:
+        raise ImpossibleNet(f"axis {start} comes after end_axis {end - 1}")
+    return Outcome((bottom[:start] + (prod(bottom[start:end]),) + bottom[end:],))
+
+
+def reshape(bottoms: Shapes, layer: Message) -> Outcome:
+    """Axes from `axis` on, `num_axes` of them, become those of `shape`: 0 keeps an axis, -1 takes what is left."""
+    bottom, param = bottoms[0], layer.reshape_param
+    start, end = _replaced_axes(bottom, param.axis, param.num_axes)
+    dims = list(param.shape.dim)
+    for index, dim in enumerate(dims):
+        if dim == 0:
+            if start + index >= len(bottom):
+                raise ImpossibleNet(f"shape {dims} keeps axis {start + index}, which {text(bottom)} does not have")
+            dims[index] = bottom[start + index]
+    if dims.count(-1) > 1 or min(dims, default=1) < -1:
+        raise ImpossibleNet(f"shape {dims} must be of sizes, 0 to keep one, and at most one -1")
+    if -1 in dims:
+        known = prod(d for d in dims if d != -1)
+        dims[dims.index(-1)] = prod(bottom[start:end]) // known
+    top = bottom[:start] + tuple(dims) + bottom[end:]
+    if prod(top) != prod(bottom):
+        raise ImpossibleNet(f"{text(bottom)} has {prod(bottom)} elements and does not fit into "
+                            f"{text(bottom[:start] + tuple(param.shape.dim) + bottom[end:])}")
+    return Outcome((top,))
+
+
+def tile(bottoms: Shapes, layer: Message) -> Outcome:
+    """`axis` repeated `tiles` times."""
+    bottom, tiles = bottoms[0], layer.tile_param.tiles
+    axis = axis_of(layer.tile_param.axis, bottom)
+    if tiles < 1:
+        raise ImpossibleNet(f"tiles must be at least 1, not {tiles}")
+    return Outcome((bottom[:axis] + (bottom[axis] * tiles,) + bottom[axis + 1:],))
+
+
+def reduction(bottoms: Shapes, layer: Message) -> Outcome:
+    """Axes from `axis` on become one number."""
+    return Outcome((bottoms[0][:axis_of(layer.reduction_param.axis, bottoms[0])],))
+
+
+def argmax(bottoms: Shapes, layer: Message) -> Outcome:
+    """With `axis`, top_k of that axis; without, N x 1 x top_k (x 1) of all, or N x 2 x top_k with the values."""
+    param, bottom = layer.argmax_param, bottoms[0]
+    axis = axis_of(param.axis, bottom) if param.HasField("axis") else None
+    choices = _choices(bottom, axis)
+    if not 1 <= param.top_k <= choices:
+        raise ImpossibleNet(f"top_k {param.top_k} must be between 1 and the {choices} elements to choose from")
+    if axis is not None:
+        return Outcome((bottom[:axis] + (param.top_k,) + bottom[axis + 1:],))
+    return Outcome(((bottom[0], 2 if param.out_max_val else 1, param.top_k) + (1,) * (len(bottom) - 3),))
+
+
+def filter_(bottoms: Shapes, layer: Message) -> Outcome:
+    """The images that the last bottom selects; before the first pass, room for all."""
+    selector = bottoms[-1]
+    if len(layer.top) != len(bottoms) - 1:
+        raise ImpossibleNet(f"makes one top for each bottom but the last, but has {len(layer.top)}")
+    if not selector or prod(selector[1:]) != 1 or any(b[:1] != selector[:1] for b in bottoms):
+        raise ImpossibleNet(f"its last bottom must have one number for each image: {', '.join(map(text, bottoms))}")
+    return Outcome(bottoms[:-1])
+
+
+def batch_reindex(bottoms: Shapes, layer: Message) -> Outcome:
+    """As many images of the first bottom as the second has indices."""
+    images, indices = bottoms
+    if len(indices) != 1 or not images:
+        raise ImpossibleNet(f"takes images and indices of 1 axis, not {text(images)} and {text(indices)}")
+    return Outcome((indices + images[1:],))
+
+
+def _log_of_base(base: float) -> float:
+    if base == -1:
+        return 1.0
+    if not (base > 0 and isfinite(base)):
+        raise ImpossibleNet(f"base must be positive, or -1 for e, not {base:g}")
+    return log(base)
+
+
+def _axis_or_dim(param: Message, dim: str, bottom: Shape) -> int:
+    """`axis`, or the older unsigned `concat_dim` or `slice_dim` in its place."""
+    if not param.HasField(dim):
+        return axis_of(param.axis, bottom)
+    if param.HasField("axis"):
+        raise ImpossibleNet(f"give axis or {dim}, not both")
+    return axis_of(getattr(param, dim), bottom, dim)
+
+
+def _replaced_axes(bottom: Shape, axis: int, num_axes: int) -> Tuple[int, int]:
+    """First axis that Reshape replaces and the one after the last; axis -1 is the place after the last."""
+    start = axis if axis >= 0 else len(bottom) + axis + 1
+    end = len(bottom) if num_axes == -1 else start + num_axes
+    if start < 0 or num_axes < -1 or not start <= end <= len(bottom):
+        raise ImpossibleNet(f"axis {axis} and num_axes {num_axes} are not within a blob of shape {text(bottom)}")
+    return start, end
+
+
+def _choices(bottom: Shape, axis: Optional[int]) -> int:
+    if axis is not None:
+        return bottom[axis]
+    if not bottom:
+        raise ImpossibleNet("takes a blob of at least 1 axis, not a scalar")
+    return prod(bottom[1:])

@@ -1,0 +1,152 @@
+"""Caffe's shape rules on a parsed net: every blob, parameters, memory and multiply-adds, known before training.
+
+`infer` does on paper what `Net::Init` (`net.cpp`) does in memory. A net on which Caffe would abort raises
+`ImpossibleNet` with the layer and the reason; one whose shapes are not in its file raises `UnknownShape`.
+"""
+from __future__ import annotations
+
+from contextlib import contextmanager
+from math import prod
+from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.nets.layer_rules import LAYERS, Rule
+from menndl_caffe.nets.layer_rules.blob import (
+    ImpossibleNet,
+    LayerError,
+    Message,
+    Outcome,
+    Shape,
+    UnknownShape,
+    check_size,
+    text,
+)
+from menndl_caffe.nets.prototxt import Document
+from menndl_caffe.nets.wiring import Parameters, Wired, insert_splits, layers_of_phase
+
+__all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer", "located"]
+
+FLOAT_BYTES = 4
+AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss layer that has none
+
+DatumShape = Callable[[Message], Tuple[int, int, int]]
+
+
+class LayerShape(NamedTuple):
+    """One layer of a net in one phase; `multiply_adds` of one forward pass of the batch."""
+
+    name: str
+    type: str
+    bottoms: Dict[str, Shape]
+    tops: Dict[str, Shape]
+    params: Tuple[Shape, ...]
+    multiply_adds: int
+
+
+class NetShape(NamedTuple):
+    """A net in one phase, with the Split layers that Caffe adds.
+
+    `parameters` counts the numbers that a solver holds (batch norm's statistics among them), shared ones once.
+    `memory` is in bytes and as in Caffe's log line "Memory required for data": the tops of all layers, in-place ones
+    again, without gradients, parameters and work space.
+    """
+
+    blobs: Dict[str, Shape]
+    layers: Tuple[LayerShape, ...]
+    parameters: int
+    memory: int
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of convolutions and inner products, one forward pass of the batch; training costs about three times that."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+
+def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = ()) -> NetShape:
+    """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
+
+    Files that a net names (databases, means, images) are not looked at, nor is the engine that a layer asks for.
+    """
+    blobs: Dict[str, Shape] = {}
+    layers: List[LayerShape] = []
+    parameters = Parameters()
+    for wired in insert_splits(layers_of_phase(net, phase, level, stages)):
+        try:
+            layer = _layer_shape(wired, blobs, datum_shape)
+            parameters.add(wired.layer, layer.params)
+        except LayerError as error:
+            bottoms = {name: blobs[name] for name in wired.bottoms}
+            raise type(error)(with_bottoms(error.reason, bottoms), wired.layer.name, wired.place) from None
+        blobs.update(layer.tops)
+        layers.append(layer)
+    memory = FLOAT_BYTES * sum(prod(shape) for layer in layers for shape in layer.tops.values())
+    return NetShape(blobs, tuple(layers), parameters.count, memory)
+
+
+def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape) -> LayerShape:
+    layer = wired.layer
+    rule = LAYERS.get(layer.type)
+    if rule is None:
+        raise ImpossibleNet(f"unknown type '{layer.type}'{did_you_mean(layer.type, LAYERS)}")
+    tops = wired.tops or ((AUTOMATIC,) if rule.loss else ())
+    check_wiring(wired, rule, tops, blobs)
+    bottoms = {name: blobs[name] for name in wired.bottoms}
+    shapes = (datum_shape(layer),) if layer.type == "Data" else tuple(bottoms.values())
+    outcome = rule.shapes(shapes, layer)
+    _check_outcome(wired, tops, bottoms, outcome)
+    made = dict(zip(tops, outcome.tops))
+    return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
+
+
+def check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Container[str]) -> None:
+    """Number and names of bottoms and tops beside the `blobs` before (`Layer::CheckBlobCounts`, `Net::AppendTop`)."""
+    layer = wired.layer
+    for what, names, allowed in (("bottoms", wired.bottoms, rule.bottoms), ("tops", tops, rule.tops)):
+        if len(names) not in allowed:
+            raise ImpossibleNet(f"{layer.type} takes {_words(allowed)} {what}, not {len(names)}")
+    for index, top in enumerate(wired.tops):
+        if wired.bottoms[index:index + 1] == (top,):
+            if not rule.in_place:
+                raise ImpossibleNet(f"{layer.type} does not work in place: its top must not be its bottom '{top}'")
+        elif top in blobs or top in wired.tops[:index]:
+            raise ImpossibleNet(f"top '{top}' exists already")
+    if len(layer.propagate_down) not in (0, len(wired.bottoms)):
+        raise ImpossibleNet(f"{len(layer.propagate_down)} propagate_down for {len(wired.bottoms)} bottoms")
+    loss_weights = len(wired.loss_weights) or (1 if rule.loss else 0)
+    if loss_weights not in (0, len(tops)):
+        raise ImpossibleNet(f"loss_weight is given {loss_weights} times for {len(tops)} tops")
+
+
+def _check_outcome(wired: Wired, tops: Tuple[str, ...], bottoms: Dict[str, Shape], outcome: Outcome) -> None:
+    for name, shape in zip(tops, outcome.tops):
+        check_size(shape, f"top '{name}'")
+        if name in bottoms and prod(shape) != prod(bottoms[name]):
+            raise ImpossibleNet(f"works in place on '{name}', but makes {text(shape)} of {text(bottoms[name])}")
+    for shape in outcome.params:
+        check_size(shape, "a parameter")
+
+
+def _words(allowed: range) -> str:
+    """`2`, `1 to 2`, `at least 1`."""
+    low, high = allowed[0], allowed[-1]
+    if low == high:
+        return str(low)
+    return f"{low} to {high}" if high < 100 else f"at least {low}"
+
+
+@contextmanager
+def located(net: Document) -> Iterator[None]:
+    """Within it, errors of layers say where in the net's file they are."""
+    try:
+        yield
+    except LayerError as error:
+        field = "layers" if len(net.message.layers) else "layer"  # of old nets, or of today's
+        error.where = f"{net.file}:{net.line(() if error.place is None else (field, error.place))}"
+        raise
+
+
+def with_bottoms(reason: str, bottoms: Dict[str, Shape]) -> str:
+    """The reason of an error, and the shapes of the layer's bottoms."""
+    if not bottoms:
+        return reason
+    return f"{reason} (bottoms: {', '.join(f'{name} {text(shape)}' for name, shape in bottoms.items())})"

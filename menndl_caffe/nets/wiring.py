@@ -1,0 +1,163 @@
+"""Caffe's rules for a net as a whole: the layers of a phase, where Split layers come in, which parameters are shared.
+
+Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam), `insert_splits.cpp`.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.upgrade import places, upgrade_net
+
+PHASES = {"TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST}
+
+
+class Wired(NamedTuple):
+    """A layer, in today's format, with the blobs that it reads and writes.
+
+    `place` is its index in the net's `layer` or `layers`, whichever the file has; None for one that Caffe adds.
+    """
+
+    layer: Message
+    place: Optional[int]
+    bottoms: Tuple[str, ...]
+    tops: Tuple[str, ...]
+    loss_weights: Tuple[float, ...]
+
+
+def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Wired]:
+    """The layers that the phase includes, in today's format (as pycaffe's Net(file, phase, level, stages))."""
+    upgraded = upgrade_net(net)
+    state = PHASES[phase], level, {*stages, *upgraded.state.stage}
+    placed = zip(upgraded.layer, places(net, upgraded))
+    layers = [_wired(layer, place) for layer, place in placed if _is_included(layer, place, *state)]
+    if not layers:
+        raise ImpossibleNet(f"the net has no layer in phase {phase}")
+    return layers
+
+
+def insert_splits(layers: List[Wired]) -> List[Wired]:
+    """A top that is read n > 1 times (being a loss counts as one) goes through a Split layer with n tops of its own."""
+    sources, uses, weighted = _uses(layers)
+    names = {top: _split_name(layers[top[0]], top[1]) for top, times in uses.items() if times > 1}
+    if not names:
+        return layers
+    taken = Counter(weighted)  # a loss takes the first top of its split
+    wired: List[Wired] = []
+    for i, layer in enumerate(layers):
+        bottoms = list(layer.bottoms)
+        for j, source in enumerate(sources[i]):
+            if source in names:
+                bottoms[j] = f"{names[source]}_{taken[source]}"
+                taken[source] += 1
+        split = [(i, j) for j in range(len(layer.tops)) if (i, j) in names]
+        loss_weights = () if weighted.intersection(split) else layer.loss_weights
+        wired.append(Wired(layer.layer, layer.place, tuple(bottoms), layer.tops, loss_weights))
+        wired += [_split_layer(names[i, j], layer.tops[j], uses[i, j], layer.loss_weights[j:j + 1]) for i, j in split]
+    return wired
+
+
+class Parameters:
+    """The learnable parameters met so far; those of one `ParamSpec.name` are one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._owners: Dict[str, _Owner] = {}
+
+    def add(self, layer: Message, shapes: Shapes) -> None:
+        """Count a layer's parameters of these shapes, those that it shares with earlier layers aside."""
+        specs = layer.param
+        if len(specs) > len(shapes):
+            raise ImpossibleNet(f"has {len(specs)} param blocks for {len(shapes)} parameters")
+        names = [spec.name for spec in specs]
+        for index, shape in enumerate(shapes):
+            name = names[index] if index < len(names) else ""
+            owner = self._owners.get(name)
+            if owner is not None:
+                owner.share(specs[index], shape)
+                continue
+            self.count += prod(shape)
+            if name:
+                self._owners[name] = _Owner(layer.name, specs[index], shape)
+
+
+class _Owner:
+    """The layer whose parameter others share, and the rates that one of them has stated."""
+
+    def __init__(self, layer: str, spec: Message, shape: Shape) -> None:
+        self.layer, self.shape = layer, shape
+        self.rates = {rate: getattr(spec, rate) for rate in ("lr_mult", "decay_mult") if spec.HasField(rate)}
+
+    def share(self, spec: Message, shape: Shape) -> None:
+        permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
+        if prod(shape) != prod(self.shape) if permissive else shape != self.shape:
+            raise ImpossibleNet(f"parameter '{spec.name}' has shape {text(shape)} here and {text(self.shape)} in layer "
+                                f"{self.layer}, which shares it")
+        for rate in ("lr_mult", "decay_mult"):
+            if spec.HasField(rate) and self.rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
+                raise ImpossibleNet(f"shared parameter '{spec.name}' has {rate} {getattr(spec, rate):g} here and "
+                                    f"{self.rates[rate]:g} before")
+
+
+def _wired(layer: Message, place: Optional[int]) -> Wired:
+    return Wired(layer, place, tuple(layer.bottom), tuple(layer.top), tuple(layer.loss_weight))
+
+
+def _is_included(layer: Message, place: Optional[int], phase: int, level: int, stages: Collection[str]) -> bool:
+    include, exclude = layer.include, layer.exclude
+    if len(include) and len(exclude):
+        raise ImpossibleNet("has include and exclude rules: one kind only", layer.name, place)
+    if len(include):
+        return any(_meets(rule, phase, level, stages) for rule in include)
+    return not any(_meets(rule, phase, level, stages) for rule in exclude)
+
+
+def _meets(rule: Message, phase: int, level: int, stages: Collection[str]) -> bool:
+    return not (
+        (rule.HasField("phase") and rule.phase != phase)
+        or (rule.HasField("min_level") and level < rule.min_level)
+        or (rule.HasField("max_level") and level > rule.max_level)
+        or any(stage not in stages for stage in rule.stage)
+        or any(stage in stages for stage in rule.not_stage)
+    )
+
+
+Top = Tuple[int, int]  # number of a layer among those of the phase, and of one of its tops
+
+
+def _uses(layers: List[Wired]) -> Tuple[List[List[Top]], Dict[Top, int], Set[Top]]:
+    """The tops that each layer's bottoms read, how often each top is read, and the tops with a loss_weight."""
+    latest: Dict[str, Top] = {}
+    sources: List[List[Top]] = []
+    uses: Dict[Top, int] = Counter()
+    weighted: Set[Top] = set()
+    for i, (layer, place, bottoms, tops, loss_weights) in enumerate(layers):
+        for bottom in bottoms:
+            if bottom not in latest:
+                raise ImpossibleNet(f"unknown bottom '{bottom}'{did_you_mean(bottom, latest)}", layer.name, place)
+        sources.append([latest[bottom] for bottom in bottoms])
+        for source in sources[-1]:
+            uses[source] += 1
+        for j, top in enumerate(tops):
+            latest[top] = (i, j)
+        for top, weight in zip(tops, loss_weights):
+            if weight:
+                weighted.add(latest[top])
+                uses[latest[top]] += 1
+    return sources, uses, weighted
+
+
+def _split_name(wired: Wired, top: int) -> str:
+    return f"{wired.tops[top]}_{wired.layer.name}_{top}_split"
+
+
+def _split_layer(name: str, blob: str, times: int, loss_weight: Tuple[float, ...]) -> Wired:
+    """A Split layer; where the blob is a loss, its first top is the loss now."""
+    tops = [f"{name}_{index}" for index in range(times)]
+    loss_weights = (*loss_weight, *[0.0] * (times - 1)) if any(loss_weight) else ()
+    split = caffe_pb2.LayerParameter(name=name, type="Split", bottom=[blob], top=tops, loss_weight=loss_weights)
+    return _wired(split, None)

@@ -1,0 +1,49 @@
+"""RUN/trials/ID: net, solver and log of single trials: the failed, the best individual, and what it is held against."""
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.journal import Record
+from menndl_caffe.rank.evaluate import sources
+from menndl_caffe.trial import INDIVIDUAL, OK, Result, Trial
+
+NET, SOLVER, LOG = "train_test.prototxt", "solver.prototxt", "caffe.log"
+
+
+def write_rendered(rendered: Rendered, directory: Path) -> None:
+    """The two files of an individual, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / NET).write_text(rendered.net_text)
+    (directory / SOLVER).write_text(rendered.solver_text)
+
+
+class TrialFiles:
+    """Decides which trials' files stay on disk: few, since a shared file system suffers from many small files."""
+
+    def __init__(self, run: Path, renderer: Renderer, record: Record):
+        self._folder, self._renderer = run / "trials", renderer
+        # As Record.best ranks them: of equally fit individuals the one with the smaller id.
+        ranked = [(result.fitness, -trial.id) for trial, result in record.best(1) if result.status == OK]
+        self._best = ranked[0] if ranked else None
+
+    def keep(self, trial: Trial, result: Result) -> None:
+        """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
+        if result.status != OK or trial.role != INDIVIDUAL:
+            self._write(trial, result)
+        elif self._best is None or (result.fitness, -trial.id) > self._best:
+            self._write(trial, result)
+            if self._best is not None:
+                shutil.rmtree(self._folder / str(-self._best[1]), ignore_errors=True)
+            self._best = (result.fitness, -trial.id)
+
+    def _write(self, trial: Trial, result: Result) -> None:
+        directory = self._folder / str(trial.id)
+        try:
+            rendered = self._renderer.render(trial, sources(self._renderer.experiment, trial.role), str(directory))
+            write_rendered(rendered, directory)
+        except UserError:  # what cannot be rendered has no files; its reason is in the journal
+            directory.mkdir(parents=True, exist_ok=True)
+        (directory / LOG).write_text(result.log)
