@@ -215,9 +215,10 @@ def _say(text: str) -> None:
 
 def _render(arguments: Any) -> None:
     from menndl_caffe.experiment import search_file
+    from menndl_caffe.experiment.appraise import check, check_experiment
     from menndl_caffe.experiment.render import Renderer
+    from menndl_caffe.experiment.sources import sources
     from menndl_caffe.nets.shapes import UnknownShape
-    from menndl_caffe.rank.evaluate import check, check_experiment, sources
     from menndl_caffe.run.trial_files import write_rendered
 
     experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
@@ -237,7 +238,7 @@ def _render(arguments: Any) -> None:
 
 
 def _evaluate(arguments: Any) -> None:
-    from menndl_caffe.rank.evaluate import sources
+    from menndl_caffe.experiment.sources import sources
     from menndl_caffe.run.launch import Options, Parts
     from menndl_caffe.run.trial_files import LOG, write_rendered
 

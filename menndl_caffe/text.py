@@ -1,4 +1,4 @@
-"""Text and CSV tables, and numbers as they read in them."""
+"""Tables as text and CSV, and numbers and durations as they read in them."""
 from __future__ import annotations
 
 import csv
@@ -9,6 +9,13 @@ from typing import Any, Collection, Iterable, Optional, Sequence
 def fixed(value: Optional[float], digits: int = 4) -> str:
     """A number with so many decimals; nothing for none."""
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def gene_text(value: Any) -> str:

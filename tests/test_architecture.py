@@ -16,14 +16,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors", "text", "walltime"),
     ("genome", "nets"),
-    ("trial", "data", "torchcaffe"),
-    ("search", "journal", "trainer"),
+    ("trial", "data"),
+    ("torchcaffe", "search", "journal", "trainer"),
     ("experiment",),
-    ("rank",),
-    ("report", "farm"),
-    ("export", "watch", "doctor"),
-    ("run",),
-    ("save",),
+    ("rank", "report"),
+    ("farm", "export"),
+    ("run", "doctor"),
+    ("watch", "save"),
     ("cli",),
 )
 # The same within the torch engine.

@@ -15,9 +15,10 @@ import pytest
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.appraise import check_experiment
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank import evaluate
-from menndl_caffe.rank.evaluate import Evaluator, check_experiment
+from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import LOG_BYTES, TrainerProcess
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
 from tests.support import runs

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import search_file
-from menndl_caffe.experiment.render import Rendered, Renderer, Sources
+from menndl_caffe.experiment import appraise, search_file
+from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.rank import evaluate
 from tests.conftest import REPOSITORY
 from tests.support import runs
 
@@ -194,10 +194,10 @@ def test_kernels_that_fit(pad: int, valid: int, tmp_path: Path, data: Path) -> N
         bad = first_impossible(kernels, pad)
         if bad is None:
             valid -= 1
-            assert evaluate.check(net).blobs["ip2"] == (100, 10)
+            assert appraise.check(net).blobs["ip2"] == (100, 10)
             continue
         with pytest.raises(UserError) as caught:
-            evaluate.check(net)
+            appraise.check(net)
         said = re.match(rf"(.*)/train_test\.prototxt\.j2 \(rendered\):(\d+): layer {bad}: .+", str(caught.value))
         assert said, caught.value
         assert net.net_text.splitlines()[int(said[2]) - 1:][:2] == ["layer {", f'  name: "{bad}"']
@@ -217,11 +217,11 @@ def test_a_default_that_cannot_be_trained_is_refused(old: str, new: str, said: s
     path = tmp_path / "my.search.prototxt"
     path.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=said):
-        evaluate.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
+        appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
 
 
 def test_the_paper_s_default_can_be_trained(data: Path) -> None:
-    evaluate.check_experiment(Renderer(search_file.load(str(SEARCH), data=str(data))))
+    appraise.check_experiment(Renderer(search_file.load(str(SEARCH), data=str(data))))
 
 
 # Mistakes in templates

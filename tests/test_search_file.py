@@ -199,8 +199,8 @@ def test_a_missing_search_file_is_named_with_the_nearest(name: str, hint: str, t
 def test_files_are_looked_up_here_and_then_among_menndl_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     packaged = search_file.load("solvers/paper.search.prototxt")
-    assert packaged.net_template.samefile(REPOSITORY / "templates/cifar10_quick/train_test.prototxt.j2")
-    assert packaged.solver_template.samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
+    assert packaged.template("net").samefile(REPOSITORY / "templates/cifar10_quick/train_test.prototxt.j2")
+    assert packaged.template("solver").samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
     own = tmp_path / "templates" / "cifar10_quick"
     own.mkdir(parents=True)
     (own / "train_test.prototxt.j2").write_text("")
@@ -208,8 +208,8 @@ def test_files_are_looked_up_here_and_then_among_menndl_s_own(tmp_path: Path, mo
     (tmp_path / "solvers" / "paper.search.prototxt").write_text(GOOD)
     mine = search_file.load("solvers/paper.search.prototxt")
     assert mine.space.names == ("kernel1", "base_lr", "pool")
-    assert mine.net_template.samefile(own / "train_test.prototxt.j2")
-    assert mine.solver_template.samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
+    assert mine.template("net").samefile(own / "train_test.prototxt.j2")
+    assert mine.template("solver").samefile(REPOSITORY / "solvers/quick.solver.prototxt.j2")
 
 
 def test_the_command_line_comes_before_the_file(tmp_path: Path) -> None:

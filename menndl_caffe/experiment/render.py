@@ -12,26 +12,11 @@ import jinja2.sandbox
 from google.protobuf.text_encoding import CEscape
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.experiment.search_file import RESERVED, Experiment
+from menndl_caffe.experiment.experiment import RESERVED, Experiment
+from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.nets import prototxt
-from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.trial import TEST, Trial
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where an individual's training reads: the templates' `train_source`, `test_source` and `mean_file`."""
-
-    train: str
-    test: str
-    mean: str
-
-
-def parts_of_data(message: Any, role: str) -> Sources:
-    """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
-    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
-    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
-    return Sources(train, "validation" if held_out and role != TEST else "test", mean)
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -96,8 +81,8 @@ class Renderer:
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
-        self._net = Template(experiment.net_template)
-        self._solver = Template(experiment.solver_template)
+        self._net = Template(experiment.template("net"))
+        self._solver = Template(experiment.template("solver"))
         self._fixed: Dict[str, Any] = dict(experiment.constants)
         mode = experiment.message.DESCRIPTOR.fields_by_name["solver_mode"].enum_type
         self._fixed["solver_mode"] = mode.values_by_number[experiment.message.solver_mode].name

@@ -1,65 +1,16 @@
-"""The search file: read, checked, and turned into an Experiment: the space, the two templates and the settings."""
+"""The search file: read, checked, and turned into an Experiment."""
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.genome import ChoiceGene, Gene, Genome, IntGene, RealGene, SearchSpace
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_file
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.search import TYPES
-from menndl_caffe.trial import INDIVIDUAL, Trial, training_seed
-
-PACKAGE = Path(__file__).resolve().parent.parent
-RESERVED = ("random_seed", "max_iter", "solver_mode", "train_source", "test_source", "mean_file", "directory")
-
-
-def find_file(name: str, what: str) -> Path:
-    """The file of this name in the working directory, else among menndl's own; UserError where neither has it."""
-    for path in (Path(name), PACKAGE / name, PACKAGE.parent / name):
-        if path.is_file():
-            return path
-    alike = _files_alike(name)
-    hint = did_you_mean(name, alike) if alike else ""
-    raise UserError(f"{what} {name}: no such file here or among menndl's own{hint}")
-
-
-def _files_alike(name: str) -> Set[str]:
-    """The files that could be meant: those beside the place that `name` names and menndl's own, if they end alike."""
-    pattern = f"*{Path(name).suffix or '.prototxt*'}"
-    own = {str(path.relative_to(place)) for place in (PACKAGE, PACKAGE.parent) for folder in ("solvers", "templates")
-           for path in (place / folder).rglob(pattern) if path.is_file()}
-    return own | {str(path) for path in Path(name).parent.glob(pattern) if path.is_file()}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A checked search file: the text, the space that its genes span, and where its templates are."""
-
-    document: prototxt.Document
-    space: SearchSpace
-    net_template: Path
-    solver_template: Path
-
-    @property
-    def message(self) -> Any:
-        """The SearchParameter, with the command line's settings in it."""
-        return self.document.message
-
-    @property
-    def constants(self) -> Dict[str, str]:
-        """Name -> text of the search file's constants."""
-        return {constant.name: constant.value for constant in self.message.constant}
-
-    def trial(self, id: int, genome: Genome, generation: Optional[int] = None, role: str = INDIVIDUAL) -> Trial:
-        """The trial of a genome at this experiment's budget, with its own seed."""
-        salt = "" if self.message.reuse_results else str(id)
-        seed = training_seed(self.message.random_seed, genome, salt)
-        return Trial(id, genome, seed, self.message.max_iter, generation, role)
 
 
 def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
@@ -68,8 +19,7 @@ def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
 
     UserError names file, line and field of the first mistake: a field, a gene, a range, a missing template.
     """
-    path = find_file(name, "search file")
-    document = prototxt.load(path, menndl_pb2.SearchParameter)
+    document = prototxt.load(find_file(name, "search file"), menndl_pb2.SearchParameter)
     message = document.message
     if seed is not None:
         message.random_seed = seed
@@ -77,11 +27,24 @@ def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
         message.data = data
     if max_iter is not None:
         message.max_iter = max_iter
+    experiment = _checked(document)
+    for kind in TEMPLATES:
+        experiment.template(kind)  # that they are there
+    return experiment
+
+
+def of_text(text: str, name: str) -> Experiment:
+    """The experiment of a search file's text, such as a journal has it; `name` stands in errors for the file's.
+
+    UserError as `load`; whether the templates are there is not looked at.
+    """
+    return _checked(prototxt.parse(text, menndl_pb2.SearchParameter, name))
+
+
+def _checked(document: Any) -> Experiment:
     _check_settings(document)
     _check_names(document)
-    return Experiment(document, space_of(document),
-                      find_file(message.net, f"{path}:{document.line(('net',))}: net template"),
-                      find_file(message.solver, f"{path}:{document.line(('solver',))}: solver template"))
+    return Experiment(document, space_of(document))
 
 
 def space_of(document: Any) -> SearchSpace:

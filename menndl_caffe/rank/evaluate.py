@@ -1,27 +1,20 @@
 """On a training rank, Trial -> Result: render, check by Caffe's shape rules, have it trained, name failures if any."""
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
-from menndl_caffe.data import check_data, describe
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.render import Rendered, Renderer, Sources, parts_of_data
-from menndl_caffe.experiment.search_file import Experiment
-from menndl_caffe.genome import Genome
-from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
-from menndl_caffe.nets.upgrade import upgrade_net
-from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.experiment.appraise import fitness_outputs, measures
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.sources import sources
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
 from menndl_caffe.trial import (
     CRASHED,
-    DEFAULT,
     DIVERGED,
     INVALID,
     TIMEOUT,
@@ -38,98 +31,6 @@ LOOK_SECONDS = 1.0
 # A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual, which is
 # trained again.
 ATTEMPTS = 3
-
-
-def sources(experiment: Experiment, role: str) -> Sources:
-    """The databases and the mean that a trial of this role trains and is tested on; UserError where one is missing."""
-    folder, parts = Path(experiment.message.data), parts_of_data(experiment.message, role)
-    return Sources(_database(folder, parts.train), _database(folder, parts.test), str(folder / parts.mean))
-
-
-def _database(folder: Path, part: str) -> str:
-    found = sorted(folder.glob(f"*_{part}_lmdb"))
-    if not found:
-        option = " --validation 5000" if part in ("fit", "validation") else ""
-        raise UserError(f"data {folder}: no database *_{part}_lmdb; "
-                        f"`menndl data cifar10{option} --out {folder}` writes one")
-    if len(found) > 1:
-        raise UserError(f"data {folder}: {' and '.join(path.name for path in found)}; "
-                        f"expected one *_{part}_lmdb in a folder")
-    return str(found[0])
-
-
-@functools.cache
-def _datum_shape_of(source: str) -> Tuple[int, int, int]:
-    info = describe(Path(source))
-    return info.channels, info.height, info.width
-
-
-def datum_shape(layer: Any) -> Tuple[int, int, int]:
-    """(C, H, W) of the images that a Data layer reads, from the first record of its database."""
-    return _datum_shape_of(layer.data_param.source)
-
-
-def check(rendered: Rendered) -> NetShape:
-    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
-    try:
-        with located(rendered.net):
-            infer(rendered.net.message, "TEST", datum_shape)
-            return infer(rendered.net.message, "TRAIN", datum_shape)
-    except ImpossibleNet as error:
-        raise UserError(str(error)) from None
-
-
-def _check_known(rendered: Rendered) -> None:
-    """`check` as far as it can see: what a layer of the user's own makes, Caffe itself will tell."""
-    with contextlib.suppress(UnknownShape):
-        check(rendered)
-
-
-def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
-    """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
-    try:
-        net = renderer.render(renderer.experiment.trial(0, genome), where).net.message
-        return float(infer(net, "TRAIN", datum_shape).multiply_adds)
-    except (UserError, ImpossibleNet, UnknownShape):
-        return 0.0
-
-
-def check_experiment(renderer: Renderer) -> Rendered:
-    """The default individual, rendered; UserError where the data, the templates or the default net cannot work."""
-    experiment = renderer.experiment
-    where = sources(experiment, DEFAULT)
-    rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
-    mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
-    check_data(Path(where.train), Path(where.test), mean)
-    _check_known(rendered)
-    _fitness_outputs(rendered)
-    if min(rendered.solver.message.test_iter, default=0) < 1:
-        raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
-    return rendered
-
-
-def subtracts_mean(net: Any) -> bool:
-    """Whether any layer of a net subtracts a mean image."""
-    return any(layer.transform_param.mean_file for layer in upgrade_net(net).layer)
-
-
-def _fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
-    """The test net's accuracy output, and its loss outputs with their weights."""
-    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
-    accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-    if not accuracy:
-        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
-    losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
-    if not losses:
-        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
-                        "an accuracy counts only if the loss is finite")
-    return accuracy[0], losses
-
-
-def _loss_weights(layer: Any) -> Sequence[float]:
-    """A weight for each top, none for tops that are no loss (layer.hpp, SetLossWeights; loss_layer.cpp)."""
-    default: Sequence[float] = (1.0,) if layer.type.endswith("Loss") else ()
-    return layer.loss_weight or default
 
 
 class Evaluator:
@@ -152,8 +53,8 @@ class Evaluator:
         where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
         try:
             rendered = self._renderer.render(trial, where, directory)
-            _check_known(rendered)
-            self._outputs = _fitness_outputs(rendered)
+            measures(rendered)
+            self._outputs = fitness_outputs(rendered)
             self._request = {"net": rendered.net_text, "solver": rendered.solver_text}
             if weights is not None:
                 self._request["weights"] = str(weights)

@@ -12,12 +12,14 @@ from typing import Any, Dict, FrozenSet, Iterator, List, MutableSequence, NamedT
 
 from menndl_caffe.data import describe, sha256_of
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.render import Renderer, Sources, parts_of_data
-from menndl_caffe.experiment.search_file import Experiment, find_file, space_of
+from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.search_file import of_text
+from menndl_caffe.experiment.sources import Sources, parts_of_data
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
-from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
+from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Trial
@@ -157,19 +159,15 @@ def _image_shape(run: Dict[str, Any]) -> Optional[Tuple[int, int, int]]:
 
 def _renderer(run: Dict[str, Any]) -> Renderer:
     """The run's templates; UserError where one is gone, has changed or is none any more."""
-    document = prototxt.parse(run["search"], menndl_pb2.SearchParameter, "the journal's search")
-    net, solver = (_template(run, kind, getattr(document.message, kind)) for kind in ("net", "solver"))
-    return Renderer(Experiment(document, space_of(document), net, solver))
-
-
-def _template(run: Dict[str, Any], kind: str, name: str) -> Path:
-    try:
-        path = find_file(name, "template")
-    except UserError:
-        raise UserError(f"{name} is not here") from None
-    if sha256_of(path) != run.get("templates", {}).get(kind):
-        raise UserError(f"{path} has changed since the run")
-    return path
+    experiment = of_text(run["search"], "the journal's search")
+    for kind in TEMPLATES:
+        try:
+            path = experiment.template(kind)
+        except UserError:
+            raise UserError(f"{getattr(experiment.message, kind)} is not here") from None
+        if sha256_of(path) != run.get("templates", {}).get(kind):
+            raise UserError(f"{path} has changed since the run")
+    return Renderer(experiment)
 
 
 def layers(net: Any) -> List[Tuple[Key, Any]]:

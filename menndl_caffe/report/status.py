@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import best_trained, busy_seconds, counted, described, fitness_set, of_role, searched
-from menndl_caffe.run.progress import duration
+from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, TEST
 
 # What the journal's first line says beside the search.

@@ -8,10 +8,9 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.search_file import space_of
+from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
-from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.trial import OK, Result, Trial
 
@@ -27,8 +26,8 @@ def searched(record: Record) -> Tuple[Any, SearchSpace]:
         if not isinstance(record.run.get(name), kind) or not record.run[name]:
             raise UserError(f"the journal's first line has no good field {name!r}: it is of another program, or of "
                             "another version of menndl")
-    document = prototxt.parse(record.run["search"], menndl_pb2.SearchParameter)
-    return document.message, space_of(document)
+    experiment = of_text(record.run["search"], "the journal's search")
+    return experiment.message, experiment.space
 
 
 def fitness_set(message: Any) -> str:

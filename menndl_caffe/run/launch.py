@@ -16,7 +16,10 @@ from menndl_caffe import search
 from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
-from menndl_caffe.experiment.render import Renderer, Sources
+from menndl_caffe.experiment.appraise import check_experiment, expected_cost, subtracts_mean
+from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import SerialFarm
 from menndl_caffe.journal import Journal, Record
@@ -24,7 +27,7 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.rank import engine as engines
-from menndl_caffe.rank.evaluate import Evaluator, check_experiment, expected_cost, sources, subtracts_mean
+from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import TrainerProcess
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress, terminal
@@ -119,7 +122,7 @@ def identity(parts: Parts) -> Dict[str, Any]:
     message.CopyFrom(experiment.message)
     message.ClearField("data")  # where the data lies does not matter, what it is does
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    templates = {"net": sha256_of(experiment.net_template), "solver": sha256_of(experiment.solver_template)}
+    templates = {kind: sha256_of(experiment.template(kind)) for kind in TEMPLATES}
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]

@@ -7,16 +7,10 @@ import sys
 import time
 from typing import IO, Optional
 
+from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, OK, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
-
-
-def duration(seconds: float) -> str:
-    """`1:02:03` or `2:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def terminal(launched: bool) -> Optional[IO[str]]:

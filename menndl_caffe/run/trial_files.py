@@ -6,8 +6,8 @@ from pathlib import Path
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.sources import sources
 from menndl_caffe.journal import Record
-from menndl_caffe.rank.evaluate import sources
 from menndl_caffe.trial import INDIVIDUAL, OK, Result, Trial
 
 NET, SOLVER, LOG = "train_test.prototxt", "solver.prototxt", "caffe.log"

@@ -11,13 +11,14 @@ from typing import Any, Callable, Iterator, Tuple
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.appraise import subtracts_mean
+from menndl_caffe.experiment.experiment import find_file
 from menndl_caffe.experiment.render import Rendered
-from menndl_caffe.experiment.search_file import find_file
+from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
-from menndl_caffe.rank.evaluate import datum_shape, sources, subtracts_mean
 from menndl_caffe.report.summary import best_trained
 from menndl_caffe.run.launch import Options, Parts, features, identity
 from menndl_caffe.run.trial_files import write_rendered

@@ -7,10 +7,10 @@ from typing import Any, Dict
 
 from menndl_caffe.data import describe
 from menndl_caffe.experiment.render import Rendered, Template
+from menndl_caffe.experiment.sources import datum_shape
 from menndl_caffe.journal import Record
 from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
-from menndl_caffe.rank.evaluate import datum_shape
 from menndl_caffe.report.summary import fitness_set, of_role, searched
 from menndl_caffe.trial import OK, TEST, Result, Trial
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from typing import List
 
-from menndl_caffe.run.progress import duration
+from menndl_caffe.text import duration
 from menndl_caffe.trial import OK, Result
 from menndl_caffe.watch.picture import Picture, Watched
 

@@ -22,10 +22,11 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from menndl_caffe.data import write_synthetic
 from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.appraise import check
 from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.sources import sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.rank import engine as engines
-from menndl_caffe.rank.evaluate import check, sources
 from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.trial import DEFAULT
 from tests.bench.overhead import PAPER

@@ -19,9 +19,10 @@ import numpy as np
 from menndl_caffe import journal, search
 from menndl_caffe.data import write_synthetic
 from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.appraise import check
 from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.sources import sources
 from menndl_caffe.journal import Journal
-from menndl_caffe.rank.evaluate import check, sources
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.trial import DEFAULT, Result, Trial
 from tests.support import runs

@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Tuple
 from menndl_caffe import search
 from menndl_caffe.data import sha256_of
 from menndl_caffe.experiment import search_file
-from menndl_caffe.experiment.render import Renderer, Sources
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
@@ -77,7 +78,7 @@ def _run_line(experiment: search_file.Experiment, ranks: int) -> Dict[str, Any]:
     ga = message.ga_param
     return {
         "search": prototxt.dumps(message),
-        "templates": {"net": sha256_of(experiment.net_template), "solver": sha256_of(experiment.solver_template)},
+        "templates": {kind: sha256_of(experiment.template(kind)) for kind in ("net", "solver")},
         "data": "train 50,000 images 2c86b5b8d9ab, test 10,000 images 1b0d3f2c6a47", "engine": "caffe",
         "math": "float32", "menndl": "0.1.0",
         "versions": {"version": "1.0.0", "blas": "openblas", "python": "3.9.2", "numpy": "1.19.5"},

@@ -15,8 +15,7 @@ import markupsafe
 import menndl_caffe
 from menndl_caffe.report.page.columns import printable
 from menndl_caffe.report.table_3 import three_digits
-from menndl_caffe.run.progress import duration
-from menndl_caffe.text import fixed, gene_text
+from menndl_caffe.text import duration, fixed, gene_text
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.

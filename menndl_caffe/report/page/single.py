@@ -16,8 +16,7 @@ from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import searched
 from menndl_caffe.report.table_3 import costs_of, table_3
-from menndl_caffe.run.progress import duration
-from menndl_caffe.text import fixed
+from menndl_caffe.text import duration, fixed
 from menndl_caffe.trial import OK
 
 BEST = 5  # individuals in Table 3

@@ -1,0 +1,94 @@
+"""What can be said of an individual before it is trained: whether Caffe takes it, what it costs, what it gives out."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Sequence, Tuple
+
+from menndl_caffe.data import check_data
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.sources import Sources, datum_shape, sources
+from menndl_caffe.genome import Genome
+from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
+from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.trial import DEFAULT
+
+
+def check(rendered: Rendered) -> NetShape:
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
+    try:
+        with located(rendered.net):
+            infer(rendered.net.message, "TEST", datum_shape)
+            return infer(rendered.net.message, "TRAIN", datum_shape)
+    except ImpossibleNet as error:
+        raise UserError(str(error)) from None
+
+
+def measures(rendered: Rendered) -> Dict[str, float]:
+    """`check` as far as it can see, and what it measured of the net:
+
+    parameters      numbers that a solver holds, shared ones once
+    multiply_adds   of convolutions and inner products, one image's way forward
+    memory          bytes of a training batch's blobs, as in Caffe's log line "Memory required for data"
+
+    Nothing where a layer of the user's own makes shapes that only Caffe itself will tell.
+    """
+    try:
+        net = check(rendered)
+    except UnknownShape:
+        return {}
+    return measures_of(net)
+
+
+def measures_of(net: NetShape) -> Dict[str, float]:
+    """The same of a net as it trains."""
+    batch = next(iter(net.blobs.values()), ())[:1] or (1,)
+    return {"parameters": net.parameters, "multiply_adds": net.multiply_adds // batch[0], "memory": net.memory}
+
+
+def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
+    """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
+    try:
+        net = renderer.render(renderer.experiment.trial(0, genome), where).net.message
+        return float(infer(net, "TRAIN", datum_shape).multiply_adds)
+    except (UserError, ImpossibleNet, UnknownShape):
+        return 0.0
+
+
+def check_experiment(renderer: Renderer) -> Rendered:
+    """The default individual, rendered; UserError where the data, the templates or the default net cannot work."""
+    experiment = renderer.experiment
+    where = sources(experiment, DEFAULT)
+    rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
+    mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
+    check_data(Path(where.train), Path(where.test), mean)
+    measures(rendered)
+    fitness_outputs(rendered)
+    if min(rendered.solver.message.test_iter, default=0) < 1:
+        raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
+    return rendered
+
+
+def subtracts_mean(net: Any) -> bool:
+    """Whether any layer of a net subtracts a mean image."""
+    return any(layer.transform_param.mean_file for layer in upgrade_net(net).layer)
+
+
+def fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
+    """The test net's accuracy output, and its loss outputs with their weights."""
+    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
+    accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
+    if not accuracy:
+        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
+    losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
+    if not losses:
+        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
+                        "an accuracy counts only if the loss is finite")
+    return accuracy[0], losses
+
+
+def _loss_weights(layer: Any) -> Sequence[float]:
+    """A weight for each top, none for tops that are no loss (layer.hpp, SetLossWeights; loss_layer.cpp)."""
+    default: Sequence[float] = (1.0,) if layer.type.endswith("Loss") else ()
+    return layer.loss_weight or default

@@ -1,0 +1,58 @@
+"""Which databases and which mean a trial reads, and where they are in the data's folder."""
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Tuple
+
+from menndl_caffe.data import describe
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.trial import TEST
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where an individual's training reads: the templates' `train_source`, `test_source` and `mean_file`."""
+
+    train: str
+    test: str
+    mean: str
+
+
+def parts_of_data(message: Any, role: str) -> Sources:
+    """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
+    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+    train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
+    return Sources(train, "validation" if held_out and role != TEST else "test", mean)
+
+
+def sources(experiment: Experiment, role: str) -> Sources:
+    """The databases and the mean that a trial of this role trains and is tested on; UserError where one is missing."""
+    folder, parts = Path(experiment.message.data), parts_of_data(experiment.message, role)
+    return Sources(_database(folder, parts.train), _database(folder, parts.test), str(folder / parts.mean))
+
+
+def _database(folder: Path, part: str) -> str:
+    found = sorted(folder.glob(f"*_{part}_lmdb"))
+    if not found:
+        option = " --validation 5000" if part in ("fit", "validation") else ""
+        raise UserError(f"data {folder}: no database *_{part}_lmdb; "
+                        f"`menndl data cifar10{option} --out {folder}` writes one")
+    if len(found) > 1:
+        raise UserError(f"data {folder}: {' and '.join(path.name for path in found)}; "
+                        f"expected one *_{part}_lmdb in a folder")
+    return str(found[0])
+
+
+@functools.cache
+def _datum_shape_of(source: str) -> Tuple[int, int, int]:
+    info = describe(Path(source))
+    return info.channels, info.height, info.width
+
+
+def datum_shape(layer: Any) -> Tuple[int, int, int]:
+    """(C, H, W) of the images that a Data layer reads, from the first record of its database."""
+    return _datum_shape_of(layer.data_param.source)
