@@ -128,7 +128,8 @@ def test_what_is_not_finite_ends_the_training(monkeypatch: pytest.MonkeyPatch, f
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, str]:
     """In which `import caffe` finds that engine."""
     folder = tmp_path_factory.mktemp("engine")
-    (folder / "caffe.py").write_text("from tests.support.fake_engine import *\nfrom tests.support.fake_engine import __version__\n")
+    (folder / "caffe.py").write_text("from tests.support.fake_engine import *\n"
+                                     "from tests.support.fake_engine import __version__\n")
     return {**os.environ, "PYTHONPATH": f"{folder}:{runs.REPOSITORY}"}
 
 
