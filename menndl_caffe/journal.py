@@ -2,8 +2,12 @@
 
     {"event": "run", ...}      first line: what is searched, with what, and how to repeat it
     {"event": "resume", ...}   the same command was started again
-    {"event": "trial", ...}    a Trial, before it is handed out
+    {"event": "trial", ...}    a Trial that the search was asked for, with the rank that trains it; once more where that
+                               is another rank: after a resume, or when the first one died
     {"event": "result", ...}   its Result, on disk before the search hears of it
+
+It is the log of the calls: of a search's trials, each first `trial` line is one `ask` and each `result` line one
+`tell`, in that order. A search is resumed by making it anew and repeating these calls (run/loop.py).
 
 One process writes (a lock on RUN/lock holds others off); any number may read, also while it is being written.
 """
@@ -14,11 +18,13 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Dict, Iterator, List, Optional, Tuple, Type, Union
+from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
+from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
@@ -28,15 +34,24 @@ EVENTS = ("run", "resume", "trial", "result")
 Entry = Union[Dict[str, Any], Trial, Result]  # what a line says; run and resume lines as they stand there
 
 
+class Given(NamedTuple):
+    """To which rank a trial was given last, and when, in seconds since the epoch."""
+
+    rank: int
+    time: float
+
+
 @dataclass
 class Record:
-    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming, and
-    the lines of those who went on with it."""
+    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming, who
+    trains what, and the lines of those who went on with the run. `calls` has trials and results as they interleave."""
 
     run: Dict[str, Any] = field(default_factory=dict)
     trials: Dict[int, Trial] = field(default_factory=dict)
     results: Dict[int, Result] = field(default_factory=dict)
     resumes: List[Dict[str, Any]] = field(default_factory=list)
+    given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
+    calls: List[Union[Trial, Result]] = field(default_factory=list)
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
         """The evaluated members of the population, by id."""
@@ -104,42 +119,63 @@ class Follower:
     def _taken(self, path: Path, line: bytes) -> Entry:
         self._lines += 1
         try:
-            return _take(self.record, json.loads(line), self._lines)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}:{self._lines}: damaged: {_why(error)}; only the last line may be torn, so this is "
+            return _take(self.record, fields.parsed(line), self._lines)
+        except ValueError as error:
+            raise UserError(f"{path}:{self._lines}: damaged: {error}; only the last line may be torn, so this is "
                             "not menndl's doing: restore the file, or cut it before this line to repeat the rest"
                             ) from None
 
 
-def _why(error: Exception) -> str:
-    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-
-
 def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
-    """Add one line to the record, and return what it says; ValueError, KeyError or TypeError where it cannot stand
-    there."""
-    if not isinstance(line, dict):
-        raise ValueError("expected a JSON object")
-    event = line["event"]
-    if event not in EVENTS:
-        raise ValueError(f"event {event!r}, expected one of {', '.join(EVENTS)}")
+    """Add one line to the record, and return what it says; ValueError where it cannot stand there."""
+    event = fields.one_of(line, "event", EVENTS)
     if (event == "run") != (number == 1):
         raise ValueError("the first line, and no other, is the event 'run'")
     if event == "trial":
-        trial = record.trials[line["id"]] = Trial.from_dict(line)
-        return trial
+        given = Given(fields.whole(line, "rank"), fields.number(line, "given", 0)) if "rank" in line else None
+        return _take_trial(record, Trial.from_dict(line), given)
     if event == "result":
-        if line["id"] not in record.trials:
-            raise ValueError(f"result of trial {line['id']}, which was never handed out")
-        if line["id"] in record.results:
-            raise ValueError(f"second result of trial {line['id']}")
-        result = record.results[line["id"]] = Result.from_dict(line)
-        return result
+        return _take_result(record, Result.from_dict(line))
     if event == "run":
+        _check_run(line)
         record.run = line
     else:
         record.resumes.append(line)
     return line
+
+
+def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
+    if trial.id not in record.trials:
+        record.trials[trial.id] = trial
+        record.calls.append(trial)
+    elif trial.id in record.results:
+        raise ValueError(f"trial {trial.id} is handed out again after its result")
+    elif trial != record.trials[trial.id]:
+        raise ValueError(f"trial {trial.id} is another one than before")
+    if given is not None:
+        record.given[trial.id] = given
+    return trial
+
+
+def _take_result(record: Record, result: Result) -> Result:
+    if result.id not in record.trials:
+        raise ValueError(f"result of trial {result.id}, which was never handed out")
+    if result.id in record.results:
+        raise ValueError(f"second result of trial {result.id}")
+    record.results[result.id] = result
+    record.calls.append(result)
+    return result
+
+
+def _check_run(line: Dict[str, Any]) -> None:
+    """What every reader of a run needs of its first line. A search that goes on until a limit has neither `total` nor
+    `generations`."""
+    for name in ("search", "engine"):
+        fields.text(line, name)
+    fields.number(line, "started", 0)
+    for name in ("total", "generations"):
+        if name in line:
+            fields.whole(line, name, 1)
 
 
 class Journal:
@@ -188,18 +224,24 @@ class Journal:
             self.record.resumes.append(line)
         self._append(line, sync=True)
 
-    def add_trial(self, trial: Trial) -> None:
-        """Record a trial before it is handed out; one that stands there already is not written again."""
-        if trial.id not in self.record.trials:
-            self.record.trials[trial.id] = trial
-            self._append({"event": "trial", **trial.as_dict()}, sync=False)
+    def add_trial(self, trial: Trial, rank: Optional[int] = None) -> None:
+        """Record a trial that was handed out, and to which rank; or, without a rank, one that is not trained itself.
+
+        One that stands there already is not written again, unless another rank has it now.
+        """
+        if trial.id in self.record.trials and rank is None:
+            return
+        given = None if rank is None else Given(rank, round(time.time(), 3))
+        _take_trial(self.record, trial, given)
+        to = {} if given is None else {"rank": given.rank, "given": given.time}
+        self._append({"event": "trial", **trial.as_dict(), **to}, sync=False)
 
     def add_result(self, result: Result) -> None:
         """Record a result; when this returns it is on disk. UserError where the journal was deleted or moved away."""
         if not self._path.exists():  # a deleted file that is open takes every line, and nobody sees them again
             raise UserError(f"{self._path} was deleted or moved while the search was writing it; "
                             "if moved, --out and its new folder go on with it")
-        self.record.results[result.id] = result
+        _take_result(self.record, result)
         self._append({"event": "result", **result.as_dict()}, sync=True)
 
     def _append(self, line: Dict[str, Any], sync: bool) -> None:

@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from menndl_caffe.genome import Genome
+from menndl_caffe import fields
+from menndl_caffe.genome import Genome, Value
 
 INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
+ROLES = (INDIVIDUAL, DEFAULT, TEST)
 
 OK = "ok"
 INVALID = "invalid"  # refused before training: the net cannot exist
@@ -33,6 +35,11 @@ class Trial:
     generation: Optional[int] = None
     role: str = INDIVIDUAL
 
+    @property
+    def work(self) -> Tuple[Genome, int, int, bool]:
+        """All that decides the result: trials of the same work need to be trained once."""
+        return self.genome, self.seed, self.max_iter, self.role == TEST
+
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
@@ -40,10 +47,18 @@ class Trial:
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Trial:
-        """Inverse of `as_dict`."""
-        genes = record["genes"]
-        return Trial(record["id"], Genome(tuple(genes), tuple(genes.values())), record["seed"], record["max_iter"],
-                     record["generation"], record["role"])
+        """Inverse of `as_dict`; ValueError names a field that is missing or no good."""
+        generation = None if record.get("generation", 0) is None else fields.whole(record, "generation")
+        return Trial(fields.whole(record, "id"), _genome(record), fields.whole(record, "seed"),
+                     fields.whole(record, "max_iter", 1), generation, fields.one_of(record, "role", ROLES))
+
+
+def _genome(record: Mapping[str, Any]) -> Genome:
+    genes = fields.mapping(record, "genes")
+    if not genes or not all(isinstance(value, str) or fields.is_number(value) for value in genes.values()):
+        raise fields.wrong(record, "genes", "names with numbers or texts")
+    values: Tuple[Value, ...] = tuple(genes.values())
+    return Genome(tuple(genes), values)
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,14 @@ class Result:
     engine_seconds: float = 0.0  # of these, inside the engine: training and testing
     rank: int = 0
     host: str = ""
-    same_as: Optional[int] = None  # the trial of the same individual whose result this is
+    same_as: Optional[int] = None  # the trial of the same work whose result this is
+    measures: Mapping[str, float] = field(default_factory=dict)  # of the net, as experiment.appraise has them
     log: str = ""  # the engine's own log; travels, but is not in the journal
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no accuracy."""
+        return self.status != OK
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded; `log` is left out, empty fields too."""
@@ -73,25 +94,46 @@ class Result:
                       engine_seconds=round(self.engine_seconds, 3), rank=self.rank, host=self.host)
         if self.same_as is not None:
             record["same_as"] = self.same_as
+        if self.measures:
+            record["measures"] = dict(self.measures)
         record["curve"] = [list(point) for point in self.curve]
         return record
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Result:
-        """Inverse of `as_dict`; fields it does not know are ignored. ValueError or TypeError for values that are none.
+        """Inverse of `as_dict`; fields it does not know are ignored. ValueError names one that is missing or no good.
         """
-        known = {name: record[name] for name in Result.__dataclass_fields__ if name in record}
-        if known["status"] not in STATUSES:
-            raise ValueError(f"status {known['status']!r}, expected one of {', '.join(STATUSES)}")
-        known.update((name, float(known[name])) for name in ("fitness", "started", "seconds", "engine_seconds")
-                     if name in known)
-        known["curve"] = tuple((int(i), a, b) for i, a, b in record.get("curve", ()))
-        return Result(**known)
+        known: Dict[str, Any] = {name: number(record, name, 0) for name, number in _NUMBERS.items() if name in record}
+        known.update((name, fields.text(record, name)) for name in ("reason", "host", "log") if name in record)
+        if "loss" in record:
+            known["loss"] = fields.number(record, "loss")
+        return Result(fields.whole(record, "id"), fields.one_of(record, "status", STATUSES),
+                      fields.number(record, "fitness", 0, 1), curve=_curve(record), measures=_measures(record), **known)
 
     def copied_to(self, trial: Trial) -> Result:
         """The same result for another trial of the same individual; it cost no time."""
         return replace(self, id=trial.id, same_as=self.id if self.same_as is None else self.same_as,
                        seconds=0.0, engine_seconds=0.0, log="")
+
+
+_NUMBERS = {"started": fields.number, "seconds": fields.number, "engine_seconds": fields.number, "rank": fields.whole,
+            "same_as": fields.whole}
+
+
+def _curve(record: Mapping[str, Any]) -> Tuple[CurvePoint, ...]:
+    points = record.get("curve", [])
+    if not isinstance(points, list) or not all(
+            isinstance(point, (list, tuple)) and len(point) == 3 and type(point[0]) is int
+            and fields.is_number(point[1]) and fields.is_number(point[2]) for point in points):
+        raise fields.wrong(record, "curve", "[iteration, accuracy, loss] of each test pass")
+    return tuple((iteration, accuracy, loss) for iteration, accuracy, loss in points)
+
+
+def _measures(record: Mapping[str, Any]) -> Dict[str, float]:
+    measures = fields.mapping(record, "measures") if "measures" in record else {}
+    if not all(map(fields.is_number, measures.values())):
+        raise fields.wrong(record, "measures", "names with finite numbers")
+    return measures
 
 
 def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:

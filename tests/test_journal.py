@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import List
 
@@ -32,9 +33,12 @@ def result(id: int, fitness: float = 0.5) -> Result:
                   engine_seconds=2.0, rank=3, host="node7")
 
 
+FIRST = {"search": "x", "engine": "caffe", "started": 1e9}
+
+
 def write(run: Path, n: int) -> None:
     with Journal(run) as writer:
-        writer.begin({"search": "x"})
+        writer.begin(FIRST)
         for id in range(n):
             writer.add_trial(trial(id, id))
             writer.add_result(result(id, id / 10))
@@ -74,7 +78,7 @@ def test_a_journal_cut_anywhere_loses_at_most_its_last_line(tmp_path_factory: py
     record = journal.read(run)
     assert len(record.trials) == kept // 2 and len(record.results) == max(0, (kept - 1) // 2)
     with Journal(run) as writer:  # going on after the tear leaves a whole journal
-        writer.begin({"search": "x"})
+        writer.begin(FIRST)
         for id in range(3):
             if id not in writer.record.results:
                 writer.add_trial(trial(id, id))
@@ -88,14 +92,19 @@ def damage(lines: List[str], number: int, line: str) -> List[str]:
 
 @pytest.mark.parametrize("number, line, expected", [
     (3, "{garbage", "damaged"),
-    (3, '{"event": "result"}', "'id' is missing"),
-    (3, '{"event": "banana"}', "expected one of run, resume, trial, result"),
+    (3, '{"event": "result"}', "field 'id' is missing; expected a whole number"),
+    (3, '{"event": "banana"}', "field 'event' is \"banana\"; expected one of run, resume, trial, result"),
     (3, '{"event": "run"}', "first line"),
     (1, '{"event": "trial", "id": 0}', "first line"),
     (5, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0}', "second result of trial 0"),
     (5, '{"event": "result", "id": 9, "status": "ok", "fitness": 1.0}', "never handed out"),
-    (3, '{"event": "result", "id": 0, "status": "fine", "fitness": 1.0}', "status 'fine', expected one of ok, invalid"),
-    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0, "seconds": "long"}', "could not convert"),
+    (3, '{"event": "result", "id": 0, "status": "fine", "fitness": 1.0}', "'status' is \"fine\"; expected one of ok"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0, "seconds": "long"}', "field 'seconds' is"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": NaN}', "NaN is no number"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 79.5}', "is 79.5; expected a finite number from 0 to 1"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": true}', "field 'fitness' is true"),
+    (1, '{"event": "run", "search": "x", "engine": "caffe"}', "field 'started' is missing"),
+    (1, '{"event": "run", "search": "x", "engine": "caffe", "started": 1, "total": 0}', "field 'total' is 0; expected"),
     (3, '[1, 2]', "damaged"),
     (3, '\x00\x00\x00', "damaged"),
 ])
@@ -158,7 +167,7 @@ def test_a_result_is_on_disk_before_add_result_returns(tmp_path: Path, monkeypat
     synced: List[int] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
     with Journal(tmp_path) as writer:
-        writer.begin({})
+        writer.begin(FIRST)
         writer.add_trial(trial(0))
         before = len(synced)
         writer.add_result(result(0))
@@ -167,7 +176,7 @@ def test_a_result_is_on_disk_before_add_result_returns(tmp_path: Path, monkeypat
 
 def test_a_result_is_not_written_into_a_deleted_file(tmp_path: Path) -> None:
     with Journal(tmp_path / "run") as writer:
-        writer.begin({"seed": 11})
+        writer.begin({**FIRST, "seed": 11})
         writer.add_trial(trial(0))
         shutil.rmtree(tmp_path / "run")
         with pytest.raises(UserError, match=r"run/journal\.jsonl was deleted or moved"):
@@ -176,7 +185,7 @@ def test_a_result_is_not_written_into_a_deleted_file(tmp_path: Path) -> None:
 
 def test_best_are_different_individuals_fittest_first(tmp_path: Path) -> None:
     with Journal(tmp_path) as writer:
-        writer.begin({})
+        writer.begin(FIRST)
         writer.add_trial(trial(0, 99, role=DEFAULT))
         writer.add_result(result(0, 0.99))  # the default is no individual
         for id, value, fitness in ((1, 4, 0.5), (2, 5, 0.7), (3, 5, 0.7), (4, 6, 0.7), (5, 7, 0.1)):
@@ -196,8 +205,8 @@ def test_a_journal_can_be_followed_while_it_is_written(tmp_path: Path) -> None:
     with Journal(tmp_path) as writer:
         follower = journal.Follower(tmp_path)
         assert follower.look() == [] and follower.record.run == {}
-        writer.begin({"search": "x"})
-        assert follower.look() == [{"event": "run", "search": "x"}]
+        writer.begin(FIRST)
+        assert follower.look() == [{"event": "run", **FIRST}]
         writer.add_trial(trial(0))
         writer.add_result(result(0))
         assert follower.look() == [trial(0), result(0)] and follower.look() == []
@@ -248,7 +257,7 @@ def test_damage_is_named_by_its_line_also_later(tmp_path: Path) -> None:
     follower = journal.Follower(tmp_path)
     follower.look()
     grow(tmp_path, b'{"event": "resume"}\n{"event": "banana"}\n')
-    with pytest.raises(UserError, match="journal.jsonl:5: damaged: event 'banana'"):
+    with pytest.raises(UserError, match="journal.jsonl:5: damaged: field 'event' is \"banana\""):
         follower.look()
 
 
@@ -266,3 +275,54 @@ def test_a_journal_that_is_another_one_is_not_followed(tmp_path: Path, change: s
         path.unlink()
     with pytest.raises(UserError, match="is not a run" if change == "gone" else "was cut or replaced"):
         follower.look()
+
+
+# ---- every field of every line is judged ----
+
+TRIAL_LINE = {"event": "trial", **trial(1).as_dict(), "rank": 2, "given": 1e9}
+RESULT_LINE = {"event": "result", **replace(result(1), measures={"parameters": 5}).as_dict(), "same_as": 0}
+NO_GOOD = {
+    "run": {"search": [7, None], "engine": [7], "started": ["now", -1, True], "total": [0, 1.5, "3", True],
+            "generations": [0, "3"]},
+    "trial": {"id": [-1, 1.0, "1", None, True], "role": ["banana", 7], "generation": [-1, 0.5, "0"],
+              "genes": [{}, [], {"kernel1": None}, {"kernel1": True}, {"kernel1": [1]}], "seed": [-1, "7", 0.5],
+              "max_iter": [0, "10"], "rank": [-1, "2", 0.5], "given": ["now", -1, None]},
+    "result": {"id": [-1, 1.0, "1", None], "status": ["fine", None], "fitness": [-0.1, 1.1, 79.5, True, "0.5", None],
+               "loss": ["1", True, None], "reason": [7, None], "host": [7], "started": ["now", -1],
+               "seconds": ["long", -1, True], "engine_seconds": ["long"], "rank": [-1, 0.5, "3"], "same_as": [-1, "0"],
+               "measures": [[], {"parameters": "5"}, {"parameters": None}],
+               "curve": ["", [7], [[1, 2]], [["1", 0.1, 2.3]], [[1, None, 2.3]], [[1, 0.1, True]]]},
+}
+
+
+@pytest.mark.parametrize("event, name, value", [(event, name, value) for event, names in NO_GOOD.items()
+                                                for name, values in names.items() for value in values])
+def test_a_field_that_is_no_good_is_named(tmp_path: Path, event: str, name: str, value: object) -> None:
+    lines = [{"event": "run", **FIRST, "total": 3, "generations": 1}, {"event": "trial", **trial(0).as_dict()},
+             TRIAL_LINE, RESULT_LINE]
+    path = tmp_path / journal.NAME
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(journal.read(tmp_path).results) == 1
+    number = max(i for i, line in enumerate(lines) if line["event"] == event)
+    lines[number] = {**lines[number], name: value}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match=rf"journal.jsonl:{number + 1}: damaged: field '{name}' is .*; expected "):
+        journal.read(tmp_path)
+
+
+def test_a_trial_may_be_given_to_another_rank_until_its_result(tmp_path: Path) -> None:
+    with Journal(tmp_path) as writer:
+        writer.begin(FIRST)
+        writer.add_trial(trial(1), 4)
+        writer.add_trial(trial(1), 2)
+        writer.add_trial(trial(2))
+        writer.add_trial(trial(2))
+        assert journal.read(tmp_path).calls == [trial(1), trial(2)] == writer.record.calls
+        assert {id: given.rank for id, given in journal.read(tmp_path).given.items()} == {1: 2}
+        writer.add_result(result(1))
+        with pytest.raises(ValueError, match="handed out again after its result"):
+            writer.add_trial(trial(1), 3)
+        with pytest.raises(ValueError, match="another one than before"):
+            writer.add_trial(trial(2, value=9), 3)
+    assert len((tmp_path / journal.NAME).read_text().splitlines()) == 5
+    assert journal.read(tmp_path).calls == [trial(1), trial(2), result(1)]
