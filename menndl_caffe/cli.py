@@ -242,8 +242,8 @@ def _evaluate(arguments: Any) -> None:
     from menndl_caffe.run.launch import Options, Parts
     from menndl_caffe.run.trial_files import LOG, write_rendered
 
-    parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
-                          arguments.data, arguments.iterations, threads=arguments.threads))
+    parts = Parts.of(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
+                             arguments.data, arguments.iterations, threads=arguments.threads))
     experiment = parts.experiment
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     evaluator = parts.evaluator()

@@ -101,7 +101,7 @@ def damage(lines: List[str], number: int, line: str) -> List[str]:
     (3, '{"event": "result", "id": 0, "status": "fine", "fitness": 1.0}', "'status' is \"fine\"; expected one of ok"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0, "seconds": "long"}', "field 'seconds' is"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": NaN}', "NaN is no number"),
-    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 79.5}', "is 79.5; expected a finite number from 0 to 1"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 79.5}', "79.5; expected a finite number from 0 to 1"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": true}', "field 'fitness' is true"),
     (1, '{"event": "run", "search": "x", "engine": "caffe"}', "field 'started' is missing"),
     (1, '{"event": "run", "search": "x", "engine": "caffe", "started": 1, "total": 0}', "field 'total' is 0; expected"),

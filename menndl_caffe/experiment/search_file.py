@@ -10,7 +10,7 @@ from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, 
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.search import TYPES
+from menndl_caffe.search import KINDS
 
 
 def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
@@ -63,14 +63,18 @@ def _check_settings(document: Any) -> None:
         (("max_iter",), message.max_iter, message.max_iter > 0, "1 or more"),
         (("trial_timeout",), message.trial_timeout, message.trial_timeout >= 0, "seconds, 0 or more (0: none)"),
     ]
-    if message.type not in TYPES:
-        raise document.error(("type",), f"is {message.type!r}{did_you_mean(message.type, TYPES)}")
-    if message.type == "GA":
-        ga = message.ga_param
-        rules += [(("ga_param", "population"), ga.population, ga.population >= 1, "1 or more"),
-                  (("ga_param", "generations"), ga.generations, ga.generations >= 1, "1 or more"),
-                  (("ga_param", "crossover"), ga.crossover, 0 <= ga.crossover <= 1, "a probability in [0, 1]"),
-                  (("ga_param", "mutation"), ga.mutation, 0 <= ga.mutation <= 1, "a probability in [0, 1]")]
+    if message.type not in KINDS:
+        raise document.error(("type",), f"is {message.type!r}{did_you_mean(message.type, KINDS)}")
+    kind = KINDS[message.type]
+    if kind.field:
+        rules += [((kind.field, name), found, False, expected)
+                  for name, found, expected in kind.check(getattr(message, kind.field))]
+    if kind.limited and message.limit.trials < 1:
+        raise document.error(("limit", "trials"), f"is {message.limit.trials}; {message.type} goes on until then: "
+                                                  "expected 1 or more, as in limit { trials: 100 }")
+    if message.HasField("limit") and not kind.limited:
+        raise document.error(("limit",), f"is for searches without generations, and {message.type} has them; "
+                                         f"{kind.field} says how many individuals there are")
     for path, found, valid, expected in rules:
         if not valid:
             raise document.error(path, f"is {found}; expected {expected}")

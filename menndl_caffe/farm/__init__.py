@@ -43,11 +43,14 @@ class Farm(Protocol):
     def slots(self) -> int:
         """Slots altogether; those of ranks that have died do not count."""
 
-    def submit(self, trial: Trial) -> None:
-        """Give a trial to an idle slot; never waits."""
+    def submit(self, trial: Trial) -> int:
+        """Give a trial to an idle slot; never waits. The rank that has it now."""
 
     def poll(self, seconds: float) -> List[Result]:
         """The results that have come, waiting at most so long for a first one."""
+
+    def lost(self) -> List[Trial]:
+        """The trials whose ranks have died since the last call: whoever runs the search submits them again."""
 
     def close(self) -> None:
         """Send everybody home, trainers included, and also in the middle of a trial."""

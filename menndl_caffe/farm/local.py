@@ -21,10 +21,15 @@ class SerialFarm:
         """1 or 0."""
         return 0 if self._busy else 1
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         """Begin the trial."""
         self._evaluator.start(trial)
         self._busy = True
+        return 0
+
+    def lost(self) -> List[Trial]:
+        """None: this process has not died."""
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         """The trial's result, if it came in time."""

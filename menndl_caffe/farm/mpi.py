@@ -157,16 +157,20 @@ class MpiFarm:
     def _free(self) -> int:
         return len(self._idle_ranks) + (self._own.idle if self._own else 0)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         """Send the trial to an idle rank, or begin it here when all others are busy."""
         if self._idle_ranks:
             rank = self._idle_ranks.pop()
             self._running[rank] = trial
             with _whoever_died():
                 self._sending[rank] = self._comm.isend(trial.as_dict(), dest=rank, tag=WORK)
-        else:
-            assert self._own is not None and self._own.idle
-            self._own.submit(trial)
+            return rank
+        assert self._own is not None and self._own.idle
+        return self._own.submit(trial)
+
+    def lost(self) -> List[Trial]:
+        """None yet."""
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         """The results that have come."""

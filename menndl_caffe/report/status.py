@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import best_trained, busy_seconds, counted, described, fitness_set, of_role, searched
+from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, TEST
 
@@ -36,7 +37,8 @@ def status_dict(record: Record, now: float) -> Dict[str, Any]:
 
 
 def _search(message: Any, genes: Tuple[str, ...]) -> Dict[str, Any]:
-    settings = getattr(message, f"{message.type.lower()}_param")
+    kind = KINDS[message.type]
+    settings = getattr(message, kind.field or "limit")
     return {"type": message.type,
             "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields},
             "net": message.net, "solver": message.solver, "genes": list(genes), "max_iter": message.max_iter,

@@ -9,30 +9,31 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, MutableSequence, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional
 
 import menndl_caffe
 from menndl_caffe import search
-from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
+from menndl_caffe.data import describe, lock_refusal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
-from menndl_caffe.experiment.appraise import check_experiment, expected_cost, subtracts_mean
-from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.appraise import check_experiment, expected_cost
+from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import SerialFarm
 from menndl_caffe.journal import Journal, Record
-from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import TrainerProcess
+from menndl_caffe.run.identity import check_identity, identity
 from menndl_caffe.run.loop import Loop
+from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
-from menndl_caffe.trial import DEFAULT, OK, TEST
+from menndl_caffe.trial import DEFAULT, TEST, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -56,18 +57,24 @@ class Options:
 class Parts:
     """What every rank needs: the experiment, its renderer, the engine. UserError where anything cannot work."""
 
-    def __init__(self, options: Options):
-        self.options = options
-        self.experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
-        self.renderer = Renderer(self.experiment)
+    def __init__(self, experiment: Experiment, engine: str, math: str, threads: int):
+        """`engine` and `math` are names; `threads` of each trainer's BLAS."""
+        self.experiment, self.threads = experiment, threads
+        self.renderer = Renderer(experiment)
         self.default = check_experiment(self.renderer)
-        self.engine = engines.find(options.engine, options.math)
+        self.engine = engines.find(engine, math)
         if self.engine.name == "caffe":
-            _check_locks(sources(self.experiment, DEFAULT))
+            _check_locks(sources(experiment, DEFAULT))
+
+    @staticmethod
+    def of(options: Options) -> Parts:
+        """Those that a command line asks for."""
+        experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
+        return Parts(experiment, options.engine, options.math, options.threads)
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
-        trainer = TrainerProcess(self.engine.command, self.engine.environment(self.options.threads))
+        trainer = TrainerProcess(self.engine.command, self.engine.environment(self.threads))
         return Evaluator(self.renderer, trainer, rank, self.engine)
 
 
@@ -86,99 +93,54 @@ def run(options: Options) -> Optional[Record]:
     """
     walltime = Walltime(options.time_limit)
     if not (launched_size() or options.expect_ranks):
-        parts = Parts(options)
-        return _master(parts, SerialFarm(parts.evaluator()), 1, walltime)
+        parts = Parts.of(options)
+        return _master(parts, options, SerialFarm(parts.evaluator()), 1, walltime)
     mpi = over_mpi("started under MPI, but")
-    return mpi.run_world(options.expect_ranks, lambda: Parts(options), Parts.evaluator,
-                         lambda parts, farm, ranks: _master(parts, farm, ranks, walltime), lambda: walltime.terminated)
+    return mpi.run_world(options.expect_ranks, lambda: Parts.of(options), Parts.evaluator,
+                         lambda parts, farm, ranks: _master(parts, options, farm, ranks, walltime),
+                         lambda: walltime.terminated)
 
 
-def _master(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Record:
+def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
-    experiment, options = parts.experiment, parts.options
+    experiment = parts.experiment
     with contextlib.closing(farm), _explained(options.out), Journal(options.out) as journal:
-        this = identity(parts)
-        _check_identity(options.out, journal.record, this)
-        where = sources(experiment, DEFAULT)
-        algorithm = search.make(experiment.message, experiment.space, experiment.trial,
+        this = identity(experiment, parts.default, parts.engine)
+        check_identity(options.out, journal.record, this)
+        numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
+        default = numbering(experiment.space.default, role=DEFAULT)
+        algorithm = search.make(experiment.message, experiment.space, numbering,
                                 lambda genome: expected_cost(parts.renderer, where, genome))
-        journal.begin({**this, **_circumstances(parts, farm, ranks, algorithm.total)})
-        progress = Progress(algorithm.total, experiment.message.ga_param.generations,
-                            terminal(launched_size() > 0) if options.live else None)
+        size = _size(experiment, algorithm)
+        journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size})
+        screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
-        loop = Loop(algorithm, farm, journal, experiment.message.reuse_results, files.keep, progress, walltime)
-        with contextlib.closing(progress):
-            loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
+        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen)) as progress:
+            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime)
+            loop.run([default])
             best, result = journal.record.best(1)[0]
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and result.status == OK:
-                loop.run([experiment.trial(algorithm.total + 1, best.genome, role=TEST)])
+            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
+                loop.run([_test_of(best, journal.record, numbering)])
         return journal.record
 
 
-def identity(parts: Parts) -> Dict[str, Any]:
-    """What makes a run this run and no other: with all of it equal, the same trials give the same results."""
-    experiment = parts.experiment
-    message = menndl_pb2.SearchParameter()
-    message.CopyFrom(experiment.message)
-    message.ClearField("data")  # where the data lies does not matter, what it is does
-    message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    templates = {kind: sha256_of(experiment.template(kind)) for kind in TEMPLATES}
-    where = sources(experiment, DEFAULT)
-    databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
-                 for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
-    mean = sha256_of(Path(where.mean)) if subtracts_mean(parts.default.net.message) else ""
-    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "mean": mean,
-            "engine": parts.engine.name, "math": parts.engine.math}
+def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
+    """How many individuals and generations there will be, as far as the search or its limit knows."""
+    total = experiment.message.limit.trials if algorithm.total is None else algorithm.total
+    return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 
-def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
-    """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
-    if not record.run:
-        return
-    try:
-        before, now = features({"mean": identity["mean"], **record.run}), features(identity)  # older ones have none
-    except KeyError as missing:
-        raise UserError(f"{out}: the journal's first line has no field {missing}: "
-                        "it is of another version of menndl") from None
-    for name in {**before, **now}:
-        if before.get(name) != now.get(name):
-            raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
-                            f"one's is {now.get(name, 'not there')}; "
-                            "give another --out, or the settings it was started with")
+def _test_of(best: Trial, record: Record, numbering: Numbering) -> Trial:
+    """The best individual's trial on the test set, which an earlier start may have begun."""
+    begun = next((trial for trial in record.trials.values() if trial.role == TEST), None)
+    return begun or numbering(best.genome, role=TEST)
 
 
-def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
-    """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
-    search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
-    templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
-                 for field, checksum in identity["templates"].items()}
-    mean = {"mean": identity["mean"][:12] or "none"} if "mean" in identity else {}
-    return {**search, **templates, "data": identity["data"], **mean, "engine": identity["engine"],
-            "math": identity.get("math", "float32")}  # journals before the torch engine have none
-
-
-def _fields(message: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
-    """Path and value of every field of a message and of those inside it."""
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if isinstance(value, MutableSequence):
-            values = {f"{path}{field.name}[{i}]": item for i, item in enumerate(value)}
-        else:
-            left_out = field.containing_oneof is not None and not message.HasField(field.name)
-            values = {} if left_out else {path + field.name: value}
-        for name, item in values.items():
-            if field.message_type:
-                yield from _fields(item, f"{name}.")
-            else:
-                yield name, field.enum_type.values_by_number[item].name if field.enum_type else item
-
-
-def _circumstances(parts: Parts, farm: Farm, ranks: int, total: int) -> Dict[str, Any]:
+def _circumstances(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
     return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
-            "threads": parts.options.threads, "seed": message.random_seed,
-            "total": total, "generations": message.ga_param.generations,
+            "threads": parts.threads, "seed": message.random_seed,
             "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}

@@ -1,15 +1,20 @@
-"""The loop of every search, search x farm x journal: ask, look up or submit, record, tell."""
+"""The loop of every search, search x farm x journal: ask, look up or submit, record, tell.
+
+The journal is the log of the calls. A run is resumed by repeating them: each recorded trial is `asked`, each recorded
+result is told, in the order of the lines. So a search that breeds from what it was told so far goes on exactly.
+"""
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Dict, List, Sequence
+from typing import Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import Farm
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
-from menndl_caffe.search import Search
-from menndl_caffe.trial import INDIVIDUAL, OK, TEST, Result, Trial
+from menndl_caffe.run.numbering import Numbering
+from menndl_caffe.search import OtherTrial, Search
+from menndl_caffe.trial import INDIVIDUAL, Result, Trial
 from menndl_caffe.walltime import Stopped
 
 PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTERM, mpirun kills within a second
@@ -17,6 +22,7 @@ PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTE
 Keep = Callable[[Trial, Result], None]  # called with every new result before it is recorded
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
 Stop = Callable[[], str]  # says why the run must end now, or nothing
+Work = Tuple[Genome, int, int, bool]
 
 
 def never() -> str:
@@ -25,57 +31,101 @@ def never() -> str:
 
 
 class Loop:
-    """One search on one farm with one journal.
+    """One search on one farm with one journal. `limit` is how many individuals a search without an end has."""
 
-    Deterministic: resumed, it asks for the same trials and finds them recorded.
-    """
-
-    def __init__(self, search: Search, farm: Farm, journal: Journal, reuse: bool, keep: Keep, watch: Watch,
-                 stop: Stop = never):
-        self._search, self._farm, self._journal = search, farm, journal
-        self._reuse, self._keep, self._watch, self._stop = reuse, keep, watch, stop
-        self._known: Dict[Genome, Result] = {}  # what individuals that were met before gave
-        self._twins: Dict[Genome, List[Trial]] = {}  # being trained -> trials of the same individual that wait for it
+    def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, limit: Optional[int],
+                 keep: Keep, watch: Watch, stop: Stop = never):
+        self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
+        self._keep, self._watch, self._stop = keep, watch, stop
+        self._total = limit if search.total is None else search.total
+        self._asked = 0  # individuals so far
+        self._known: Dict[Work, Result] = {}  # what work that was met before gave
+        self._twins: Dict[Work, List[Trial]] = {}  # being trained -> trials of the same work that wait for it
         self._trials: Dict[int, Trial] = {}  # being trained, by id
+        self._queue: Deque[Trial] = deque()  # to be begun before the search is asked for more
+        self._replay()
 
     def run(self, first: Sequence[Trial] = ()) -> None:
         """Evaluate `first`, then all that the search asks for, until it is finished.
 
-        Stopped where that must not go on; what had come until then is recorded, but for failures.
+        Stopped where that must not go on; what had come until then is recorded, but for failures. UserError where the
+        journal holds the trials of another search.
         """
-        queue = deque(first)
-        while queue or self._trials or not self._search.finished:
-            trials = self._next(queue, self._farm.idle)
-            for trial in trials:
+        self._queue.extend(trial for trial in first if self._is_new(trial))
+        while True:
+            trial = self._next() if self._farm.idle else None
+            if trial is not None:
                 self._begin(trial)
-            if not trials:
+            elif self._trials:
                 self._wait()
+            elif self._ended:
+                return
+            else:
+                raise RuntimeError("the search asks for nothing and is not finished, and nothing is being trained")
 
-    def _next(self, queue: Deque[Trial], n: int) -> List[Trial]:
-        queued = [queue.popleft() for _ in range(min(n, len(queue)))]
-        return queued + self._search.ask(n - len(queued))
+    @property
+    def _ended(self) -> bool:
+        """Whether the search will ask for no more."""
+        return self._search.finished or (self._search.total is None and self._asked == self._total)
+
+    def _next(self) -> Optional[Trial]:
+        if self._queue:
+            return self._queue.popleft()
+        trial = None if self._ended else self._search.ask()
+        self._asked += trial is not None
+        return trial
+
+    # ---- what is recorded ----
+
+    def _replay(self) -> None:
+        """Repeat the journal's calls in the journal's order."""
+        record = self._journal.record
+        for call in record.calls:
+            if isinstance(call, Result):
+                self._tell(record.trials[call.id], call, recorded=True)
+            else:
+                self._numbering.take(call)
+                if call.role == INDIVIDUAL:
+                    self._repeat(call)
+        self._queue.extend(trial for trial in record.trials.values() if trial.id not in record.results)
+
+    def _repeat(self, trial: Trial) -> None:
+        self._asked += 1
+        try:
+            self._search.asked(trial)
+        except OtherTrial as other:
+            raise self._another(trial, other.given) from None
+
+    def _is_new(self, trial: Trial) -> bool:
+        earlier = self._journal.record.trials.get(trial.id)
+        if earlier is not None and earlier != trial:
+            raise self._another(earlier, trial)
+        return earlier is None
+
+    def _another(self, recorded: Trial, asked: Optional[Trial]) -> UserError:
+        now = f"for [{asked.genome}] with seed {asked.seed}" if asked else "for none there"
+        return UserError(f"{self._journal.run_dir}: recorded trial {recorded.id} is [{recorded.genome}] with seed "
+                         f"{recorded.seed}, this search asks {now}: "
+                         "the run is of another search or another version of menndl")
+
+    # ---- trials ----
 
     def _begin(self, trial: Trial) -> None:
-        """Answer a trial from the journal or from its individual's earlier result, else let it be trained."""
-        self._check_same(trial)
-        self._journal.add_trial(trial)
-        recorded = self._journal.record.results.get(trial.id)
-        twin = trial.genome if self._reuse and trial.role != TEST else None
-        if recorded is not None:
-            self._tell(trial, recorded, recorded=True)
-        elif twin in self._known:
-            self._record(trial, self._known[twin].copied_to(trial))
-        elif twin in self._twins:
-            self._twins[twin].append(trial)
+        """Answer a trial from an earlier result of the same work, else let it be trained."""
+        if trial.work in self._known:
+            self._journal.add_trial(trial)
+            self._record(trial, self._known[trial.work].copied_to(trial))
+        elif trial.work in self._twins and trial.id not in self._trials:
+            self._journal.add_trial(trial)
+            self._twins[trial.work].append(trial)
         else:
             reason = self._stop()
             if reason:
                 self._collect(0.0)
                 raise self._stopped(reason)
-            if twin is not None:
-                self._twins[twin] = []
+            self._twins.setdefault(trial.work, [])
             self._trials[trial.id] = trial
-            self._farm.submit(trial)
+            self._journal.add_trial(trial, self._farm.submit(trial))
 
     def _wait(self) -> None:
         """For results, or for the time to stop."""
@@ -86,19 +136,22 @@ class Loop:
 
     def _collect(self, seconds: float) -> None:
         for result in self._farm.poll(seconds):
-            if result.status == OK or not self._stop():  # a trainer may fail for being signalled as well
+            if not result.failed or not self._stop():  # a trainer may fail for being signalled as well
                 self._end(result)
+        self._queue.extendleft(self._farm.lost())
 
     def _stopped(self, reason: str) -> Stopped:
         done = sum(1 for _ in self._journal.record.individuals())
-        return Stopped(f"{reason}: {done} of {self._search.total} individuals are done; the same command goes on")
+        return Stopped(f"{reason}: {done} of {self._total} individuals are done; the same command goes on")
+
+    # ---- results ----
 
     def _end(self, result: Result) -> None:
-        """Take a result from the farm, for its trial and for those of the same individual."""
+        """Take a result from the farm, for its trial and for those of the same work."""
         trial = self._trials.pop(result.id)
         self._keep(trial, result)
         self._record(trial, result)
-        for twin in self._twins.pop(trial.genome, []):
+        for twin in self._twins.pop(trial.work):
             self._record(twin, result.copied_to(twin))
 
     def _record(self, trial: Trial, result: Result) -> None:
@@ -107,15 +160,7 @@ class Loop:
         self._tell(trial, result, recorded=False)
 
     def _tell(self, trial: Trial, result: Result, recorded: bool) -> None:
-        if trial.role != TEST:
-            self._known.setdefault(trial.genome, result)
+        self._known.setdefault(trial.work, result)
         if trial.role == INDIVIDUAL:
-            self._search.tell(result)
+            self._search.tell(trial, result)
         self._watch(trial, result, recorded)
-
-    def _check_same(self, trial: Trial) -> None:
-        earlier = self._journal.record.trials.get(trial.id)
-        if earlier is not None and earlier != trial:
-            raise UserError(f"{self._journal.run_dir}: recorded trial {trial.id} is [{earlier.genome}] with seed "
-                            f"{earlier.seed}, this search asks for [{trial.genome}] with seed {trial.seed}: "
-                            "the run is of another search or another version of menndl")

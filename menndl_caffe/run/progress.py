@@ -8,7 +8,7 @@ import time
 from typing import IO, Optional
 
 from menndl_caffe.text import duration
-from menndl_caffe.trial import DEFAULT, OK, Result, Trial
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
 
@@ -33,7 +33,7 @@ class Progress:
     `screen` is the terminal to write one line on again and again; without it plain lines go to standard error.
     """
 
-    def __init__(self, total: int, generations: int, screen: Optional[IO[str]]):
+    def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]]):
         self._total, self._generations, self._live = total, generations, screen is not None
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0
@@ -46,14 +46,14 @@ class Progress:
         begins = trial.generation is not None and trial.generation > self._generation
         if trial.role == DEFAULT:
             self._default = result.fitness
-        elif trial.generation is not None:
+        elif trial.role == INDIVIDUAL:
             self._done += 1
             self._best = max(self._best, result.fitness)
-            self._generation = max(self._generation, trial.generation)
+            self._generation = max(self._generation, trial.generation or 0)
         if not recorded:
             self._told_of += 1
             self._trained += result.same_as is None
-        if result.status != OK and result.same_as is None:
+        if result.failed and result.same_as is None:
             self._failed += 1
             if not recorded:
                 self._write(f"trial {result.id} {result.status}: {result.reason}")
@@ -67,8 +67,9 @@ class Progress:
             self._write(self.line())
 
     def line(self) -> str:
-        """generation, done/total, best, failures, speed and time left."""
-        parts = [f"generation {self._generation + 1}/{self._generations}", f"{self._done}/{self._total}"]
+        """Generation, done/total, best, failures, speed and time left, as far as there are such."""
+        parts = [f"generation {self._generation + 1}/{self._generations}"] if self._generations else []
+        parts.append(f"{self._done}/{self._total}" if self._total else f"{self._done} individuals")
         if self._best >= 0:
             parts.append(f"best {self._best:.4f}")
         if self._default >= 0:
@@ -78,7 +79,9 @@ class Progress:
         if self._trained:
             speed = self._trained / (time.monotonic() - self._start)
             new = self._trained / self._told_of  # others are answered at once: individuals met before
-            parts += [f"{3600 * speed:.0f} trials/h", f"{duration((self._total - self._done) * new / speed)} left"]
+            parts.append(f"{3600 * speed:.0f} trials/h")
+            if self._total:
+                parts.append(f"{duration((self._total - self._done) * new / speed)} left")
         return "  ".join(parts)
 
     def _write(self, text: str) -> None:

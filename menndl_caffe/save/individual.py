@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Tuple
@@ -12,15 +11,16 @@ from typing import Any, Callable, Iterator, Tuple
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.appraise import subtracts_mean
-from menndl_caffe.experiment.experiment import find_file
+from menndl_caffe.experiment.experiment import TEMPLATES
 from menndl_caffe.experiment.render import Rendered
+from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
-from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import best_trained
-from menndl_caffe.run.launch import Options, Parts, features, identity
+from menndl_caffe.run.identity import features, identity
+from menndl_caffe.run.launch import Parts
 from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, readme
@@ -82,18 +82,15 @@ def _parts(run: Path, record: Record, data: Any) -> Parts:
     except KeyError as missing:
         raise UserError(f"{run}: the journal's first line has no field {missing}: "
                         "it is of another version of menndl") from None
-    message = prototxt.parse(line["search"], menndl_pb2.SearchParameter).message
-    for what in ("net", "solver"):
-        find_file(getattr(message, what), f"{run}: its {what} template")
+    experiment = of_text(line["search"], f"{run}: its search")
+    for kind in TEMPLATES:
+        experiment.template(kind)
     where = Path(data or line.get("data_folder", "."))
     if not where.is_dir():
         raise UserError(f"{run}: its data were in {where}, which is not here; --data DIR says where they are now")
-    with tempfile.TemporaryDirectory() as temporary:
-        search = Path(temporary) / "search.prototxt"
-        search.write_text(line["search"])
-        parts = Parts(Options(str(search), run, line["engine"], line.get("math", "float32"),
-                              data=str(where.resolve()), threads=line.get("threads", 1)))
-    now = features(identity(parts))
+    experiment.message.data = str(where.resolve())
+    parts = Parts(experiment, line["engine"], line.get("math", "float32"), line.get("threads", 1))
+    now = features(identity(experiment, parts.default, parts.engine))
     changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]
     if changed:
         raise UserError(f"{run}: cannot be repeated with what is here now: {'; '.join(changed)}")

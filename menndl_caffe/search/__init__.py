@@ -1,45 +1,20 @@
-"""Search algorithms: `ask(n)` hands out trials, `tell(result)` takes what became of them. One algorithm a file.
-
-`ask` may return fewer than n trials, and none means: wait for results. A search is deterministic: the same settings
-and the same results give the same trials, in whatever order the results arrive within what was asked. So a run is
-resumed by asking a fresh search again and telling it the recorded results.
-"""
+"""Search algorithms, one a file; `KINDS` has them by the `type` of a search file."""
 from __future__ import annotations
 
-from typing import Any, Callable, List, Protocol
+from typing import Any, Dict
 
-from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.search.ga import GeneticAlgorithm
-from menndl_caffe.trial import Result, Trial
+from menndl_caffe.genome import SearchSpace
+from menndl_caffe.search import ga, sampling
+from menndl_caffe.search.search import Cost, Kind, NewTrial, OtherTrial, Search
 
-NewTrial = Callable[[int, Genome, int], Trial]  # (id, genome, generation) -> the trial
-Cost = Callable[[Genome], float]  # expected effort of training a genome, in any unit
-
-
-class Search(Protocol):
-    """What the run needs of an algorithm."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether every trial was told and none will follow."""
-
-    @property
-    def total(self) -> int:
-        """Trials of the whole search."""
-
-    def ask(self, n: int) -> List[Trial]:
-        """Up to n new trials; none means that results must be told first, or that the search is finished."""
-
-    def tell(self, result: Result) -> None:
-        """Take the result of a trial that was asked for; KeyError for any other."""
-
-
-TYPES = ("GA",)
+KINDS: Dict[str, Kind] = {"GA": ga.KIND, "RANDOM": sampling.RANDOM}
 
 
 def make(message: Any, space: SearchSpace, new_trial: NewTrial, cost: Cost) -> Search:
     """The search that a SearchParameter of a valid `type` describes."""
-    return GeneticAlgorithm(space, message.ga_param, message.random_seed, new_trial, cost)
+    kind = KINDS[message.type]
+    settings = getattr(message, kind.field) if kind.field else None
+    return kind.make(space, settings, message.random_seed, new_trial, cost)
 
 
-__all__ = ["Cost", "GeneticAlgorithm", "NewTrial", "Search", "TYPES", "make"]
+__all__ = ["Cost", "KINDS", "Kind", "NewTrial", "OtherTrial", "Search", "make"]

@@ -15,11 +15,12 @@ for each generation: so what a generation breeds depends on its parents and the 
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.search.search import Cost, Kind, NewTrial, OtherTrial, Wrong
 from menndl_caffe.trial import Result, Trial
 
 
@@ -68,20 +69,19 @@ def mutate(genome: Genome, space: SearchSpace, mutation: float, rng: np.random.R
 class GeneticAlgorithm:
     """Generation after generation: a generation is bred when the last result of the one before has been told.
 
-    Individuals are numbered 1, 2, ... through the whole run, in the order of the population. Within a generation they
-    are handed out longest expected first, so that no rank begins a long training when all others are about to finish.
+    Individuals are numbered through the whole run in the order of the population. Within a generation they are handed
+    out longest expected first, so that no rank begins a long training when all others are about to finish.
     """
 
-    def __init__(self, space: SearchSpace, settings: Any, seed: int, new_trial: Callable[[int, Genome, int], Trial],
-                 cost: Callable[[Genome], float]):
-        """`settings`: a GAParameter; `new_trial`: (id, genome, generation) -> trial; `cost`: its expected effort."""
+    def __init__(self, space: SearchSpace, settings: Any, seed: int, new_trial: NewTrial, cost: Cost):
+        """`settings`: a GAParameter; `new_trial`: (genome, generation) -> trial; `cost`: its expected effort."""
         self._space, self._settings, self._seed = space, settings, seed
         self._new_trial, self._cost = new_trial, cost
         self._generation = 0
-        self._genomes: List[Genome] = []
-        self._fitness: Dict[int, float] = {}
-        self._waiting: List[Trial] = []
+        self._members: Dict[int, Trial] = {}  # by id, in the order of the population
+        self._waiting: Dict[int, Trial] = {}  # by id; the last one is asked for first
         self._sorted = False
+        self._fitness: Dict[int, float] = {}  # by id
         self._begin(random_population(space, settings.population, self._rng()))
 
     @property
@@ -90,42 +90,65 @@ class GeneticAlgorithm:
         return self._settings.population * self._settings.generations
 
     @property
+    def generations(self) -> int:
+        """N_GENERATIONS."""
+        return self._settings.generations
+
+    @property
     def finished(self) -> bool:
         """Whether the last generation has all its results."""
         return self._generation == self._settings.generations
 
-    def ask(self, n: int) -> List[Trial]:
-        """Up to n trials of the current generation."""
-        if n < len(self._waiting) and not self._sorted:  # sorting renders each: not worth it when all go out at once
-            self._waiting.sort(key=lambda trial: -self._cost(trial.genome))
-            self._sorted = True
-        asked, self._waiting = self._waiting[:n], self._waiting[n:]
-        return asked
+    def ask(self) -> Optional[Trial]:
+        """The next trial of the current generation; None when all of it were asked for."""
+        if not self._sorted:
+            longest_first = sorted(self._waiting.values(), key=lambda trial: -self._cost(trial.genome))
+            self._waiting, self._sorted = {trial.id: trial for trial in reversed(longest_first)}, True
+        return self._waiting.popitem()[1] if self._waiting else None
 
-    def tell(self, result: Result) -> None:
-        """Take a result; the generation's last one breeds the next."""
-        index = result.id - 1 - self._generation * self._settings.population
-        if not 0 <= index < len(self._genomes) or index in self._fitness:
-            raise KeyError(result.id)
-        self._fitness[index] = result.fitness
-        if len(self._fitness) == len(self._genomes):
+    def asked(self, trial: Trial) -> None:
+        """See Search. Any trial of the generation will do: earlier versions of menndl had other orders within one."""
+        given = self._waiting.get(trial.id)
+        if given != trial:
+            raise OtherTrial(given)
+        del self._waiting[trial.id]
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        """Take a result; the generation's last one breeds the next. KeyError for a trial that nobody waits for."""
+        if trial.id not in self._members or trial.id in self._waiting or trial.id in self._fitness:
+            raise KeyError(trial.id)
+        self._fitness[trial.id] = result.fitness
+        if len(self._fitness) == len(self._members):
             self._breed()
 
     def _breed(self) -> None:
-        parents = survivors(self._genomes, [self._fitness[i] for i in range(len(self._genomes))])
+        parents = survivors([trial.genome for trial in self._members.values()],
+                            [self._fitness[id] for id in self._members])
         self._generation += 1
         if self.finished:
-            self._genomes = []
             return
         rng, settings, space = self._rng(), self._settings, self._space
         children = (mutate(child, space, settings.mutation, rng)
                     for pair in pairs(parents, rng) for child in cross(pair, settings.crossover, rng))
         self._begin(list(islice(children, settings.population)))
 
-    def _begin(self, genomes: List[Genome]) -> None:
-        first = 1 + self._generation * self._settings.population
-        self._genomes, self._fitness, self._sorted = genomes, {}, False
-        self._waiting = [self._new_trial(first + i, genome, self._generation) for i, genome in enumerate(genomes)]
+    def _begin(self, genomes: Sequence[Genome]) -> None:
+        trials = [self._new_trial(genome, self._generation) for genome in genomes]
+        self._members = {trial.id: trial for trial in trials}
+        self._waiting, self._sorted, self._fitness = dict(self._members), False, {}
 
     def _rng(self) -> np.random.RandomState:
         return np.random.RandomState([self._seed & 0xFFFFFFFF, self._generation])
+
+
+def check(settings: Any) -> Iterator[Wrong]:
+    """What is wrong with a GAParameter."""
+    for name in ("population", "generations"):
+        if getattr(settings, name) < 1:
+            yield name, getattr(settings, name), "1 or more"
+    for name in ("crossover", "mutation"):
+        if not 0 <= getattr(settings, name) <= 1:
+            yield name, getattr(settings, name), "a probability in [0, 1]"
+
+
+KIND = Kind(GeneticAlgorithm, "ga_param", check)

@@ -1,0 +1,74 @@
+"""What makes a run this run and no other, and whether a folder holds the run that is asked for."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, MutableSequence, Tuple
+
+from menndl_caffe.data import describe, fingerprint, sha256_of
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.appraise import subtracts_mean
+from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
+from menndl_caffe.experiment.render import Rendered
+from menndl_caffe.experiment.sources import sources
+from menndl_caffe.journal import Record
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.rank.engine import Engine
+from menndl_caffe.trial import DEFAULT
+
+
+def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[str, Any]:
+    """What makes a run this run and no other: with all of it equal, the same trials give the same results."""
+    message = menndl_pb2.SearchParameter()
+    message.CopyFrom(experiment.message)
+    message.ClearField("data")  # where the data lies does not matter, what it is does
+    message.ClearField("trial_timeout")  # may be mended in the middle of a run
+    templates = {kind: sha256_of(experiment.template(kind)) for kind in TEMPLATES}
+    where = sources(experiment, DEFAULT)
+    databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
+                 for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
+    mean = sha256_of(Path(where.mean)) if subtracts_mean(default.net.message) else ""
+    return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "mean": mean,
+            "engine": engine.name, "math": engine.math}
+
+
+def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
+    """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
+    if not record.run:
+        return
+    try:
+        before, now = features({"mean": identity["mean"], **record.run}), features(identity)  # older ones have none
+    except KeyError as missing:
+        raise UserError(f"{out}: the journal's first line has no field {missing}: "
+                        "it is of another version of menndl") from None
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
+                            f"one's is {now.get(name, 'not there')}; "
+                            "give another --out, or the settings it was started with")
+
+
+def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
+    """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
+    search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
+    templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
+                 for field, checksum in identity["templates"].items()}
+    mean = {"mean": identity["mean"][:12] or "none"} if "mean" in identity else {}
+    return {**search, **templates, "data": identity["data"], **mean, "engine": identity["engine"],
+            "math": identity.get("math", "float32")}  # journals before the torch engine have none
+
+
+def _fields(message: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    """Path and value of every field of a message and of those inside it."""
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if isinstance(value, MutableSequence):
+            values = {f"{path}{field.name}[{i}]": item for i, item in enumerate(value)}
+        else:
+            left_out = field.containing_oneof is not None and not message.HasField(field.name)
+            values = {} if left_out else {path + field.name: value}
+        for name, item in values.items():
+            if field.message_type:
+                yield from _fields(item, f"{name}.")
+            else:
+                yield name, field.enum_type.values_by_number[item].name if field.enum_type else item

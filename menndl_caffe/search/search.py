@@ -1,0 +1,68 @@
+"""What a run needs of a search algorithm, and what it gives to one."""
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Protocol, Tuple
+
+from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.trial import Result, Trial
+
+NewTrial = Callable[[Genome, Optional[int]], Trial]  # (genome, generation) -> the next trial, numbered by the run
+Cost = Callable[[Genome], float]  # expected effort of training a genome, in any unit
+Wrong = Tuple[str, Any, str]  # a field of an algorithm's settings, what was found there, what would be valid
+
+
+class Search(Protocol):
+    """Who is tried next.
+
+    What `ask` gives depends on the settings and on the earlier calls of `ask` and `tell` alone: not on how many ranks
+    are idle, and not on time. Random numbers are drawn from (the run's seed, the number of the trial or generation),
+    never from a stream that lives long. So nothing is saved but the journal, and a run is resumed by making a fresh
+    search and repeating the journal's calls in the journal's order.
+    """
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial was told and none will follow; False for ever in a search that only a limit ends."""
+
+    @property
+    def total(self) -> Optional[int]:
+        """Trials of the whole search; None for one that only a limit ends."""
+
+    @property
+    def generations(self) -> Optional[int]:
+        """Generations of the whole search; None for one that has none."""
+
+    def ask(self) -> Optional[Trial]:
+        """The next trial; None means that results must be told first, or that the search is finished."""
+
+    def asked(self, trial: Trial) -> None:
+        """This recorded trial was handed out earlier, as if `ask` had returned it now.
+
+        An algorithm whose proposals cost little looks whether it is the trial that it gives: OtherTrial where not.
+        """
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        """Take the result of a trial that was asked for."""
+
+
+class OtherTrial(Exception):
+    """A recorded trial is not the one that this search asks for; `given` is that one, None where it asks for none."""
+
+    def __init__(self, given: Optional[Trial]):
+        self.given = given
+
+
+def check_asked(search: Search, trial: Trial) -> None:
+    """`asked` of a search that gives its trials one after the other: OtherTrial unless `trial` is the next."""
+    given = search.ask()
+    if given != trial:
+        raise OtherTrial(given)
+
+
+class Kind(NamedTuple):
+    """A search algorithm as the search file knows it."""
+
+    make: Callable[[SearchSpace, Any, int, NewTrial, Cost], Search]  # space, settings, the run's seed, ...
+    field: str = ""  # of a SearchParameter, with its settings; none for an algorithm without
+    check: Callable[[Any], Iterator[Wrong]] = lambda settings: iter(())  # what is wrong with the settings
+    limited: bool = False  # whether it goes on until `limit`
