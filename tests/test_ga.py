@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from itertools import islice
+from dataclasses import replace
+from itertools import count, islice
 from types import SimpleNamespace
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 import numpy as np
 import pytest
 
 from menndl_caffe.genome import Genome, IntGene, SearchSpace
-from menndl_caffe.search import GeneticAlgorithm
-from menndl_caffe.search.ga import cross, mutate, pairs, random_population, survivors
+from menndl_caffe.search import OtherTrial
+from menndl_caffe.search.ga import GeneticAlgorithm, cross, mutate, pairs, random_population, survivors
 from menndl_caffe.trial import Result, Trial
 
 SPACE = SearchSpace(tuple(IntGene(f"g{i}", 0, 9, 1, 5) for i in range(6)))
@@ -25,7 +26,19 @@ def genome(*values: int) -> Genome:
 def search(population: int = 20, generations: int = 5, seed: int = 1, cost: Callable[[Genome], float] = lambda g: 0.0,
            mutation: float = 0.05) -> GeneticAlgorithm:
     settings = SimpleNamespace(population=population, generations=generations, crossover=0.6, mutation=mutation)
-    return GeneticAlgorithm(SPACE, settings, seed, lambda id, g, generation: Trial(id, g, id, 1, generation), cost)
+    ids = count(1)
+
+    def new_trial(genome: Genome, generation: Optional[int]) -> Trial:
+        id = next(ids)
+        return Trial(id, genome, id, 1, generation)
+
+    return GeneticAlgorithm(SPACE, settings, seed, new_trial, cost)
+
+
+def ask(ga: GeneticAlgorithm, n: int) -> List[Trial]:
+    """At most so many trials."""
+    asked = (ga.ask() for _ in range(n))
+    return [trial for trial in asked if trial is not None]
 
 
 def fitness(g: Genome) -> float:
@@ -39,12 +52,11 @@ def finish(ga: GeneticAlgorithm, seed: int = 0, slots: int = 7) -> List[Trial]:
     running: List[Trial] = []
     trials: List[Trial] = []
     while not ga.finished:
-        asked = ga.ask(slots - len(running))
-        assert len(asked) <= slots - len(running)
+        asked = ask(ga, slots - len(running))
         trials += asked
         running += asked
         trial = running.pop(shuffle.randrange(len(running)))
-        ga.tell(Result(trial.id, "ok", fitness(trial.genome)))
+        ga.tell(trial, Result(trial.id, "ok", fitness(trial.genome)))
     assert not running
     return sorted(trials, key=lambda trial: trial.id)
 
@@ -139,25 +151,39 @@ def test_without_operators_children_are_survivors() -> None:
 
 def test_longest_expected_go_first() -> None:
     ga = search(cost=lambda g: float(g.values[0]))
-    first = [t.genome.values[0] for t in ga.ask(5) + ga.ask(5) + ga.ask(10)]
+    first = [t.genome.values[0] for t in ask(ga, 20)]
     assert first == sorted(first, reverse=True)
 
 
 def test_ask_waits_for_the_generation() -> None:
     ga = search()
-    trials = ga.ask(100)
-    assert len(trials) == 20 and ga.ask(1) == []
+    trials = ask(ga, 100)
+    assert len(trials) == 20 and ga.ask() is None
     for trial in trials[:-1]:
-        ga.tell(Result(trial.id, "ok", 0.5))
-    assert ga.ask(1) == [] and not ga.finished
-    ga.tell(Result(trials[-1].id, "crashed"))
-    assert len(ga.ask(1)) == 1
+        ga.tell(trial, Result(trial.id, "ok", 0.5))
+    assert ga.ask() is None and not ga.finished
+    ga.tell(trials[-1], Result(trials[-1].id, "crashed"))
+    assert ga.ask() is not None
 
 
 def test_a_result_that_was_not_asked_for_is_refused() -> None:
     ga = search()
-    ga.ask(3)
-    ga.tell(Result(1, "ok", 0.5))
-    for id in (0, 1, 21):
+    first, *_ = ask(ga, 3)
+    ga.tell(first, Result(first.id, "ok", 0.5))
+    waiting = next(id for id in range(1, 21) if id in ga._waiting)
+    for id in (0, first.id, waiting, 21):
         with pytest.raises(KeyError):
-            ga.tell(Result(id, "ok", 0.5))
+            ga.tell(replace(first, id=id), Result(id, "ok", 0.5))
+
+
+def test_earlier_versions_orders_within_a_generation_are_taken_and_other_trials_are_not() -> None:
+    ga, fresh = search(cost=lambda g: float(g.values[0])), search()
+    recorded = ask(fresh, 7)
+    for trial in recorded:
+        ga.asked(trial)
+    rest = ask(ga, 20)
+    assert [t.genome.values[0] for t in rest] == sorted((t.genome.values[0] for t in rest), reverse=True)
+    assert {t.id for t in rest} | {t.id for t in recorded} == set(range(1, 21)) and len(rest) == 13
+    for other in (recorded[0], replace(rest[0], seed=7), replace(rest[0], id=77)):
+        with pytest.raises(OtherTrial):
+            ga.asked(other)

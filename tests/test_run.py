@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
@@ -13,9 +14,11 @@ from menndl_caffe.experiment import search_file
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.run.loop import Loop, Stop, never
+from menndl_caffe.search.search import check_asked
 from menndl_caffe.trial import CRASHED, DEFAULT, OK, TEST, Result, Trial
 from menndl_caffe.walltime import Stopped
 from tests.support import runs
+from tests.support.searches import FIRST_LINE, numbering
 
 
 def trial(id: int, value: int, generation: Optional[int] = 0, role: str = "individual", seed: int = 11) -> Trial:
@@ -30,6 +33,8 @@ def trained(trial: Trial) -> Result:
 class Generations:
     """A search of given trials: the next generation is asked for when the last result of the one before was told."""
 
+    generations = None
+
     def __init__(self, run: Path, *generations: Sequence[Trial]):
         self._run, self._waiting, self._later = run, list(generations[0]), [list(g) for g in generations[1:]]
         self._asked: List[int] = []
@@ -40,15 +45,20 @@ class Generations:
     def finished(self) -> bool:
         return len(self.told) == self.total
 
-    def ask(self, n: int) -> List[Trial]:
+    def ask(self) -> Optional[Trial]:
         if not self._waiting and len(self.told) == len(self._asked) and self._later:
             self._waiting = self._later.pop(0)
-        asked, self._waiting = self._waiting[:n], self._waiting[n:]
-        self._asked += [trial.id for trial in asked]
-        return asked
+        if not self._waiting:
+            return None
+        self._asked.append(self._waiting[0].id)
+        return self._waiting.pop(0)
 
-    def tell(self, result: Result) -> None:
-        assert result.id in self._asked and result.id not in [earlier.id for earlier in self.told]
+    def asked(self, trial: Trial) -> None:
+        check_asked(self, trial)
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        assert trial.id == result.id and result.id in self._asked
+        assert result.id not in [earlier.id for earlier in self.told]
         assert journal.read(self._run).results[result.id].fitness == result.fitness, "told before it was on disk"
         self.told.append(result)
 
@@ -65,14 +75,18 @@ class ScriptedFarm:
     def idle(self) -> int:
         return self.slots - len(self._running)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         assert self.idle, "a trial too many"
         self._running.append(trial)
         self.submitted.append(trial.id)
+        return 7
 
     def poll(self, seconds: float) -> List[Result]:
         assert self._running, "nothing runs, so nothing will come"
         return [self._train(self._running.pop(self._which))]
+
+    def lost(self) -> List[Trial]:
+        return []
 
     def close(self) -> None:
         pass
@@ -81,14 +95,14 @@ class ScriptedFarm:
 class Case:
     """One run of the loop in a folder, and what was seen of it."""
 
-    def __init__(self, run: Path, *generations: Sequence[Trial], reuse: bool = True, first: Sequence[Trial] = (),
+    def __init__(self, run: Path, *generations: Sequence[Trial], first: Sequence[Trial] = (),
                  last: Sequence[Trial] = (), farm: Any = None, stop: Stop = never):
         self.farm, self.search = farm or ScriptedFarm(2), Generations(run, *generations)
         self.kept: List[int] = []
         self.watched: List[Tuple[int, bool]] = []
         with Journal(run) as self.journal:
-            self.journal.begin({})
-            loop = Loop(self.search, self.farm, self.journal, reuse, self.keep, self.watch, stop)
+            self.journal.begin(FIRST_LINE)
+            loop = Loop(self.search, self.farm, self.journal, numbering(1), None, self.keep, self.watch, stop)
             loop.run(first)
             loop.run(last)
         self.results = journal.read(run).results
@@ -160,10 +174,12 @@ def test_a_final_test_is_always_trained_and_answers_nobody(tmp_path: Path) -> No
     assert case.results[4].same_as == 2
 
 
-def test_without_reuse_every_trial_is_trained(tmp_path: Path) -> None:
-    case = Case(tmp_path, [trial(1, 5), trial(2, 5)], [trial(3, 5, 1)], reuse=False)
+def test_another_seed_is_other_work(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5, seed=1), trial(2, 5, seed=2)], [trial(3, 5, 1, seed=3)])
     assert case.farm.submitted == [1, 2, 3]
     assert [result.same_as for result in case.results.values()] == [None] * 3
+    case = Case(tmp_path / "budget", [trial(1, 5), replace(trial(2, 5), max_iter=50)])
+    assert case.farm.submitted == [1, 2]
 
 
 @pytest.mark.parametrize(("reuse", "seeds"), [("true", 1), ("false", 3)])
@@ -174,18 +190,20 @@ def test_without_reuse_every_training_has_its_own_seed(tmp_path: Path, in_reposi
     assert len({experiment.trial(id, experiment.space.default).seed for id in (1, 2, 3)}) == seeds
 
 
-@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize("seeds", [[11] * 5, [1, 2, 3, 4, 5]])
 @pytest.mark.parametrize("lines", range(12))
-def test_a_cut_journal_is_gone_on_with(tmp_path: Path, lines: int, reuse: bool) -> None:
+def test_a_cut_journal_is_gone_on_with(tmp_path: Path, lines: int, seeds: List[int]) -> None:
     """Cut after any line: what stands there is told and not trained, the rest is trained, and the end is the same."""
-    generations = [[trial(1, 5), trial(2, 5), trial(3, 6)], [trial(4, 6, 1), trial(5, 7, 1)]]
-    Case(tmp_path / "whole", *generations, reuse=reuse)
+    trials = [trial(id, value, int(id > 3), seed=seed) for (id, value), seed in
+              zip([(1, 5), (2, 5), (3, 6), (4, 6), (5, 7)], seeds)]
+    generations = trials[:3], trials[3:]
+    Case(tmp_path / "whole", *generations)
     whole = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
     assert len(whole) == 1 + 2 * 5
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "journal.jsonl").write_text("".join(whole[:lines]))
     before = journal.read(tmp_path / "cut").results if lines else {}
-    case = Case(tmp_path / "cut", *generations, reuse=reuse, farm=ScriptedFarm(3, which=-1))
+    case = Case(tmp_path / "cut", *generations, farm=ScriptedFarm(3, which=-1))
     assert not set(before) & set(case.farm.submitted)
     assert {id for id, recorded in case.watched if recorded} == set(before)
     assert sorted(case.told) == [1, 2, 3, 4, 5]
@@ -251,3 +269,62 @@ def test_failures_after_the_stop_do_not_count(tmp_path: Path, status: str, recor
         Case(tmp_path, [trial(1, 5), trial(2, 6)], farm=farm, stop=lambda: next(told))
     assert farm.submitted == [1]
     assert set(journal.read(tmp_path).results) == ({1} if recorded else set())
+
+
+class MortalFarm(ScriptedFarm):
+    """Its first rank dies with the first trial, which nobody else hears of before `lost` is asked."""
+
+    def __init__(self, slots: int):
+        super().__init__(slots)
+        self._lost: List[Trial] = []
+        self.ranks = iter(range(1, 100))
+
+    def submit(self, trial: Trial) -> int:
+        super().submit(trial)
+        return next(self.ranks)
+
+    def poll(self, seconds: float) -> List[Result]:
+        if len(self.submitted) == self.slots:
+            self._lost = [self._running.pop(0)]
+            return []
+        return super().poll(seconds)
+
+    def lost(self) -> List[Trial]:
+        lost, self._lost = self._lost, []
+        return lost
+
+
+def test_a_trial_whose_rank_died_is_given_to_another(tmp_path: Path) -> None:
+    case = Case(tmp_path, [trial(1, 5), trial(2, 6), trial(3, 5), trial(4, 7)], farm=MortalFarm(2))
+    assert case.farm.submitted == [1, 2, 1, 4]
+    assert sorted(case.told) == [1, 2, 3, 4] and case.results[3].same_as == 1
+    given = journal.read(tmp_path).given
+    assert {id: given[id].rank for id in given} == {1: 3, 2: 2, 4: 4}
+
+
+def test_a_recorded_trial_without_a_result_is_given_out_again(tmp_path: Path) -> None:
+    """And the journal says who has it now."""
+    generation = [trial(1, 5), trial(2, 6), trial(3, 8), trial(4, 9)]
+    farm = StoppingFarm(3, 1)
+    with pytest.raises(Stopped):
+        Case(tmp_path, generation, farm=farm, stop=farm.stop)
+    assert set(journal.read(tmp_path).results) == {1, 2}
+    case = Case(tmp_path, generation, farm=MortalFarm(9))
+    assert case.farm.submitted == [3, 4]
+    assert {id: given.rank for id, given in journal.read(tmp_path).given.items()} == {1: 7, 2: 7, 3: 1, 4: 2}
+
+
+class Silent(Generations):
+    """Gives nothing, and is not finished."""
+
+    def ask(self) -> Optional[Trial]:
+        return None
+
+
+def test_a_search_that_asks_for_nothing_is_an_error_at_once(tmp_path: Path) -> None:
+    with Journal(tmp_path) as writer:
+        writer.begin(FIRST_LINE)
+        loop = Loop(Silent(tmp_path, [trial(1, 5)]), ScriptedFarm(2), writer, numbering(1), None, lambda *_: None,
+                    lambda *_: None)
+        with pytest.raises(RuntimeError, match="asks for nothing and is not finished"):
+            loop.run([trial(0, 5, None, DEFAULT)])

@@ -84,9 +84,9 @@ class Loop:
             if isinstance(call, Result):
                 self._tell(record.trials[call.id], call, recorded=True)
             else:
-                self._numbering.take(call)
                 if call.role == INDIVIDUAL:
                     self._repeat(call)
+                self._numbering.take(call)
         self._queue.extend(trial for trial in record.trials.values() if trial.id not in record.results)
 
     def _repeat(self, trial: Trial) -> None:

@@ -24,6 +24,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.journal import Journal
 from menndl_caffe.run.loop import Loop
+from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.trial import DEFAULT, Result, Trial
 from tests.support import runs
 
@@ -65,10 +66,14 @@ class InstantFarm:
     def idle(self) -> int:
         return self.slots - len(self._results)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         curve = tuple((i, 0.5, 1.25) for i in range(0, 4001, 500))
         self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(),
                                     seconds=900, host="node"))
+        return len(self._results)
+
+    def lost(self) -> List[Trial]:
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         results, self._results = self._results, []
@@ -85,9 +90,10 @@ def master(data: str, generations: int) -> None:
 
     def measure(fsync: bool) -> float:
         with tempfile.TemporaryDirectory(dir="build") as folder, Journal(Path(folder), fsync) as writer:
-            algorithm = search.make(experiment.message, experiment.space, experiment.trial, lambda genome: 0.0)
-            writer.begin({})
-            loop = Loop(algorithm, InstantFarm(), writer, True, lambda *_: None, lambda *_: None)
+            numbering = Numbering(experiment)
+            algorithm = search.make(experiment.message, experiment.space, numbering, lambda genome: 0.0)
+            writer.begin({"search": "the paper's", "engine": "none", "started": time.time()})
+            loop = Loop(algorithm, InstantFarm(), writer, numbering, None, lambda *_: None, lambda *_: None)
             start = time.perf_counter()
             loop.run()
             return algorithm.total / (time.perf_counter() - start)

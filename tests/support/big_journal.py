@@ -20,6 +20,7 @@ from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.run.loop import Loop
+from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.trial_files import LOG, write_rendered
 from menndl_caffe.trial import (
     CRASHED,
@@ -56,7 +57,9 @@ def write(folder: Path, population: int = 500, generations: int = 35, seed: int 
     experiment = search_file.load("solvers/paper.search.prototxt", seed=seed)
     experiment.message.ga_param.population = population
     experiment.message.ga_param.generations = generations
-    algorithm = search.make(experiment.message, experiment.space, experiment.trial, multiply_adds)
+    numbering = Numbering(experiment)
+    default = numbering(experiment.space.default, role=DEFAULT)
+    algorithm = search.make(experiment.message, experiment.space, numbering, multiply_adds)
     kept: List[Tuple[Trial, Result]] = []
 
     def keep(trial: Trial, result: Result) -> None:
@@ -65,8 +68,8 @@ def write(folder: Path, population: int = 500, generations: int = 35, seed: int 
 
     with Journal(folder, fsync=False) as journal:
         journal.begin(_run_line(experiment, ranks))
-        loop = Loop(algorithm, PlayedFarm(ranks, failures), journal, True, keep, lambda *_: None)
-        loop.run([experiment.trial(0, experiment.space.default, role=DEFAULT)])
+        loop = Loop(algorithm, PlayedFarm(ranks, failures), journal, numbering, None, keep, lambda *_: None)
+        loop.run([default])
         kept += journal.record.best(1)
     _write_files(folder, Renderer(experiment), kept)
     return folder
@@ -114,10 +117,15 @@ class PlayedFarm:
         """Ranks without a trial."""
         return len(self._free)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         """Play a trial on the first free rank."""
         result = played(trial, self._failures, self._now, heapq.heappop(self._free))
         heapq.heappush(self._running, (self._now + result.seconds, trial.id, result))
+        return result.rank
+
+    def lost(self) -> List[Trial]:
+        """None: nobody dies here."""
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         """The result that comes next; the clock goes on until then."""
