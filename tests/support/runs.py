@@ -16,10 +16,12 @@ from tests.conftest import REPOSITORY
 
 PATIENCE = 120.0  # seconds until what does not come is given up; what comes in order never takes so long
 FAKE_TRAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'fake_trainer.py'}"
+GA = "ga_param {{ population: {population} generations: {generations} mutation: 0.2 }}"
+RANDOM = 'type: "RANDOM" limit {{ trials: {trials} }}'
 SEARCH = """\
 net: "templates/cifar10_quick/train_test.prototxt.j2"
 solver: "solvers/quick.solver.prototxt.j2"
-ga_param {{ population: {population} generations: {generations} mutation: 0.2 }}
+{kind}
 gene {{ name: "kernel1" int_range {{ min: 1 max: 8 }} default: 5 }}
 gene {{ name: "output1" int_range {{ min: 16 max: 126 step: 2 }} default: 32 }}
 gene {{ name: "kernel2" int_range {{ min: 4 max: 5 }} default: 5 }}
@@ -37,11 +39,11 @@ max_iter: {max_iter}
 """
 
 
-def write_search(path: Path, data: Path, more: str = "", **settings: int) -> Path:
+def write_search(path: Path, data: Path, more: str = "", kind: str = GA, **settings: int) -> Path:
     """A search file over cifar10_quick; `settings` take the place of the small numbers used otherwise."""
-    numbers = {"population": 6, "generations": 3, "batch_size": 10, "test_iter": 2, "test_interval": 4, "max_iter": 4,
-               **settings}
-    path.write_text(SEARCH.format(data=data, more=more, **numbers))
+    numbers = {"population": 6, "generations": 3, "trials": 18, "batch_size": 10, "test_iter": 2, "test_interval": 4,
+               "max_iter": 4, **settings}
+    path.write_text(SEARCH.format(data=data, more=more, kind=kind.format(**numbers), **numbers))
     return path
 
 
