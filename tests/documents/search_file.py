@@ -13,6 +13,7 @@ from menndl_caffe.nets.proto import DESCRIPTORS, menndl_pb2
 
 PROTO = "menndl.proto"
 EXAMPLE = Path(__file__).with_name("every_field.search.prototxt")
+LIMITED = EXAMPLE.parents[2] / "solvers" / "random.search.prototxt"  # has what goes with searches without generations
 # Where a comment stands is a path of numbers: those of the fields in descriptor.proto, and indices among the repeated.
 SYNTAX, MESSAGE, FIELD, ENUM, VALUE = 12, 4, 2, 4, 2
 Field = descriptor_pb2.FieldDescriptorProto
@@ -26,6 +27,10 @@ TITLE = f"""\
 This page is made by `make docs` from the comments in [{PROTO}](../menndl_caffe/nets/proto/{PROTO}).
 [templates.md](templates.md) tells how templates and genes work together, [tutorial.md](tutorial.md) writes a search
 from nothing. A file with every field, of which most can be left out:
+"""
+OTHER_TYPES = """\
+A search without generations, such as `type: "RANDOM"`, has a `limit` in place of `ga_param`:
+[solvers/random.search.prototxt](../solvers/random.search.prototxt) is one.
 """
 
 
@@ -60,9 +65,9 @@ def compiled() -> Schema:
 def page() -> str:
     """The reference as Markdown."""
     schema = compiled()
-    text = EXAMPLE.read_text()
-    examples = dict(_examples(prototxt.parse(text, menndl_pb2.SearchParameter, str(EXAMPLE)).message))
-    parts = [TITLE, f"```\n{text}```\n", *_names(schema)]
+    files = [prototxt.load(path, menndl_pb2.SearchParameter).message for path in (LIMITED, EXAMPLE)]
+    examples = {name: text for message in files for name, text in _examples(message)}
+    parts = [TITLE, f"```\n{EXAMPLE.read_text()}```\n", OTHER_TYPES, *_names(schema)]
     for i, message in enumerate(schema.messages):
         parts.append(f"## {message.name}\n")
         parts.append(f"{schema.comment(MESSAGE, i)}\n" if i else "The whole file.\n")
