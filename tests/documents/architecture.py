@@ -12,15 +12,14 @@ from tests.test_architecture import FILES, LAYERS, PACKAGE, room, rooms_imported
 
 # Light fill and dark border, told apart by colour-blind people as well (after Okabe and Ito, 2008).
 GROUPS = {
-    "search": ("#dcebf7", "#0072b2", "the search", "genome trial search search_file run"),
-    "caffe": ("#d5efe6", "#007a5a", "Caffe's files", "proto prototxt prototxt_values render net_upgrade net_rules "
-                                                      "layer_rules shapes"),
-    "training": ("#fdeacb", "#a86400", "training", "data engine evaluate trainer trainer_process torchcaffe"),
-    "places": ("#f6e0ee", "#a8427f", "where it runs", "farm placement walltime launch doctor cli"),
-    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal progress trial_files report export save watch"),
-    "base": ("#ececec", "#555555", "", "errors tables"),
+    "search": ("#dcebf7", "#0072b2", "the search", "genome trial search experiment"),
+    "caffe": ("#d5efe6", "#007a5a", "Caffe's nets and data", "nets data"),
+    "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
+    "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm walltime run doctor cli"),
+    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal report export save watch"),
+    "base": ("#ececec", "#555555", "", "errors text files fields"),
 }
-PIPE = ("trainer_process", "trainer")  # not an import: two processes
+PIPE = ("rank", "trainer")  # not an import: two processes
 WIDTH, MARGIN = 900, 14
 ROW, BOX, GAP, LETTER, PORT = 66, 30, 18, 7.9, 11
 Imports = Dict[str, Set[str]]
