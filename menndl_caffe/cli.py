@@ -216,18 +216,17 @@ def _say(text: str) -> None:
 def _render(arguments: Any) -> None:
     from menndl_caffe.experiment import search_file
     from menndl_caffe.experiment.appraise import check, check_experiment
-    from menndl_caffe.experiment.render import Renderer
+    from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer
     from menndl_caffe.experiment.sources import sources
     from menndl_caffe.nets.shapes import UnknownShape
-    from menndl_caffe.run.trial_files import write_rendered
 
     experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
     renderer = Renderer(experiment)
     check_experiment(renderer)
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
-    write_rendered(rendered, arguments.out)
-    print(f"{arguments.out}/train_test.prototxt and solver.prototxt: {trial.genome}")
+    rendered.write(arguments.out)
+    print(f"{arguments.out}/{NET_FILE} and {SOLVER_FILE}: {trial.genome}")
     try:
         net = check(rendered)
     except UnknownShape as unknown:
@@ -240,7 +239,7 @@ def _render(arguments: Any) -> None:
 def _evaluate(arguments: Any) -> None:
     from menndl_caffe.experiment.sources import sources
     from menndl_caffe.run.launch import Options, Parts
-    from menndl_caffe.run.trial_files import LOG, write_rendered
+    from menndl_caffe.run.trial_files import LOG
 
     parts = Parts(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
                           arguments.data, arguments.iterations, threads=arguments.threads))
@@ -254,7 +253,7 @@ def _evaluate(arguments: Any) -> None:
     finally:
         evaluator.close()
     if arguments.out:
-        write_rendered(parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out)), arguments.out)
+        parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out)).write(arguments.out)
         (arguments.out / LOG).write_text(result.log)
     record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter,
                               **result.as_dict()}

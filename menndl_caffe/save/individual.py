@@ -21,7 +21,6 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import best_trained
 from menndl_caffe.run.launch import Options, Parts, features, identity
-from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, readme
 from menndl_caffe.trial import OK, Result, Trial
@@ -104,7 +103,7 @@ def _write_files(parts: Parts, trial: Trial, folder: Path) -> Rendered:
     """Net and solver for commands started in the folder, and the mean beside them, if the net subtracts one."""
     where = sources(parts.experiment, trial.role)
     rendered = parts.renderer.render(trial, replace(where, mean=f"./{MEAN}"), ".")
-    write_rendered(rendered, folder)
+    rendered.write(folder)
     if subtracts_mean(rendered.net.message):
         shutil.copyfile(where.mean, folder / MEAN)
     return rendered
