@@ -1,8 +1,10 @@
-"""Tables as text and CSV, and numbers and durations as they read in them."""
+"""Texts for people: tables, numbers and durations as they read in them, and what a terminal may be told."""
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import sys
 from typing import Any, Collection, Iterable, Optional, Sequence
 
 
@@ -44,3 +46,9 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def say(text: str) -> None:
+    """A line on standard error, if that is still there."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(text, file=sys.stderr, flush=True)

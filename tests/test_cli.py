@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import Callable, List, Set, Tuple
 
 import numpy as np
 import pytest
@@ -100,6 +100,22 @@ def test_help_mentions_what_there_is(command: List[str], parts: List[str], mennd
     assert done.returncode == 0 and done.stderr == ""
     for part in parts:
         assert part in " ".join(done.stdout.split()), part
+
+
+@pytest.mark.parametrize("words, rooms", [("--help", set()), ("render --help", {"experiment", "arguments"}),
+                                          ("report --help", {"watch", "arguments"})])
+def test_help_imports_no_more_than_it_says(words: str, rooms: Set[str]) -> None:
+    """What is loaded is waited for: of menndl the room that was asked for, and no library."""
+    code = f"""import contextlib, sys
+with contextlib.suppress(SystemExit):
+    import menndl_caffe.cli
+    menndl_caffe.cli.main({words.split()})
+print(*{{name.partition(".")[0] for name in sys.modules}})
+print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_caffe.")}})"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
+    assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
+    assert loaded == {"cli", "errors", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -27,7 +26,7 @@ from menndl_caffe.report.page import page
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
-from menndl_caffe.text import as_csv, fixed
+from menndl_caffe.text import as_csv, fixed, say
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 
 PAGE, COMPARISON = "report.html", "comparison.html"
@@ -36,11 +35,7 @@ BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the p
 Note = Callable[[str], None]
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def write_report(run: Path, record: Record, note: Note = _to_stderr, folder: Optional[Path] = None) -> List[Path]:
+def write_report(run: Path, record: Record, note: Note = say, folder: Optional[Path] = None) -> List[Path]:
     """Write the page, all tables and figures of a run's record into `folder`, without one into RUN/report; the paths of
     what was written, the page's first. `note` is told what could not be shown, and why.
 
