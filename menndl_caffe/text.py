@@ -48,6 +48,15 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def printable(text: str, lines: bool = False) -> str:
+    """The text with what cannot be seen written out, `\\u202e`: what moves a terminal's cursor, turns the direction of
+    writing, or is half of a surrogate pair. With `lines`, newlines and tabs stay."""
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(letter if letter.isprintable() or letter in kept else f"\\u{ord(letter):04x}" for letter in text)
+
+
 def say(text: str) -> None:
     """A line on standard error, if that is still there."""
     with contextlib.suppress(OSError):  # the terminal may be gone

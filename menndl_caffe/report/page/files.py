@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Sequence
 from menndl_caffe.experiment.render import FILES
 from menndl_caffe.journal import Record
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page.columns import printable
+from menndl_caffe.text import printable
 
 MOST = 200  # individuals whose texts go into the page
 LONGEST = 100_000  # characters of a text
@@ -32,7 +32,7 @@ def kept_files(folder: Path, record: Record, first: Sequence[int]) -> Dict[str, 
 
 def _names(directory: Path) -> Sequence[str]:
     try:
-        return sorted(printable(entry.name) for entry in directory.iterdir() if entry.is_file())
+        return sorted(printable(entry.name, lines=True) for entry in directory.iterdir() if entry.is_file())
     except OSError:
         return []
 
@@ -43,7 +43,7 @@ def _texts(directory: Path) -> Dict[str, str]:
     for name in FILES:
         try:
             with open(directory / name, encoding="utf-8", errors="replace") as file:
-                texts[name] = printable(file.read(LONGEST))
+                texts[name] = printable(file.read(LONGEST), lines=True)
         except OSError:
             continue
     return texts
@@ -63,7 +63,7 @@ def rendered_files(nets: Nets, record: Record) -> Dict[str, Any]:
         texts = nets.rendered(record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))
-            of[str(result.id)] = [_changes([printable(line) for line in text.split("\n")], known)
+            of[str(result.id)] = [_changes([printable(line, lines=True) for line in text.split("\n")], known)
                                   for text, known in zip(texts, bases)]
     return {"bases": bases, "of": of}
 
