@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_caffe import journal, report
-from menndl_caffe.data import sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets import prototxt

@@ -9,13 +9,12 @@
 """
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
@@ -68,15 +67,11 @@ def write_comparison(runs: Sequence[Tuple[Path, Record]], folder: Path) -> Path:
 
 
 def _write(folder: Path, name: str, content: bytes) -> Path:
-    """Write the file aside and rename it, so that nobody ever sees half of one."""
-    aside = folder / f".{name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, folder / name)
+        with replacing(folder / name) as aside:
+            aside.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
     return folder / name
 

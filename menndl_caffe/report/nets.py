@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterator, List, MutableSequence, NamedTuple, Optional, Tuple
 
-from menndl_caffe.data import describe, sha256_of
+from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import TEMPLATES
 from menndl_caffe.experiment.render import NET_FILE, Renderer
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import Sources, parts_of_data
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt

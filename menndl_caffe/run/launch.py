@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, MutableSequence, Optional
 
 import menndl_caffe
 from menndl_caffe import search
-from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
+from menndl_caffe.data import describe, fingerprint, lock_refusal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost, subtracts_mean
@@ -22,6 +22,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import SerialFarm
+from menndl_caffe.files import sha256_of
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2

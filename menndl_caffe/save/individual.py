@@ -15,6 +15,7 @@ from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import find_file
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape, sources
+from menndl_caffe.files import staging
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
@@ -37,13 +38,13 @@ def save(run: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
     """
     record = journal.read(run)
     trial, result = _chosen(run, record, rank)
-    with _staging(folder) as staging:
+    with _new(folder) as aside:
         parts = _parts(run, record, data)
-        rendered = _write_files(parts, trial, staging)
-        no_deploy = _write_deploy(rendered, staging)
-        again = _train(parts, trial, result, record, staging / WEIGHTS, say)
+        rendered = _write_files(parts, trial, aside)
+        no_deploy = _write_deploy(rendered, aside)
+        again = _train(parts, trial, result, record, aside / WEIGHTS, say)
         saved = Saved(run, record, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
-        (staging / README).write_text(readme(saved), encoding="utf-8")
+        (aside / README).write_text(readme(saved), encoding="utf-8")
     return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n{difference(saved)}"
 
 
@@ -56,21 +57,18 @@ def _chosen(run: Path, record: Record, rank: int) -> Tuple[Trial, Result]:
 
 
 @contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, which becomes it in the end; what a killed process left there is removed."""
-    staging = folder.absolute().with_name(f".{folder.absolute().name}.partial")
+def _new(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which becomes it in the end."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"--save {folder}: exists; expected a folder that is new or empty")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
-    try:
-        yield staging
-        os.replace(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            name = f".{folder.absolute().name}.partial"
+            aside = stack.enter_context(staging(folder.absolute().with_name(name)))
+        except OSError as error:
+            raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
+        yield aside
+        os.replace(aside, folder)
 
 
 def _parts(run: Path, record: Record, data: Any) -> Parts:

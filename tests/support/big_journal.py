@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from menndl_caffe import search
-from menndl_caffe.data import sha256_of
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
