@@ -245,10 +245,10 @@ def test_data_that_cannot_be_read(source: str, said: str, fake: Runner, tmp_path
 @pytest.mark.parametrize("old, new, line, parts", [
     ("mutation", "mutaton", 3, ["ga_param.mutaton", "did you mean mutation"]),
     ("min: 1 max: 8", "min: 9 max: 8", 4, ["gene[0].int_range.min", "kernel1", "9, above its max 8"]),
-    ("min: 1 max: 8", "", 4, ["gene[0].int_range", "kernel1", "no min"]),
+    ("min: 1 max: 8", "max: 8", 4, ["gene[0].int_range", "kernel1", "no min"]),
     ("train_test", "trian_test", 1, ["net template", "did you mean templates/cifar10_quick/train_test"]),
     ('"kernel1"', '"kernel4"', 4, ["'kernel4'", "used by neither", "did you mean kernel"]),
-], ids=["field", "min above max", "empty range", "template", "gene"])
+], ids=["field", "min above max", "no min", "template", "gene"])
 def test_a_mistake_in_the_search_file(old: str, new: str, line: int, parts: List[str], refused: Refused, search: Path,
                                       tmp_path: Path) -> None:
     path = changed(search, tmp_path, old, new)
@@ -258,6 +258,16 @@ def test_a_mistake_in_the_search_file(old: str, new: str, line: int, parts: List
         for part in parts:
             assert part in said
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_each_mistake_in_the_search_file_is_a_line(fake: Runner, search: Path, tmp_path: Path) -> None:
+    path = changed(search, tmp_path, "min: 1 max: 8", "min: 9 max: 8")
+    path.write_text(path.read_text().replace("train_test", "trian_test"))
+    done = fake("run", path, "--out", tmp_path / "run")
+    assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == [path]
+    begins = [f"menndl run: {path}:1: net template ", f"menndl run: {path}:4: gene[0].int_range.min: of kernel1 is 9"]
+    assert [line[:len(begin)] for line, begin in zip(done.stderr.splitlines(), begins)] == begins
+    assert done.stderr.count("\n") == 2
 
 
 def images(channels: int, size: int) -> Images:

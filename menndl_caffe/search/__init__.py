@@ -6,9 +6,10 @@ resumed by asking a fresh search again and telling it the recorded results.
 """
 from __future__ import annotations
 
-from typing import Any, Callable, List, Protocol
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Protocol, Tuple
 
 from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.search import ga
 from menndl_caffe.search.ga import GeneticAlgorithm
 from menndl_caffe.trial import Result, Trial
 
@@ -34,12 +35,24 @@ class Search(Protocol):
         """Take the result of a trial that was asked for; KeyError for any other."""
 
 
-TYPES = ("GA",)
+class Kind(NamedTuple):
+    """What a `type` of the search file stands for: the field with its settings, their check, and the maker.
+
+    `check(settings)` yields (field's name, what stands there, what would be valid) for each that is wrong.
+    """
+
+    field: str
+    check: Callable[[Any], Iterator[Tuple[str, Any, str]]]
+    make: Callable[..., Search]
+
+
+KINDS: Dict[str, Kind] = {"GA": Kind("ga_param", ga.check, GeneticAlgorithm)}
 
 
 def make(message: Any, space: SearchSpace, new_trial: NewTrial, cost: Cost) -> Search:
     """The search that a SearchParameter of a valid `type` describes."""
-    return GeneticAlgorithm(space, message.ga_param, message.random_seed, new_trial, cost)
+    kind = KINDS[message.type]
+    return kind.make(space, getattr(message, kind.field), message.random_seed, new_trial, cost)
 
 
-__all__ = ["Cost", "GeneticAlgorithm", "NewTrial", "Search", "TYPES", "make"]
+__all__ = ["KINDS", "Cost", "GeneticAlgorithm", "Kind", "NewTrial", "Search", "make"]

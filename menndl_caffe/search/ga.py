@@ -23,6 +23,16 @@ from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.trial import Result, Trial
 
 
+def check(settings: Any) -> Iterator[Tuple[str, Any, str]]:
+    """The fields of a GAParameter that are out of range: name, value, what would be valid."""
+    for name in ("population", "generations"):
+        if getattr(settings, name) < 1:
+            yield name, getattr(settings, name), "1 or more"
+    for name in ("crossover", "mutation"):
+        if not 0 <= getattr(settings, name) <= 1:
+            yield name, getattr(settings, name), "a probability in [0, 1]"
+
+
 def random_population(space: SearchSpace, population: int, rng: np.random.RandomState) -> List[Genome]:
     """The first generation: "sampling each gene from a uniform random distribution"."""
     return [space.from_unit(point) for point in rng.random_sample((population, len(space.genes)))]
