@@ -8,6 +8,7 @@ from typing import Any
 
 from menndl_caffe.arguments import add_run, seconds
 from menndl_caffe.run.progress import PLAIN_SECONDS
+from menndl_caffe.text import say
 
 SCREEN_SECONDS = 2.0
 
@@ -33,8 +34,8 @@ def main(arguments: Any) -> None:
         try:
             from menndl_caffe.watch import terminal
         except ImportError as error:
-            print(f"menndl watch: plain lines, since the screen needs rich ({error}): "
-                  "`pip install 'menndl_caffe[report]'`", file=sys.stderr)
+            say(f"menndl watch: plain lines, since the screen needs rich ({error}): "
+                "`pip install 'menndl_caffe[report]'`")
         else:
             return terminal.follow(watched, arguments.interval or SCREEN_SECONDS, arguments.once)
     plain.follow(watched, arguments.interval or PLAIN_SECONDS, arguments.once)
