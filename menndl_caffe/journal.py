@@ -13,11 +13,9 @@ One process writes (a lock on RUN/lock holds others off); any number may read, a
 """
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +24,9 @@ from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, T
 
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import lock
 from menndl_caffe.genome import Genome
+from menndl_caffe.text import say
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 NAME = "journal.jsonl"
@@ -253,18 +253,18 @@ class Journal:
 
 def _locked(run: Path) -> IO[str]:
     """RUN/lock, held until it is closed or this process ends, however it ends."""
-    lock = open(run / "lock", "a+")
+    file = open(run / "lock", "a+")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refusal = lock(file)
     except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().strip() or "another process"
-        lock.close()
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        file.close()
         raise UserError(f"{run} is being written by {owner}; wait for it, or give another --out") from None
-    except OSError as error:  # as on a Lustre that is mounted without locks
-        print(f"menndl run: warning: {run}/lock cannot be locked ({error.strerror}): see to it yourself that no other "
-              "menndl run writes there", file=sys.stderr, flush=True)
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
-    return lock
+    if refusal:
+        say(f"menndl run: warning: {run}/lock cannot be locked ({refusal}): see to it yourself that no other "
+            "menndl run writes there")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file

@@ -1,8 +1,10 @@
-"""Tables as text and CSV, and numbers and durations as they read in them."""
+"""Texts for people: tables, numbers and durations as they read in them, and what a terminal may be told."""
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import sys
 from typing import Any, Collection, Iterable, Optional, Sequence
 
 
@@ -44,3 +46,18 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """The text with what cannot be seen written out, `\\u202e`: what moves a terminal's cursor, turns the direction of
+    writing, or is half of a surrogate pair. With `lines`, newlines and tabs stay."""
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(letter if letter.isprintable() or letter in kept else f"\\u{ord(letter):04x}" for letter in text)
+
+
+def say(text: str) -> None:
+    """A line on standard error, if that is still there."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(text, file=sys.stderr, flush=True)

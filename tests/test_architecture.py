@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("errors", "text", "walltime"),
+    ("arguments", "errors", "fields", "files", "text", "walltime"),
     ("genome", "nets"),
     ("trial", "data"),
     ("torchcaffe", "search", "journal", "trainer"),

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import Callable, List, Set, Tuple
 
 import numpy as np
 import pytest
@@ -100,6 +100,22 @@ def test_help_mentions_what_there_is(command: List[str], parts: List[str], mennd
     assert done.returncode == 0 and done.stderr == ""
     for part in parts:
         assert part in " ".join(done.stdout.split()), part
+
+
+@pytest.mark.parametrize("words, rooms", [("--help", set()), ("render --help", {"experiment", "arguments"}),
+                                          ("report --help", {"watch", "arguments"})])
+def test_help_imports_no_more_than_it_says(words: str, rooms: Set[str]) -> None:
+    """What is loaded is waited for: of menndl the room that was asked for, and no library."""
+    code = f"""import contextlib, sys
+with contextlib.suppress(SystemExit):
+    import menndl_caffe.cli
+    menndl_caffe.cli.main({words.split()})
+print(*{{name.partition(".")[0] for name in sys.modules}})
+print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_caffe.")}})"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
+    assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
+    assert loaded == {"cli", "errors", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:
@@ -229,10 +245,10 @@ def test_data_that_cannot_be_read(source: str, said: str, fake: Runner, tmp_path
 @pytest.mark.parametrize("old, new, line, parts", [
     ("mutation", "mutaton", 3, ["ga_param.mutaton", "did you mean mutation"]),
     ("min: 1 max: 8", "min: 9 max: 8", 4, ["gene[0].int_range.min", "kernel1", "9, above its max 8"]),
-    ("min: 1 max: 8", "", 4, ["gene[0].int_range", "kernel1", "no min"]),
+    ("min: 1 max: 8", "max: 8", 4, ["gene[0].int_range", "kernel1", "no min"]),
     ("train_test", "trian_test", 1, ["net template", "did you mean templates/cifar10_quick/train_test"]),
     ('"kernel1"', '"kernel4"', 4, ["'kernel4'", "used by neither", "did you mean kernel"]),
-], ids=["field", "min above max", "empty range", "template", "gene"])
+], ids=["field", "min above max", "no min", "template", "gene"])
 def test_a_mistake_in_the_search_file(old: str, new: str, line: int, parts: List[str], refused: Refused, search: Path,
                                       tmp_path: Path) -> None:
     path = changed(search, tmp_path, old, new)
@@ -242,6 +258,16 @@ def test_a_mistake_in_the_search_file(old: str, new: str, line: int, parts: List
         for part in parts:
             assert part in said
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_each_mistake_in_the_search_file_is_a_line(fake: Runner, search: Path, tmp_path: Path) -> None:
+    path = changed(search, tmp_path, "min: 1 max: 8", "min: 9 max: 8")
+    path.write_text(path.read_text().replace("train_test", "trian_test"))
+    done = fake("run", path, "--out", tmp_path / "run")
+    assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == [path]
+    begins = [f"menndl run: {path}:1: net template ", f"menndl run: {path}:4: gene[0].int_range.min: of kernel1 is 9"]
+    assert [line[:len(begin)] for line, begin in zip(done.stderr.splitlines(), begins)] == begins
+    assert done.stderr.count("\n") == 2
 
 
 def images(channels: int, size: int) -> Images:

@@ -14,7 +14,6 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.experiment import search_file
-from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from tests.conftest import REPOSITORY
 from tests.documents import architecture, tutorial
@@ -237,8 +236,8 @@ def test_the_search_files_page_has_every_field_and_its_default(message: str) -> 
 
 
 def test_the_example_with_every_field_is_a_good_one() -> None:
-    document = prototxt.load(reference.EXAMPLE, menndl_pb2.SearchParameter)
-    assert [gene.default for gene in search_file.space_of(document).genes] == [5, 32, 0.001, "MAX"]
+    experiment = search_file.of_text(reference.EXAMPLE.read_text(), str(reference.EXAMPLE))
+    assert [gene.default for gene in experiment.space.genes] == [5, 32, 0.001, "MAX"]
     assert reference.EXAMPLE.read_text() in (DOCS / "search-file.md").read_text()
 
 

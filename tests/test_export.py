@@ -20,8 +20,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
-from menndl_caffe import export
 from menndl_caffe.errors import UserError
+from menndl_caffe.export import command
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Result, Trial
@@ -77,8 +77,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run: Path, to: str, out: Optional[Path] = None) -> Path:
     """The folder to which `menndl export` has written."""
     parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    export.main(parser.parse_args([str(run), "--to", to, *(["--out", str(out)] if out else [])]))
+    command.add_arguments(parser)
+    command.main(parser.parse_args([str(run), "--to", to, *(["--out", str(out)] if out else [])]))
     return out or run / "export"
 
 
@@ -364,7 +364,7 @@ def test_a_missing_library_is_named(run: Path, to: str, module: str, monkeypatch
         if name.split(".")[0] == module:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, f"menndl_caffe.export.{export.FORMATS[to]}", raising=False)
+    monkeypatch.delitem(sys.modules, f"menndl_caffe.export.{command.FORMATS[to]}", raising=False)
     with pytest.raises(UserError, match=rf"--to {to} needs .*{module}.*pip install 'menndl_caffe\[{to}\]'") as error:
         exported(run, to)
     assert "\n" not in str(error.value)

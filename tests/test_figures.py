@@ -18,8 +18,8 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
-from menndl_caffe.report import write_report
 from menndl_caffe.report.boxes import Box, Shares, spread
+from menndl_caffe.report.files import write_report
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import searched
 from tests.conftest import REPOSITORY
@@ -304,7 +304,8 @@ def test_the_whole_experiment_of_the_paper(tmp_path: Path) -> None:
     start = time.process_time()
     run = big_journal.write(tmp_path)
     playing = time.process_time() - start
-    code = ("import sys, pathlib; from menndl_caffe import journal; from menndl_caffe.report import write_report; "
+    code = ("import sys, pathlib; from menndl_caffe import journal; "
+            "from menndl_caffe.report.files import write_report; "
             "run = pathlib.Path(sys.argv[1]); write_report(run, journal.read(run)); "
             "print(pathlib.Path('/proc/self/status').read_text())")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime

@@ -16,15 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_caffe import journal, report
-from menndl_caffe.data import sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.report import best_dict, best_text, status_dict, status_text, write_report
+from menndl_caffe.report.best import best_dict, best_text
+from menndl_caffe.report.files import write_report
 from menndl_caffe.report.nets import Nets
+from menndl_caffe.report.status import status_dict, status_text
 from menndl_caffe.report.summary import busy_seconds, generations
 from menndl_caffe.text import interval
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Result, Trial

@@ -16,12 +16,13 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
-from menndl_caffe import journal, save
+from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.save import command
 from menndl_caffe.save.deploy import deploy
 from tests.conftest import missing
 from tests.support import caffe_runs, runs, zoo
@@ -33,10 +34,8 @@ FILES = ["README.md", "deploy.prototxt", "mean.binaryproto", "solver.prototxt", 
 def saved(run: Path, folder: Path, *more: object) -> None:
     """`menndl best RUN --save DIR`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("run", type=Path)
-    parser.add_argument("-n", type=int)
-    save.add_arguments(parser)
-    save.main(parser.parse_args([str(run), "--save", str(folder), *map(str, more)]))
+    command.add_arguments(parser)
+    command.main(parser.parse_args([str(run), "--save", str(folder), *map(str, more)]))
 
 
 # ---- with real Caffe, and with the torch engine ----

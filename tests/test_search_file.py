@@ -1,9 +1,10 @@
 """The search file: what it says is what is searched; each mistake in it is named with its line and what is valid."""
 from __future__ import annotations
 
+import tempfile
 from math import prod
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, List, Set, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
-from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from tests.conftest import REPOSITORY
 
@@ -101,8 +101,7 @@ MISTAKES = [
     ("min: 1\n", "@min: 10\n", ["gene[0].int_range.min", "kernel1", "10, above its max 9"]),
     ("min: 1e-5\n    max: 0.1", "@min: 1e-5\n    max: 1e-6",
      ["gene[1].real_range.min", "base_lr", "1e-05, above its max 1e-06"]),
-    ("int_range {\n    min: 1\n    max: 9\n    step: 2\n  }", "@int_range { }",
-     ["gene[0].int_range", "kernel1", "no min"]),
+    ("int_range {\n    min: 1\n", "@int_range {\n", ["gene[0].int_range", "kernel1", "no min"]),
     ("real_range {\n    min: 1e-5\n    max: 0.1\n", "@real_range {\n    min: 1e-5\n",
      ["gene[1].real_range", "base_lr", "no max"]),
     ("step: 2", "@step: 0", ["gene[0].int_range.step", "kernel1", "0", "1 or more"]),
@@ -155,6 +154,126 @@ def test_a_mistake_is_named_with_its_line_and_what_is_valid(old: str, new: str, 
     assert said.startswith(f"{path}:{line}: ") and "\n" not in said, said
     for part in parts:
         assert part in said[len(path):], said
+
+
+# Several replacements, and the lines of all that is to be said: what the mistakes of a file have to do with each other.
+SEVERAL = [
+    ([('type: "GA"', 'type: "SGD"'), ("population: 6", "population: 0"), ("max_iter: 10", "max_iter: 0"),
+      ('net: "templates/cifar10_quick/train_test', 'net: "templates/cifar10_quick/trian_test')],
+     [(2, "net template templates/cifar10_quick/trian_test.prototxt.j2: no such file"), (4, "type: is 'SGD'"),
+      (41, "max_iter: is 0; expected 1 or more")]),  # whose population it is nobody knows
+    ([("population: 6", "population: 0"), ("generations: 3", "generations: 0"), ("crossover: 0.6", "crossover: 2"),
+      ("mutation: 0.2", "mutation: -1"), ("trial_timeout: 5", "trial_timeout: -1"),
+      ("random_seed: 1", "random_seed: -1"), ("solvers/quick", "solvers/quik"),
+      ('net: "templates/cifar10_quick/train_test.prototxt.j2"', "")],
+     [(3, "net: is missing; expected the path of a template"), (3, "solver template solvers/quik.solver.prototxt"),
+      (6, "ga_param.population: is 0; expected 1 or more"), (7, "ga_param.generations: is 0"),
+      (8, "ga_param.crossover: is 2.0"), (9, "ga_param.mutation: is -1.0"), (42, "trial_timeout: is -1"),
+      (43, "random_seed: is -1")]),
+    ([("    min: 1\n", "\n"), ("    max: 9\n", "\n"), ("    step: 2", "    step: 0"), ("  default: 5\n", "\n")],
+     [(11, "gene[0]: kernel1 has no default"), (13, "gene[0].int_range: of kernel1 has no min"),
+      (13, "gene[0].int_range: of kernel1 has no max"), (16, "gene[0].int_range.step: of kernel1 is 0")]),
+    ([("min: 1\n", "min: 10\n"), ("step: 2", "step: 0"), ("default: 5", "default: 11")],  # no range to hold it against
+     [(14, "gene[0].int_range.min: of kernel1 is 10, above its max 9"), (16, "gene[0].int_range.step: of kernel1")]),
+    ([("min: 1e-5", "min: 0"), ("max: 0.1", "max: -1"), ("default: 0.001", "default: nan")],
+     [(23, "gene[1].real_range.min: of base_lr is 0, above its max -1"),
+      (23, "gene[1].real_range.min: of base_lr is 0; scale LOG needs a min above 0"),
+      (27, "gene[1].default: of base_lr is nan; expected a finite number")]),
+    ([("min: 1e-5", "min: -inf"), ("max: 0.1", "max: nan")],
+     [(23, "gene[1].real_range.min: of base_lr is -inf; expected a finite number"),
+      (24, "gene[1].real_range.max: of base_lr is nan; expected a finite number")]),
+    ([('value: "AVE"', 'value: "MAX"'), ('    default: "AVE"\n  }\n', '    default: "MIN"\n  }  default: 1\n')],
+     [(33, "gene[2].choice.value[1]: of pool: 'MAX' stands there twice"),
+      (35, "gene[2].default: of pool is a range's")]),
+    ([('    default: "AVE"\n  }\n', '    default: "MIN"\n  }  default: 1\n')],
+     [(34, "gene[2].choice.default: of pool is 'MIN'; expected one of MAX, AVE"),
+      (35, "gene[2].default: of pool is a range's")]),
+    ([('    value: "MAX"\n', "\n"), ('    value: "AVE"\n', "\n"), ('  }\n}\nconstant', "  }  default: 1\n}\nconstant")],
+     [(31, "gene[2].choice: of pool is empty"), (35, "gene[2].default: of pool is a range's; the default of a choice "
+                                                    'belongs inside it: choice { ... default: "..." }')]),
+    ([('name: "base_lr"', 'name: "kernel1"'), ('name: "pool"', 'name: "2"'), ('name: "pad"', 'name: "kernel1"'),
+      ('  value: "2"\n', "\n")],
+     [(21, "gene[1].name: 'kernel1' is already the gene of line 11"), (30, "gene[2].name: is '2'; expected letters"),
+      (37, "constant[0]: kernel1 has no value"), (38, "constant[0].name: 'kernel1' is already the gene of line 11")]),
+]
+
+
+def said_of(text: str, folder: Path) -> List[str]:
+    """The lines of what is wrong with a search file, without the file's name; none where it is good."""
+    path = written(folder, text)
+    try:
+        search_file.load(path)
+    except UserError as error:
+        lines = str(error).split("\n")
+        assert all(line.startswith(f"{path}:") for line in lines)
+        return [line[len(path) + 1:] for line in lines]
+    return []
+
+
+@pytest.mark.parametrize("replaced, expected", SEVERAL)
+def test_all_mistakes_are_named_each_with_its_line(replaced: List, expected: List, tmp_path: Path) -> None:
+    text = GOOD
+    for old, new in replaced:
+        assert old in text
+        text = text.replace(old, new, 1)
+    said = said_of(text, tmp_path)
+    assert len(said) == len(expected), said
+    for line, (number, begins) in zip(said, expected):
+        assert line.startswith(f"{number}: {begins}"), line
+
+
+def test_what_is_no_text_of_a_search_ends_at_its_first_mistake(tmp_path: Path) -> None:
+    text = GOOD.replace("max: 9", "max: nine").replace("population: 6", "population: 0").replace("max: 0.1", "max: x")
+    assert len(said_of(text, tmp_path)) == 1
+
+
+# Mistakes on one line each, and what they are about: two that are about nothing in common do not know of each other.
+APART: List[Tuple[str, str, Set[str]]] = [
+    ("train_test", "trian_test", {"net"}),
+    ('net: "templates/cifar10_quick/train_test.prototxt.j2"', "", {"net", "solver"}),  # is told at the first line
+    ("solvers/quick.solver", "solvers/quik.solver", {"solver"}),
+    ('type: "GA"', 'type: "SGD"', {"population", "generations", "crossover", "mutation"}),
+    ("population: 6", "population: 0", {"population"}),
+    ("generations: 3", "generations: -3", {"generations"}),
+    ("crossover: 0.6", "crossover: nan", {"crossover"}),
+    ("mutation: 0.2", "mutation: 1.5", {"mutation"}),
+    ("min: 1\n", "min: 10\n", {"kernel1's range"}),
+    ("    max: 9\n", "\n", {"kernel1's range"}),
+    ("step: 2", "step: 0", {"kernel1's step"}),
+    ("default: 5", "default: 4", {"kernel1's range", "kernel1's step", "kernel1's default"}),
+    ("default: 5", "default: inf", {"kernel1's default"}),
+    ("  default: 5\n", "\n", {"kernel1's default"}),
+    ("min: 1e-5", "min: 0", {"base_lr", "base_lr's default"}),
+    ("max: 0.1", "max: nan", {"base_lr", "base_lr's default"}),
+    ("default: 0.001", "default: 1", {"base_lr", "base_lr's default"}),
+    ("  default: 0.001\n", "\n", {"base_lr's default"}),
+    ('name: "base_lr"', 'name: "kernel1"', {"base_lr", "base_lr's default"}),
+    ('value: "AVE"', 'value: "MAX"', {"pool"}),
+    ('default: "AVE"', 'default: "MIN"', {"pool"}),
+    ('    default: "AVE"\n  }\n', '    default: "AVE"\n  }  default: 1\n', {"pool"}),
+    ('name: "pool"', 'name: "2pool"', {"pool"}),
+    ('name: "pad"', 'name: "pool"', {"pad", "pool"}),
+    ('name: "pad"', 'name: "max_iter"', {"pad"}),
+    ('  value: "2"\n', "\n", {"pad"}),
+    ("max_iter: 10", "max_iter: 0", {"max_iter"}),
+    ("trial_timeout: 5", "trial_timeout: -5", {"trial_timeout"}),
+    ("random_seed: 1", "random_seed: -1", {"random_seed"}),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_two_mistakes_are_told_as_each_of_them_alone(data: st.DataObject) -> None:
+    first = data.draw(st.sampled_from(APART))
+    second = data.draw(st.sampled_from([other for other in APART if first[2].isdisjoint(other[2])]))
+    with tempfile.TemporaryDirectory() as folder:
+        alone = [said_of(GOOD.replace(old, new, 1), Path(folder)) for old, new, _ in (first, second)]
+        both = GOOD
+        for old, new, _ in (first, second):
+            both = both.replace(old, new, 1)
+        said = said_of(both, Path(folder))
+    assert sorted(said) == sorted(alone[0] + alone[1])
+    assert [int(line.partition(":")[0]) for line in said] == sorted(int(line.partition(":")[0]) for line in said)
 
 
 def test_the_file_without_mistakes_is_taken(tmp_path: Path) -> None:
@@ -263,10 +382,10 @@ def test_the_smaller_searches_have_the_paper_s_genes(name: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(-10**9, 10**9), st.integers(0, 10**6), st.integers(1, 1000), st.integers(0, 10**6))
 def test_a_default_is_taken_exactly_where_the_steps_reach_it(low: int, width: int, step: int, offset: int) -> None:
-    text = f'gene {{ name: "g" int_range {{ min: {low} max: {low + width} step: {step} }} default: {low + offset} }}'
-    document = prototxt.parse(text, menndl_pb2.SearchParameter)
+    gene = f'gene {{ name: "g" int_range {{ min: {low} max: {low + width} step: {step} }} default: {low + offset} }}'
+    text = f'net: "n" solver: "s" {gene}'
     if low + offset in range(low, low + width + 1, step):
-        assert search_file.space_of(document).genes == (IntGene("g", low, low + width, step, low + offset),)
+        assert search_file.of_text(text, "s").space.genes == (IntGene("g", low, low + width, step, low + offset),)
     else:
         with pytest.raises(UserError, match=f"of g is {low + offset}; expected a whole number from {low} to "):
-            search_file.space_of(document)
+            search_file.of_text(text, "s")

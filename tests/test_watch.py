@@ -154,9 +154,9 @@ def test_the_curve_of_the_best(tmp_path: Path) -> None:
 
 def test_nothing_in_a_journal_moves_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     watched = with_curve(tmp_path, status="crashed", fitness=0.0, loss=None, curve=(),
-                         reason="\x1b[2J\x1b]0;title\x07 bold \u202e [bold red]no markup[/]")
+                         reason="\x1b[2J\x1b]0;\x07 \u202e [red]x[/]")
     text = "\n".join(shown(watched, 1010.0))
-    assert "crashed: ?[2J?]0;title? bold ? [bold red]no markup[/]" in text and "\x1b" not in text
+    assert r"crashed: \u001b[2J\u001b]0;\u0007 \u202e [red]x[/]" in text and "\x1b" not in text
 
 
 @pytest.mark.parametrize("columns, rows", SIZES)

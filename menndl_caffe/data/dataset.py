@@ -6,7 +6,6 @@ written anew by the next call.
 """
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,10 +19,11 @@ import numpy as np
 
 import menndl_caffe
 from menndl_caffe.data import cifar10, mnist, synthetic
-from menndl_caffe.data.download import download, sha256_of
+from menndl_caffe.data.download import download
 from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_lmdb, write_mean
 from menndl_caffe.data.source import Content, Source
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import lock, sha256_of, staging, sync
 
 SUMMARY = "dataset.json"
 STAGING = ".partial"
@@ -197,7 +197,7 @@ def _install(staged: Path, out: Path, written: List[str], earlier: List[str]) ->
     Everything moves by renaming, so what lies under its name is whole at every moment.
     """
     for name in written:
-        _sync(staged / name / "data.mdb" if (staged / name).is_dir() else staged / name)
+        sync(staged / name / "data.mdb" if (staged / name).is_dir() else staged / name)
     (out / SUMMARY).unlink(missing_ok=True)
     (staged / "earlier").mkdir()
     for name in earlier:
@@ -205,15 +205,7 @@ def _install(staged: Path, out: Path, written: List[str], earlier: List[str]) ->
             os.replace(out / name, staged / "earlier" / name)
     for name in written:
         os.replace(staged / name, out / name)
-    _sync(out)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(out)
 
 
 @contextmanager
@@ -226,7 +218,10 @@ def _alone_in(out: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{out}: no folder to write to ({error.strerror})") from None
     try:
-        _lock(descriptor, out)
+        try:
+            lock(descriptor)
+        except BlockingIOError:
+            raise UserError(f"{out}: another menndl is writing there; wait for it to end") from None
         yield
     finally:
         os.close(descriptor)
@@ -234,26 +229,13 @@ def _alone_in(out: Path) -> Iterator[None]:
             out.rmdir()
 
 
-def _lock(descriptor: int, out: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{out}: another menndl is writing there; wait for it to end") from None
-    except OSError:
-        pass  # a file system without locks, as on some clusters
-
-
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """An empty folder on the file system of `out`, gone at the end; UserError where the disk refuses."""
-    folder = out / STAGING
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield folder
+        with staging(out / STAGING) as folder:
+            yield folder
     except (OSError, lmdb.Error) as error:
         free = shutil.disk_usage(out).free
         raise UserError(f"{out}: cannot be written ({error}); {free / 1e6:.0f} MB are free there, "
                         "and CIFAR-10 takes 250") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

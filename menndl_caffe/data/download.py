@@ -1,7 +1,6 @@
 """Brings one file of known size and checksum from the web: goes on where it stopped, keeps nothing unchecked."""
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import urllib.request
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import sha256_of
 
 BLOCK = 1 << 18
 PROGRESS_BYTES = 1 << 24
@@ -69,12 +69,3 @@ def _receive(file: WebFile, part: Path, report: Callable[[str], None], timeout: 
             os.fsync(target.fileno())
     if have != file.size:
         raise OSError(f"the connection ended at byte {have} of {file.size}; the same command goes on from there")
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

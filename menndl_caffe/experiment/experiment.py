@@ -26,6 +26,11 @@ def find_file(name: str, what: str) -> Path:
     raise UserError(f"{what} {name}: no such file here or among menndl's own{hint}")
 
 
+def find_template(document: prototxt.Document, kind: str) -> Path:
+    """The file of this kind of TEMPLATES that a SearchParameter names; UserError where there is none."""
+    return find_file(getattr(document.message, kind), f"{document.file}:{document.line((kind,))}: {kind} template")
+
+
 def _files_alike(name: str) -> Set[str]:
     """The files that could be meant: those beside the place that `name` names and menndl's own, if they end alike."""
     pattern = f"*{Path(name).suffix or '.prototxt*'}"
@@ -53,8 +58,7 @@ class Experiment:
 
     def template(self, kind: str) -> Path:
         """Where the template of this kind of TEMPLATES is; UserError where there is none."""
-        what = f"{self.document.file}:{self.document.line((kind,))}: {kind} template"
-        return find_file(getattr(self.message, kind), what)
+        return find_template(self.document, kind)
 
     def trial(self, id: int, genome: Genome, generation: Optional[int] = None, role: str = INDIVIDUAL) -> Trial:
         """The trial of a genome at this experiment's budget, with its own seed."""

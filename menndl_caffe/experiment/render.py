@@ -1,4 +1,4 @@
-"""Genome + templates -> the two texts that Caffe reads, and the same parsed. Pure but for reading the two templates."""
+"""Genome + templates -> the two texts that Caffe reads, and the same parsed."""
 from __future__ import annotations
 
 import re
@@ -18,6 +18,8 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.trial import Trial
 
+FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -27,6 +29,12 @@ class Rendered:
     solver_text: str
     net: prototxt.Document
     solver: prototxt.Document
+
+    def write(self, directory: Path) -> None:
+        """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / NET_FILE).write_text(self.net_text)
+        (directory / SOLVER_FILE).write_text(self.solver_text)
 
 
 class Template:

@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, List
 
-from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import curves, trials
+from menndl_caffe.files import replacing
 from menndl_caffe.journal import Record
 from menndl_caffe.text import as_csv
 

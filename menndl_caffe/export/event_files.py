@@ -24,7 +24,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from menndl_caffe.export.folder import replacing
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import Generation, best_trained, generations, of_role, searched

@@ -1,14 +1,11 @@
 """The folder of an export: nobody ever sees half of a file there, and nothing of anyone else's is overwritten."""
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 from pathlib import Path
-from typing import Iterator
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import replacing
 from menndl_caffe.journal import Record
 
 RUN = "run.json"  # the journal's first line; says whose export a folder is
@@ -34,20 +31,3 @@ def _check_is_of(folder: Path, record: Record) -> None:
     if not of_this_run:
         raise UserError(f"{folder}: holds the export of another run; "
                         "expected a folder that is new, empty or of an earlier export of this run")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write a file or a folder to; in the end, unless an error came, it becomes `path`."""
-    aside, earlier = (path.with_name(f".{path.name}.{which}.{os.getpid()}") for which in ("new", "old"))
-    try:
-        yield aside
-        if aside.is_dir() and path.exists():  # a folder takes the place of a file, but not of a folder
-            os.replace(path, earlier)
-        os.replace(aside, path)
-    finally:
-        for left in (aside, earlier):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from menndl_caffe.export.folder import replacing
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.journal import Record
 from menndl_caffe.report.summary import counted, of_role, searched

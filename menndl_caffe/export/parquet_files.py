@@ -8,8 +8,8 @@ from typing import List
 import pyarrow
 import pyarrow.parquet
 
-from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import Table, curves, trials
+from menndl_caffe.files import replacing
 from menndl_caffe.journal import Record
 
 OPEN = "pandas.read_parquet('{0}')"

@@ -9,14 +9,12 @@
 """
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
@@ -27,7 +25,7 @@ from menndl_caffe.report.page import page
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
-from menndl_caffe.text import as_csv, fixed
+from menndl_caffe.text import as_csv, fixed, say
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 
 PAGE, COMPARISON = "report.html", "comparison.html"
@@ -36,11 +34,7 @@ BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the p
 Note = Callable[[str], None]
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def write_report(run: Path, record: Record, note: Note = _to_stderr, folder: Optional[Path] = None) -> List[Path]:
+def write_report(run: Path, record: Record, note: Note = say, folder: Optional[Path] = None) -> List[Path]:
     """Write the page, all tables and figures of a run's record into `folder`, without one into RUN/report; the paths of
     what was written, the page's first. `note` is told what could not be shown, and why.
 
@@ -73,15 +67,11 @@ def write_comparison(runs: Sequence[Tuple[Path, Record]], folder: Path) -> Path:
 
 
 def _write(folder: Path, name: str, content: bytes) -> Path:
-    """Write the file aside and rename it, so that nobody ever sees half of one."""
-    aside = folder / f".{name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, folder / name)
+        with replacing(folder / name) as aside:
+            aside.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
     return folder / name
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterator, List, MutableSequence, NamedTuple, Optional, Tuple
 
-from menndl_caffe.data import describe, sha256_of
+from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import TEMPLATES
-from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.render import NET_FILE, Renderer
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import Sources, parts_of_data
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
@@ -71,7 +72,7 @@ class Nets:
             if self._renderer is not None:
                 rendered = self._renderer.render(trial, ANYWHERE)
                 return Texts(rendered.net.message, rendered.solver.message)
-            path = self._folder / str(trial.id) / "train_test.prototxt"
+            path = self._folder / str(trial.id) / NET_FILE
             return Texts(prototxt.load(path, caffe_pb2.NetParameter).message, caffe_pb2.SolverParameter())
         except UserError:
             return None

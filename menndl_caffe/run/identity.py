@@ -4,12 +4,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, MutableSequence, Tuple
 
-from menndl_caffe.data import describe, fingerprint, sha256_of
+from menndl_caffe.data import describe, fingerprint
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import sources
+from menndl_caffe.files import sha256_of
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2

@@ -5,19 +5,12 @@ import shutil
 from pathlib import Path
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.journal import Record
 from menndl_caffe.trial import INDIVIDUAL, Result, Trial
 
-NET, SOLVER, LOG = "train_test.prototxt", "solver.prototxt", "caffe.log"
-
-
-def write_rendered(rendered: Rendered, directory: Path) -> None:
-    """The two files of an individual, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / NET).write_text(rendered.net_text)
-    (directory / SOLVER).write_text(rendered.solver_text)
+LOG = "caffe.log"
 
 
 class TrialFiles:
@@ -42,8 +35,8 @@ class TrialFiles:
     def _write(self, trial: Trial, result: Result) -> None:
         directory = self._folder / str(trial.id)
         try:
-            rendered = self._renderer.render(trial, sources(self._renderer.experiment, trial.role), str(directory))
-            write_rendered(rendered, directory)
+            where = sources(self._renderer.experiment, trial.role)
+            self._renderer.render(trial, where, str(directory)).write(directory)
         except UserError:  # what cannot be rendered has no files; its reason is in the journal
             directory.mkdir(parents=True, exist_ok=True)
         (directory / LOG).write_text(result.log)

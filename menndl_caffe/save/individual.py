@@ -15,13 +15,13 @@ from menndl_caffe.experiment.experiment import TEMPLATES
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import datum_shape, sources
+from menndl_caffe.files import staging
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import best_trained
 from menndl_caffe.run.identity import features, identity
 from menndl_caffe.run.launch import Parts
-from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, readme
 from menndl_caffe.trial import OK, Result, Trial
@@ -38,13 +38,13 @@ def save(run: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
     """
     record = journal.read(run)
     trial, result = _chosen(run, record, rank)
-    with _staging(folder) as staging:
+    with _new(folder) as aside:
         parts = _parts(run, record, data)
-        rendered = _write_files(parts, trial, staging)
-        no_deploy = _write_deploy(rendered, staging)
-        again = _train(parts, trial, result, record, staging / WEIGHTS, say)
+        rendered = _write_files(parts, trial, aside)
+        no_deploy = _write_deploy(rendered, aside)
+        again = _train(parts, trial, result, record, aside / WEIGHTS, say)
         saved = Saved(run, record, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
-        (staging / README).write_text(readme(saved), encoding="utf-8")
+        (aside / README).write_text(readme(saved), encoding="utf-8")
     return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n{difference(saved)}"
 
 
@@ -57,21 +57,18 @@ def _chosen(run: Path, record: Record, rank: int) -> Tuple[Trial, Result]:
 
 
 @contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, which becomes it in the end; what a killed process left there is removed."""
-    staging = folder.absolute().with_name(f".{folder.absolute().name}.partial")
+def _new(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which becomes it in the end."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"--save {folder}: exists; expected a folder that is new or empty")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
-    try:
-        yield staging
-        os.replace(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            name = f".{folder.absolute().name}.partial"
+            aside = stack.enter_context(staging(folder.absolute().with_name(name)))
+        except OSError as error:
+            raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
+        yield aside
+        os.replace(aside, folder)
 
 
 def _parts(run: Path, record: Record, data: Any) -> Parts:
@@ -101,7 +98,7 @@ def _write_files(parts: Parts, trial: Trial, folder: Path) -> Rendered:
     """Net and solver for commands started in the folder, and the mean beside them, if the net subtracts one."""
     where = sources(parts.experiment, trial.role)
     rendered = parts.renderer.render(trial, replace(where, mean=f"./{MEAN}"), ".")
-    write_rendered(rendered, folder)
+    rendered.write(folder)
     if subtracts_mean(rendered.net.message):
         shutil.copyfile(where.mean, folder / MEAN)
     return rendered

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, NoReturn, Sequence, Set
 
 import torch
 
+from menndl_caffe.arguments import whole
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import LayerError
 from menndl_caffe.nets.proto import caffe_pb2
@@ -24,14 +25,6 @@ from menndl_caffe.torchcaffe.scores import outputs, scores
 from menndl_caffe.torchcaffe.solver import Action, load_solver, solver_of
 from menndl_caffe.torchcaffe.timer import Timer
 
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
-    return number
-
-
 PROGRAM = "python -m menndl_caffe.torchcaffe"
 FLAGS: Dict[str, Dict[str, Any]] = {  # -name value, -name=value, --name value and --name=value, as gflags takes them
     "solver": {"metavar": "FILE", "help": "the solver's prototxt (train)"},
@@ -39,7 +32,7 @@ FLAGS: Dict[str, Dict[str, Any]] = {  # -name value, -name=value, --name value a
     "weights": {"metavar": "FILES", "help": "weights to start from (train; several with commas) or to test"},
     "snapshot": {"metavar": "FILE", "help": "the .solverstate to go on from (train)"},
     "gpu": {"metavar": "N", "help": "compute on this GPU; `all` where there is one"},
-    "iterations": {"metavar": "N", "type": _positive, "default": 50, "help": "batches to test, or passes to time (50)"},
+    "iterations": {"metavar": "N", "type": whole(1), "default": 50, "help": "batches to test, or passes to time (50)"},
     "phase": {"choices": ("TRAIN", "TEST"), "default": "TRAIN", "help": "of the net to time (TRAIN)"},
     "level": {"metavar": "N", "type": int, "default": 0, "help": "of the net's state (0)"},
     "stage": {"metavar": "NAMES", "help": "of the net's state; several with commas"},

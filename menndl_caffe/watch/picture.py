@@ -10,7 +10,7 @@ import numpy as np
 
 from menndl_caffe.genome import Value
 from menndl_caffe.journal import Entry, Follower, Record
-from menndl_caffe.report import status_dict
+from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import generations, searched
 from menndl_caffe.text import duration
 from menndl_caffe.trial import OK, CurvePoint

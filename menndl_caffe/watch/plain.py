@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from typing import List
 
-from menndl_caffe.text import duration
+from menndl_caffe.text import duration, printable
 from menndl_caffe.trial import OK, Result
 from menndl_caffe.watch.picture import Picture, Watched
 
@@ -27,11 +27,6 @@ def line(picture: Picture) -> str:
     elif status["seconds_left"] is not None:
         parts.append(f"{duration(status['seconds_left'])} left")
     return "  ".join(parts)
-
-
-def printable(text: str) -> str:
-    """Text from a journal without what could move the cursor or change the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def follow(watched: Watched, interval: float, once: bool) -> None:

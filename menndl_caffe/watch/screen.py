@@ -8,10 +8,9 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 from rich.text import Text
 
 from menndl_caffe.genome import Value
-from menndl_caffe.text import duration, gene_text
+from menndl_caffe.text import duration, gene_text, printable
 from menndl_caffe.watch.charts import bars, levels
 from menndl_caffe.watch.picture import Picture
-from menndl_caffe.watch.plain import printable
 from menndl_caffe.watch.ranks import Doing
 
 NAMES = 13  # columns of the names at the left

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Optional
 
 from menndl_caffe.journal import Record
-from menndl_caffe.watch.command import HOST, PORT
 from menndl_caffe.watch.live import LivePage, Make
 from menndl_caffe.watch.server import ReportServer
 
 
-def serve(run: Path, host: Optional[str] = None, port: Optional[int] = None, make: Optional[Make] = None) -> None:
+def serve(run: Path, host: str, port: int, make: Optional[Make] = None) -> None:
     """Serve the report of a run until Ctrl-C. UserError where there is no run or the address cannot be had."""
     page = LivePage(run, make or _page)
-    with ReportServer(run, page, host or HOST, PORT if port is None else port) as server:
+    with ReportServer(run, page, host, port) as server:
         print(f"{run}: http://{_name(server)}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
         if server.only_local:
             print(f"from another machine: `ssh -L {server.server_port}:localhost:{server.server_port} "

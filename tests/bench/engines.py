@@ -27,7 +27,6 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.rank import engine as engines
-from menndl_caffe.run.trial_files import write_rendered
 from menndl_caffe.trial import DEFAULT
 from tests.bench.overhead import PAPER
 from tests.conftest import REPOSITORY
@@ -150,7 +149,7 @@ def table(data: str, seconds: float, count: int, folder: Path) -> List[Dict[str,
     rows = []
     for name, genome in genomes(experiment.space, count):
         rendered = renderer.render(experiment.trial(0, genome), where, str(folder))
-        write_rendered(rendered, folder)
+        rendered.write(folder)
         solver = _without_tests(folder / "solver.prototxt")
         layers = not name.startswith("random")
         speeds = {engine: best(found[engine], solver, cores, seconds, layers) for engine in found}

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from menndl_caffe import search
-from menndl_caffe.data import sha256_of
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.run.trial_files import LOG, write_rendered
+from menndl_caffe.run.trial_files import LOG
 from menndl_caffe.trial import (
     CRASHED,
     DEFAULT,
@@ -99,7 +99,7 @@ def _write_files(folder: Path, renderer: Renderer, kept: List[Tuple[Trial, Resul
     where = Sources(f"{data}/cifar10_train_lmdb", f"{data}/cifar10_test_lmdb", f"{data}/mean.binaryproto")
     for trial, result in kept:
         directory = folder / "trials" / str(trial.id)
-        write_rendered(renderer.render(trial, where, f"run/trials/{trial.id}"), directory)
+        renderer.render(trial, where, f"run/trials/{trial.id}").write(directory)
         (directory / LOG).write_text(f"I0921 08:00:00.000000  4711 solver.cpp:45] Initializing\n{result.reason}\n")
 
 

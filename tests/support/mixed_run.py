@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
-from menndl_caffe.data import sha256_of
+from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, Result, Trial

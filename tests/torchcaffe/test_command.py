@@ -180,7 +180,7 @@ MISTAKES = {
     "train -solver plain.prototxt --math half": r".*--math.*invalid choice: 'half'.*",
     "test -model net.prototxt": r"-weights: need model weights to score",
     "test -weights made.caffemodel": r"-model: need a model definition to score",
-    "test -model net.prototxt -weights made.caffemodel -iterations 0": r".*-iterations.*0; expected 1 or more",
+    "test -model net.prototxt -weights made.caffemodel -iterations 0": r".*-iterations.*'0'; expected a whole .*",
     "time": r"-model: need a model definition to time",
     "time -model bad.prototxt": r"bad.prototxt:2: layer ip: .*",
 }

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import menndl_caffe
-from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
+from menndl_caffe.data import describe, fingerprint, lock_refusal
 from menndl_caffe.doctor.job import gpu
 from menndl_caffe.doctor.job.file_system import current_file_system_of
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import sha256_of
 from menndl_caffe.rank import engine as engines
 
 

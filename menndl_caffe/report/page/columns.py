@@ -13,6 +13,7 @@ from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.stages import staged
 from menndl_caffe.report.summary import counted
+from menndl_caffe.text import printable
 from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, Result, Trial
 
 
@@ -52,16 +53,8 @@ class Names:
         """The place of this text, a new one if need be."""
         place = self._places.setdefault(str(text), len(self.texts))
         if place == len(self.texts):
-            self.texts.append(printable(str(text)))
+            self.texts.append(printable(str(text), lines=True))
         return place
-
-
-def printable(text: str) -> str:
-    """The text with what cannot be seen, such as controls that turn the direction of writing or halves of surrogate
-    pairs, written out as in Python: `\\u202e`. Lines and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else f"\\u{ord(letter):04x}" for letter in text)
 
 
 def columns(record: Record, space: SearchSpace) -> Dict[str, Any]:
@@ -107,8 +100,8 @@ def finite(value: Any) -> Optional[float]:
 def gene_dict(gene: Gene) -> Dict[str, Any]:
     """A gene as the script knows it; the default of a choice is its place among the choices."""
     if isinstance(gene, ChoiceGene):
-        return {"name": gene.name, "kind": "choice", "choices": [printable(choice) for choice in gene.choices],
-                "default": gene.choices.index(gene.default)}
+        choices = [printable(choice, lines=True) for choice in gene.choices]
+        return {"name": gene.name, "kind": "choice", "choices": choices, "default": gene.choices.index(gene.default)}
     kind = "log" if isinstance(gene, RealGene) and gene.log else "whole" if isinstance(gene, IntGene) else "linear"
     return {"name": gene.name, "kind": kind, "low": gene.minimum, "high": gene.maximum,
             "step": gene.step if isinstance(gene, IntGene) else 0, "default": gene.default}

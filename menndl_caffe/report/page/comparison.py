@@ -9,11 +9,12 @@ from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page.columns import columns, gene_dict, printable
+from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.page.single import BEST, costed
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import best_trained, searched
+from menndl_caffe.text import printable
 
 TOP = 50  # different individuals of a run whose genes are shown
 
@@ -30,7 +31,7 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
     known = [dict(facts(record, run["status"])) for run, (_, record) in zip(described, runs)]
     sets = sorted({run["best"]["fitness_set"] for run in described})
     data = {"kind": "comparison", "images": f"accuracy on the {' or '.join(sets)} set",
-            "runs": [{"name": printable(name), **progress(record, space)}
+            "runs": [{"name": printable(name, lines=True), **progress(record, space)}
                      for name, (_, record), space in zip(names, runs, spaces)],
             "genes": spreads(runs, spaces)}
     return {"runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
@@ -101,7 +102,7 @@ def _spread(genes: Sequence[Optional[Gene]], values: Sequence[Sequence[Any]]) ->
         choices = list(dict.fromkeys(str(value) for gene, some in zip(genes, values) if gene
                                      for value in (*getattr(gene, "choices", ()), gene.default, *some)))
         place = {choice: i for i, choice in enumerate(choices)}
-        merged.update(kind="choice", choices=[printable(choice) for choice in choices])
+        merged.update(kind="choice", choices=[printable(choice, lines=True) for choice in choices])
         positions = [[place[str(value)] for value in some] if gene else [] for gene, some in zip(genes, values)]
         defaults = [place[str(gene.default)] if gene else None for gene in genes]
     else:

@@ -13,9 +13,8 @@ import jinja2
 import markupsafe
 
 import menndl_caffe
-from menndl_caffe.report.page.columns import printable
 from menndl_caffe.report.table_3 import three_digits
-from menndl_caffe.text import duration, fixed, gene_text
+from menndl_caffe.text import duration, fixed, gene_text, printable
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.
@@ -40,7 +39,8 @@ def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> s
 
 def _shown(value: Any) -> Any:
     """What the template writes: any text but the page's own may come from a journal."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
+    own = not isinstance(value, str) or isinstance(value, markupsafe.Markup)
+    return value if own else printable(value, lines=True)
 
 
 def packed(data: Any) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+from menndl_caffe.experiment.render import FILES
 from menndl_caffe.journal import Record
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page.columns import printable
+from menndl_caffe.text import printable
 
-NAMES = ("train_test.prototxt", "solver.prototxt")
 MOST = 200  # individuals whose texts go into the page
 LONGEST = 100_000  # characters of a text
 IN_ALL = 100_000_000  # characters of all texts that are rendered; what differs among them is in the page
@@ -32,7 +32,7 @@ def kept_files(folder: Path, record: Record, first: Sequence[int]) -> Dict[str, 
 
 def _names(directory: Path) -> Sequence[str]:
     try:
-        return sorted(printable(entry.name) for entry in directory.iterdir() if entry.is_file())
+        return sorted(printable(entry.name, lines=True) for entry in directory.iterdir() if entry.is_file())
     except OSError:
         return []
 
@@ -40,10 +40,10 @@ def _names(directory: Path) -> Sequence[str]:
 def _texts(directory: Path) -> Dict[str, str]:
     """The texts that can be read; a long one is cut."""
     texts = {}
-    for name in NAMES:
+    for name in FILES:
         try:
             with open(directory / name, encoding="utf-8", errors="replace") as file:
-                texts[name] = printable(file.read(LONGEST))
+                texts[name] = printable(file.read(LONGEST), lines=True)
         except OSError:
             continue
     return texts
@@ -53,17 +53,17 @@ def rendered_files(nets: Nets, record: Record) -> Dict[str, Any]:
     """Net and solver of every individual that was trained, as the run's templates render them; the fittest first, until
     they are too long in all.
 
-    `bases`, for the two of NAMES: by number of lines, the lines of the first text of so many. `of`, by id, for the two:
+    `bases`, for the two of FILES: by number of lines, the lines of the first text of so many. `of`, by id, for the two:
     the number of lines, and [place, line] for each line that differs from those.
     """
-    bases: List[Dict[int, List[str]]] = [{} for _ in NAMES]
+    bases: List[Dict[int, List[str]]] = [{} for _ in FILES]
     of: Dict[str, Any] = {}
     left = IN_ALL
     for result in sorted(record.results.values(), key=lambda result: -result.fitness):
         texts = nets.rendered(record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))
-            of[str(result.id)] = [_changes([printable(line) for line in text.split("\n")], known)
+            of[str(result.id)] = [_changes([printable(line, lines=True) for line in text.split("\n")], known)
                                   for text, known in zip(texts, bases)]
     return {"bases": bases, "of": of}
 

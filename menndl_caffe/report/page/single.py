@@ -10,13 +10,13 @@ from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page.columns import columns, printable
+from menndl_caffe.report.page.columns import columns
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import searched
 from menndl_caffe.report.table_3 import costs_of, table_3
-from menndl_caffe.text import duration, fixed
+from menndl_caffe.text import duration, fixed, printable
 from menndl_caffe.trial import OK
 
 BEST = 5  # individuals in Table 3
@@ -29,8 +29,8 @@ def content(folder: Path, record: Record, now: float) -> Tuple[Dict[str, Any], D
     status, best, nets = status_dict(record, now), best_dict(record, BEST), Nets(folder, record)
     data = columns(record, space)
     first = [row["id"] for row in best["best"]] + list(record.trials)[:1]
-    data.update(kind="run", images=best["fitness_set"], folder=printable(str(folder)),
-                render=printable(render_command(record.run)), files=kept_files(folder, record, first),
+    data.update(kind="run", images=best["fitness_set"], folder=printable(str(folder), lines=True),
+                render=printable(render_command(record.run), lines=True), files=kept_files(folder, record, first),
                 rendered=rendered_files(nets, record))
     context = {
         "name": folder.resolve().name, "now": now, "status": status, "tiles": tiles(status, best),

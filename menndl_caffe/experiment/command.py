@@ -1,0 +1,54 @@
+"""`menndl render`: the two Caffe files of one individual; and the arguments that name an individual and its search."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from menndl_caffe.arguments import add_search, new_folder, whole
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    """What takes the place of the search file's own: --seed, --data, --iterations."""
+    command.add_argument("--seed", type=whole(0, 2**63 - 1), metavar="N",
+                         help="random_seed in place of the search file's")
+    command.add_argument("--data", metavar="DIR",
+                         help="data folder in place of the search file's, such as a copy on a node's own disk")
+    command.add_argument("--iterations", type=whole(1), metavar="N", help="max_iter in place of the search file's")
+
+
+def add_individual(command: argparse.ArgumentParser) -> None:
+    """SEARCH, the genes of one individual of it, and the overrides."""
+    add_search(command)
+    command.add_argument("--set", action="append", default=[], metavar="GENE=VALUE", dest="settings",
+                         help="a gene that is not at its default; may be repeated")
+    add_overrides(command)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `menndl render`."""
+    add_individual(command)
+    command.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="folder for the rendered files")
+
+
+def main(arguments: Any) -> None:
+    """Write the individual's net and solver, and say how large the net is."""
+    from menndl_caffe.experiment import search_file
+    from menndl_caffe.experiment.appraise import check, check_experiment
+    from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer
+    from menndl_caffe.experiment.sources import sources
+    from menndl_caffe.nets.shapes import UnknownShape
+
+    experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
+    renderer = Renderer(experiment)
+    check_experiment(renderer)
+    trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
+    rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
+    rendered.write(arguments.out)
+    print(f"{arguments.out}/{NET_FILE} and {SOLVER_FILE}: {trial.genome}")
+    try:
+        net = check(rendered)
+    except UnknownShape as unknown:
+        print(f"its size is not known before it runs: {unknown}")
+    else:
+        print(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
+              f"{net.multiply_adds / 1e9:.3g} billion multiply-adds a forward pass of a training batch")

@@ -1,0 +1,72 @@
+"""Files on disk, one way for each: written aside and moved into place, synced, locked, known by their SHA-256."""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Iterator, Union
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file or a folder to, each process its own; in the end, unless an error came, it
+    becomes `path`. So nobody ever sees half of it."""
+    aside, earlier = (path.with_name(f".{path.name}.{which}.{os.getpid()}") for which in ("new", "old"))
+    try:
+        yield aside
+        if aside.is_dir() and path.exists():  # a folder takes the place of a file, but not of a folder
+            os.replace(path, earlier)
+        os.replace(aside, path)
+    finally:
+        for left in (aside, earlier):
+            shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+@contextlib.contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """`folder`, new and empty, for what is moved out of it when all is there; gone at the end. What a killed process
+    left under its name is removed before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(opened: Union[int, IO[str]]) -> str:
+    """Lock an open file or folder until it is closed or this process ends, however it ends.
+
+    BlockingIOError where another process has locked it. What the file system says if it has no locks, such as a Lustre
+    that is mounted without; else nothing.
+    """
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,24 @@
+"""`menndl status`: how far a run is."""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from menndl_caffe.arguments import add_json, add_run
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `menndl status`."""
+    add_run(command)
+    add_json(command)
+
+
+def main(arguments: Any) -> None:
+    """Print it, for people or as JSON."""
+    from menndl_caffe import journal
+    from menndl_caffe.report.status import status_dict, status_text
+
+    record, now = journal.read(arguments.run), time.time()
+    print(json.dumps(status_dict(record, now), indent=2) if arguments.json else status_text(record, now))
