@@ -26,7 +26,7 @@ def main(arguments: Any) -> None:
     from menndl_caffe.run.trial_files import LOG
 
     parts = Parts.of(Options(arguments.search, Path("."), arguments.engine, arguments.math, arguments.seed,
-                          arguments.data, arguments.iterations, threads=arguments.threads))
+                             arguments.data, arguments.iterations, threads=arguments.threads))
     experiment = parts.experiment
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     evaluator = parts.evaluator()
