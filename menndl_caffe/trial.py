@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from menndl_caffe.genome import Genome
@@ -62,6 +62,7 @@ class Result:
     rank: int = 0
     host: str = ""
     same_as: Optional[int] = None  # the trial of the same individual whose result this is
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the net: see appraise.measures
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
     def as_dict(self) -> Dict[str, Any]:
@@ -73,6 +74,8 @@ class Result:
                       engine_seconds=round(self.engine_seconds, 3), rank=self.rank, host=self.host)
         if self.same_as is not None:
             record["same_as"] = self.same_as
+        if self.measures:
+            record["measures"] = dict(self.measures)
         record["curve"] = [list(point) for point in self.curve]
         return record
 

@@ -25,9 +25,10 @@ from tests.support import runs
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
+request = {}
 def say(**message):
-    print(json.dumps(message), flush=True)
-def test(iteration=1, **outputs):
+    print(json.dumps({**request, **message}), flush=True)
+def test(iteration=4, **outputs):
     say(event="test", iteration=iteration, outputs=outputs or {"accuracy": 0.5, "loss": 1.0})
 def done():
     say(event="done", engine_seconds=0.25)
@@ -39,6 +40,7 @@ LOOP = """
 note(os.getpid())
 say(event="ready", engine="script", version="0", pid=os.getpid())
 for trial, line in enumerate(sys.stdin):
+    request = {"id": json.loads(line)["id"]}
     starts = len(open(sys.argv[1]).readlines())
 """
 
@@ -107,11 +109,11 @@ def scripted(renderer: Renderer, tmp_path: Path, in_repository: Path) -> Any:
 
 
 def test_a_good_training(scripted: Make) -> None:
-    rank = scripted("test(1, accuracy=0.25, loss=2.0)\ntest(2, accuracy=0.5, loss=1.5)\ndone()")
+    rank = scripted("test(2, accuracy=0.25, loss=2.0)\ntest(4, accuracy=0.5, loss=1.5)\ndone()")
     for _ in range(2):
         result = rank.evaluate()
         assert (result.id, result.status, result.fitness, result.loss) == (4, OK, 0.5, 1.5)
-        assert result.curve == ((1, 0.25, 2.0), (2, 0.5, 1.5))
+        assert result.curve == ((2, 0.25, 2.0), (4, 0.5, 1.5))
         assert (result.rank, result.host, result.engine_seconds) == (5, socket.gethostname(), 0.25)
         assert 0 < result.seconds < 20 and abs(result.started - time.time()) < 20
     assert len(rank.noted) == 1, "a trainer that is well is used again"
@@ -180,7 +182,7 @@ def test_a_trainer_that_died_between_two_trials_is_replaced(scripted: Make) -> N
 def test_a_kill_from_outside_is_tried_again(scripted: Make, kill: str) -> None:
     rank = scripted(f"test()\nif starts < 3:\n    {kill}\ndone()")
     result = rank.evaluate()
-    assert (result.status, result.fitness, result.curve) == (OK, 0.5, ((1, 0.5, 1.0),))
+    assert (result.status, result.fitness, result.curve) == (OK, 0.5, ((4, 0.5, 1.0),))
     assert len(rank.noted) == 3
 
 
@@ -225,7 +227,7 @@ def test_a_log_needs_no_disk(scripted: Make, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:
-    rank = scripted("test()\nsay(event='diverged', reason='training loss is nan at iteration 3', engine_seconds=0.5)")
+    rank = scripted("test(1)\nsay(event='diverged', reason='training loss is nan at iteration 3', engine_seconds=0.5)")
     for starts in (1, 2):
         result = rank.evaluate()
         assert (result.status, result.reason) == (DIVERGED, "training loss is nan at iteration 3")
@@ -235,7 +237,7 @@ def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:
 
 @pytest.mark.parametrize("outputs", ["accuracy=1.0, loss=float('nan')", "accuracy=float('inf'), loss=1.0"])
 def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> None:
-    rank = scripted(f"test()\ntest(2, {outputs})\ndone()")
+    rank = scripted(f"test(1)\ntest(2, {outputs})\ndone()")
     result = rank.evaluate()
     assert (result.status, result.fitness, result.curve) == (DIVERGED, 0.0, ((1, 0.5, 1.0),))
     json.dumps(result.as_dict(), allow_nan=False)
@@ -247,7 +249,7 @@ def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> Non
     ("loss=0.5, top5=1", "the test net's outputs are loss, top5; expected accuracy and of loss at least one"),
 ])
 def test_an_accuracy_without_a_loss_does_not_count(scripted: Make, outputs: str, reason: str) -> None:
-    rank = scripted(f"test(1, {outputs})\ntest()\ndone()")
+    rank = scripted(f"test(2, {outputs})\ntest()\ndone()")
     for _ in range(2):
         result = rank.evaluate()
         assert (result.status, result.fitness, result.reason) == (INVALID, 0.0, reason)
@@ -293,5 +295,5 @@ def test_a_test_net_needs_an_accuracy_and_a_loss(search: Path, in_repository: Pa
 @pytest.mark.parametrize(("new", "loss"), [(SOFTMAX, 1.5), (SOFTMAX + "  loss_weight: 0.5\n", 0.75)])
 def test_the_loss_is_weighted_as_caffe_weights_it(scripted: Make, search: Path, tmp_path: Path, new: str,
                                                   loss: float) -> None:
-    rank = scripted("test(1, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
+    rank = scripted("test(4, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
     assert rank.evaluate().loss == loss

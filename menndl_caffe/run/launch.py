@@ -28,7 +28,6 @@ from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.rank.process import TrainerProcess
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
@@ -67,8 +66,7 @@ class Parts:
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
-        trainer = TrainerProcess(self.engine.command, self.engine.environment(self.options.threads))
-        return Evaluator(self.renderer, trainer, rank, self.engine)
+        return Evaluator(self.renderer, self.engine.trainer(self.options.threads), rank, self.engine)
 
 
 def _check_locks(where: Sources) -> None:
