@@ -65,10 +65,14 @@ class ScriptedFarm:
     def idle(self) -> int:
         return self.slots - len(self._running)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         assert self.idle, "a trial too many"
         self._running.append(trial)
         self.submitted.append(trial.id)
+        return 0
+
+    def lost(self) -> List[Trial]:
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         assert self._running, "nothing runs, so nothing will come"

@@ -125,7 +125,7 @@ def _mpirun() -> Finding:
 
 def _mpi4py() -> Finding:
     # In a process of its own: to ask an MPI library for its name is to start it.
-    code = "from menndl_caffe.farm.mpi import library; print(library())"
+    code = "from menndl_caffe.farm.world import library; print(library())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -1,6 +1,6 @@
 """Where trials run. A farm has slots; whoever runs the search fills the idle ones and collects results as they come.
 
-`serial` has one slot in this process, `mpi` one for every training rank.
+`local` has one slot in this process, `mpi` one for every training rank; `world` starts and ends what ranks do together.
 """
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MPI4PY_MISSING = "pip install mpi4py, and where the host has no MPI library also
 
 
 def over_mpi(why: str) -> ModuleType:
-    """The module `mpi`, which starts MPI when it is imported; UserError, beginning with `why`, where that fails."""
+    """The module `world`, which starts MPI when it is imported; UserError, beginning with `why`, where that fails."""
     try:
-        from menndl_caffe.farm import mpi
+        from menndl_caffe.farm import world
     except (ImportError, RuntimeError) as error:
         raise UserError(f"{why} mpi4py does not work here: {error}; {MPI4PY_MISSING}") from None
-    return mpi
+    return world
 
 
 def launched_size() -> int:
@@ -43,11 +43,14 @@ class Farm(Protocol):
     def slots(self) -> int:
         """Slots altogether; those of ranks that have died do not count."""
 
-    def submit(self, trial: Trial) -> None:
-        """Give a trial to an idle slot; never waits."""
+    def submit(self, trial: Trial) -> int:
+        """Give a trial to an idle slot, and say which rank's it is; never waits."""
 
     def poll(self, seconds: float) -> List[Result]:
         """The results that have come, waiting at most so long for a first one."""
+
+    def lost(self) -> List[Trial]:
+        """The trials of ranks that have died since the last call: the farm knows nothing of them any more."""
 
     def close(self) -> None:
         """Send everybody home, trainers included, and also in the middle of a trial."""

@@ -37,6 +37,7 @@ class Loop:
         self._known: Dict[Genome, Result] = {}  # what individuals that were met before gave
         self._twins: Dict[Genome, List[Trial]] = {}  # being trained -> trials of the same individual that wait for it
         self._trials: Dict[int, Trial] = {}  # being trained, by id
+        self._lost: List[Trial] = []  # of these, which no rank has
 
     def run(self, first: Sequence[Trial] = ()) -> None:
         """Evaluate `first`, then all that the search asks for, until it is finished.
@@ -88,6 +89,9 @@ class Loop:
         for result in self._farm.poll(seconds):
             if result.status == OK or not self._stop():  # a trainer may fail for being signalled as well
                 self._end(result)
+        self._lost += self._farm.lost()
+        while self._lost and self._farm.idle:
+            self._farm.submit(self._lost.pop())
 
     def _stopped(self, reason: str) -> Stopped:
         done = sum(1 for _ in self._journal.record.individuals())

@@ -65,10 +65,14 @@ class InstantFarm:
     def idle(self) -> int:
         return self.slots - len(self._results)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         curve = tuple((i, 0.5, 1.25) for i in range(0, 4001, 500))
         self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(),
                                     seconds=900, host="node"))
+        return 0
+
+    def lost(self) -> List[Trial]:
+        return []
 
     def poll(self, seconds: float) -> List[Result]:
         results, self._results = self._results, []

@@ -114,10 +114,11 @@ class PlayedFarm:
         """Ranks without a trial."""
         return len(self._free)
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, trial: Trial) -> int:
         """Play a trial on the first free rank."""
         result = played(trial, self._failures, self._now, heapq.heappop(self._free))
         heapq.heappush(self._running, (self._now + result.seconds, trial.id, result))
+        return result.rank
 
     def poll(self, seconds: float) -> List[Result]:
         """The result that comes next; the clock goes on until then."""
@@ -126,6 +127,10 @@ class PlayedFarm:
         self._now, _, result = heapq.heappop(self._running)
         heapq.heappush(self._free, result.rank)
         return [result]
+
+    def lost(self) -> List[Trial]:
+        """None."""
+        return []
 
     def close(self) -> None:
         """Nothing to end."""
