@@ -17,14 +17,15 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment
 from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.genome import Genome
 from menndl_caffe.rank import evaluate
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import LOG_BYTES, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result, Trial
 from tests.support import runs
 
 PRELUDE = """
-import json, os, signal, subprocess, sys, time
+import json, os, re, signal, subprocess, sys, time
 request = {}
 def say(**message):
     print(json.dumps({**request, **message}), flush=True)
@@ -41,6 +42,7 @@ note(os.getpid())
 say(event="ready", engine="script", version="0", pid=os.getpid())
 for trial, line in enumerate(sys.stdin):
     request = {"id": json.loads(line)["id"]}
+    kernel = int(re.findall(r"kernel_size: (\\d+)", line)[0])
     starts = len(open(sys.argv[1]).readlines())
 """
 
@@ -244,6 +246,58 @@ def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> Non
     assert rank.evaluate().status == DIVERGED, "what was left of the first training has been taken for the second"
 
 
+@pytest.mark.parametrize(("accuracy", "said"), [("79.5", "whose accuracy is 79.5; expected 0 to 1"),
+                                                ("True", "whose accuracy is true; expected a number")])
+def test_an_accuracy_that_is_none_is_a_crash(scripted: Make, accuracy: str, said: str) -> None:
+    """Each would win any search."""
+    rank = scripted(f"test(2)\ntest(4, accuracy={accuracy}, loss=1.0)\ndone()")
+    for starts in (1, 2):
+        result = rank.evaluate()
+        assert (result.status, result.fitness, result.curve) == (CRASHED, 0.0, ((2, 0.5, 1.0),))
+        assert result.reason.startswith("trainer ended by saying '{") and result.reason.endswith(f"', {said}")
+        assert len(rank.noted) == starts, "who says such things is replaced"
+
+
+ANSWER = "test(4, accuracy=kernel / 16, loss=1.0)\ndone()\n"
+
+
+def test_who_answers_twice_shifts_no_result(scripted: Make) -> None:
+    """What answers an earlier request is no fault of the individual that is trained now: it is trained anew."""
+    rank = scripted(ANSWER + ANSWER)
+    results = [rank.evaluate(kernel) for kernel in (3, 5, 7)]
+    assert [(result.status, result.fitness) for result in results] == [(OK, kernel / 16) for kernel in (3, 5, 7)]
+    assert len(rank.noted) == 3
+
+
+def test_an_answer_without_its_number_is_nobodys(scripted: Make) -> None:
+    result = scripted("request = {}\n" + ANSWER).evaluate()
+    assert result.status == CRASHED and result.reason.endswith("without id; expected a whole number")
+
+
+def test_endless_output_ends(scripted: Make) -> None:
+    endless = scripted("while True:\n    print('x' * 100_000, end='')")
+    assert endless.evaluate().reason.endswith("more than 1048576 bytes without an end of line")
+
+
+# Of cifar10_quick: three convolutions of 5x5 windows at 32x32, 16x16 and 8x8 places, two inner products; with biases.
+WINDOWS = [(75, 32, 32 * 32), (800, 32, 16 * 16), (800, 64, 8 * 8), (1024, 64, 1), (64, 10, 1)]
+MEASURES = {"parameters": sum((inputs + 1) * outputs for inputs, outputs, _ in WINDOWS),
+            "multiply_adds": sum(inputs * outputs * places for inputs, outputs, places in WINDOWS)}
+
+
+@pytest.mark.parametrize(("lines", "status"), [
+    ("test()\ndone()", OK), ("say(event='error', reason='no')", CRASHED), ("os.abort()", CRASHED),
+    ("say(event='diverged', reason='no', engine_seconds=1)", DIVERGED), ("time.sleep(9)", TIMEOUT),
+    ("test(accuracy=1, loss=float('nan'))", DIVERGED), ("test(top5=1)", INVALID),
+])
+def test_every_result_of_a_net_that_is_known_has_its_measures(scripted: Make, lines: str, status: str) -> None:
+    result = scripted(lines, timeout=0.5 if status == TIMEOUT else 0).evaluate()
+    assert result.status == status
+    assert {name: result.measures[name] for name in MEASURES} == MEASURES and result.measures["memory"] > 1e6
+    trial = Trial(9, Genome((), ()), 0, 0)
+    assert Result.from_dict(json.loads(json.dumps(result.as_dict()))).copied_to(trial).measures == result.measures
+
+
 @pytest.mark.parametrize(("outputs", "reason"), [
     ("accuracy=0.5", "the test net's outputs are accuracy; expected accuracy and of loss at least one"),
     ("loss=0.5, top5=1", "the test net's outputs are loss, top5; expected accuracy and of loss at least one"),
@@ -274,6 +328,7 @@ def test_an_individual_that_is_refused_costs_no_training_and_has_no_log(scripted
     good, refused = rank.evaluate(kernel1=1), rank.evaluate(kernel1=8)
     assert (good.status, good.log) == (OK, "something\n")
     assert (refused.status, refused.fitness, refused.log, refused.engine_seconds) == (INVALID, 0.0, "", 0.0)
+    assert refused.measures == {} and "measures" not in refused.as_dict()
     assert re.search(r":\d+: layer conv3: kernel_size 5x5 is larger than its padded input 4x4", refused.reason)
     assert rank.evaluate(kernel1=1).status == OK and len(rank.noted) == 1
 

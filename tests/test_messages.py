@@ -4,13 +4,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
-import tempfile
+import re
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, List
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from menndl_caffe.errors import UserError
@@ -19,7 +18,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.messages import LINE_BYTES, Conversation, Unfit
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK
 from tests.support import runs
 
 READY = '{"event": "ready", "engine": "caffe"}'
@@ -62,7 +61,6 @@ def test_numbers_that_are_not_finite_are_left_to_those_who_know_the_net() -> Non
 
 NO_MESSAGE = "no message of its protocol"
 EVENTS = "expected test or done or diverged or error"
-OUTPUTS = "whose outputs is a list or an object; expected an object of numbers"
 ODD = [
     ("", NO_MESSAGE), ("hello", NO_MESSAGE), ("[]", NO_MESSAGE), ("null", NO_MESSAGE), (DONE[:-1], NO_MESSAGE),
     (DONE * 2, NO_MESSAGE), ("[" * 100_000, NO_MESSAGE), (DONE + "\udcff", NO_MESSAGE),
@@ -84,9 +82,12 @@ ODD = [
     (TEST.replace("0.5", "79.5"), "whose accuracy is 79.5; expected 0 to 1"),
     (TEST.replace("0.5", "2"), "whose accuracy is 2; expected 0 to 1"),
     (TEST.replace("0.5", "-1"), "whose accuracy is -1; expected 0 to 1"),
-    (TEST.replace("0.5", "true"), OUTPUTS), (TEST.replace("0.5", '"0.5"'), OUTPUTS),
-    (TEST.replace("0.5", "null"), OUTPUTS), (TEST.replace("0.5", "[0.5]"), OUTPUTS),
-    (TEST.replace("0.5", "1" + 400 * "0"), OUTPUTS), (TEST.replace("accuracy", "\\ud800"), OUTPUTS),
+    (TEST.replace("0.5", "true"), "whose accuracy is true; expected a number"),
+    (TEST.replace("0.5", '"0.5"'), 'whose accuracy is "0.5"; expected a number'),
+    (TEST.replace("0.5", "null"), "whose accuracy is null; expected a number"),
+    (TEST.replace("0.5", "[0.5]"), "whose accuracy is a list or an object; expected a number"),
+    (TEST.replace("0.5", "1" + 400 * "0"), f"whose accuracy is 1{79 * '0'}; expected a number"),
+    (TEST.replace("accuracy", "\\ud800"), "whose outputs is a list or an object; expected an object of numbers"),
     (TEST.replace('{"accuracy": 0.5, "loss": 1}', "0.5"), "whose outputs is 0.5; expected an object of numbers"),
     (DONE, "before a test at iteration 4"),
 ]
@@ -158,45 +159,101 @@ def test_a_large_net_arrives_whole() -> None:
 
 # ---- a good conversation, changed ----
 
-KINDS = ("dropped", "twice", "later", "cut", "noise", "missing", "field", "output")
+KINDS = ("dropped", "twice", "later", "cut", "noise", "missing", "field", "output", "all twice", "all later")
 # No believable accuracy, and no iteration or number of a request that would be due.
 VALUES = (True, False, None, "", "0.5", "test", "done", 79.5, 2.5, -1, 10**400, 10**9, float("nan"), float("inf"), [],
           [0.5], {}, {"accuracy": 1.5, "loss": 0.0}, "\ud800")
 CHANGES = st.fixed_dictionaries({"line": st.integers(0, 9), "kind": st.sampled_from(KINDS), "at": st.integers(0, 16),
-                                 "value": st.sampled_from(VALUES)})
+                                 "value": st.sampled_from(VALUES), "again": st.booleans()})
+
+
+class OddTrainer(TrainerProcess):
+    """Instead of a process, which ends where it has no more to say. Its accuracy is a sixteenth of the net's first
+    kernel size, and of the lines that it says one is changed; `again` after each start."""
+
+    def __init__(self, change: Any):
+        super().__init__([], {})
+        self._change, self._said = change, 0
+        self._held: List[str] = []  # what is said after the next request
+        self._runs = False
+
+    def start(self) -> None:
+        if not self._runs:
+            self._runs, self._conversation, self._unread, self._held = True, Conversation(), b"", []
+            self._said = 0 if self._change["again"] else self._said
+            self._say(event="ready", engine="odd", version="0")
+
+    def kill(self) -> None:
+        self._runs = False
+
+    def _write(self) -> None:
+        request, self._unsent = json.loads(self._unsent), b""
+        before, self._unread = self._unread, b""
+        held, self._held = "".join(self._held).encode(), []
+        accuracy = int(re.findall(r"kernel_size: (\d+)", request["net"])[0]) / 16
+        for iteration, share in ((2, 0.5), (4, 1.0)):
+            outputs = {"accuracy": accuracy * share, "loss": 2.0}
+            self._say(id=request["id"], event="test", iteration=iteration, outputs=outputs)
+        self._say(id=request["id"], event="done", engine_seconds=0.25)
+        if self._change["kind"] == "all later":
+            self._held.append(self._unread.decode())
+        answer = {"all later": b"", "all twice": 2 * self._unread}.get(self._change["kind"], self._unread)
+        self._unread = before + held + answer
+
+    def _exchanged(self, seconds: float) -> bool:
+        raise self._dead("exit code 0")
+
+    def _say(self, **message: Any) -> None:
+        line = json.dumps(message)
+        lines = self._changed(line) if self._said == self._change["line"] else [line]
+        self._unread += "".join(f"{each}\n" for each in lines).encode()
+        self._said += 1
+
+    def _changed(self, line: str) -> List[str]:
+        """The lines in place of one."""
+        kind, at, value = (self._change[name] for name in ("kind", "at", "value"))
+        if kind == "later":
+            self._held.append(line + "\n")
+        message = json.loads(line)
+        fields = message["outputs"] if kind == "output" and "outputs" in message else message
+        name = list(fields)[at % len(fields)]
+        if kind == "missing":
+            del fields[name]
+        elif kind in ("field", "output"):
+            fields[name] = value
+        return {"dropped": [], "later": [], "twice": [line, line], "cut": [line[:5 * at]],
+                "noise": [json.dumps(value), line]}.get(kind, [json.dumps(message)])
+
+
+def change(line: int, kind: str, value: Any = None) -> Any:
+    return {"line": line, "kind": kind, "at": 0, "value": value, "again": False}
+
+
+@example(change(0, "all twice"))
+@example(change(0, "all later"))
+@example(change(2, "output", True))
+@example(change(2, "output", 79.5))
+@example(change(2, "dropped"))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(CHANGES)
+def test_a_changed_conversation_never_gives_a_wrong_result(renderer: Renderer, in_repository: Path,
+                                                           change: Any) -> None:
+    """Three trainings in a row, of which each is right or has failed."""
+    experiment = renderer.experiment
+    with contextlib.closing(Evaluator(renderer, OddTrainer(change))) as evaluator:
+        for kernel in (3, 5, 7):
+            trial = experiment.trial(kernel, experiment.space.with_settings([f"kernel1={kernel}"]))
+            try:
+                result = evaluator.evaluate(trial)
+            except UserError as error:
+                assert str(error).startswith("the trainer does not start on ")
+                return
+            assert result.status in (OK, CRASHED, DIVERGED, INVALID)
+            assert (result.id, result.fitness) == (kernel, kernel / 16 if result.status == OK else 0.0)
+            assert bool(result.reason) == (result.status != OK) and result.measures["parameters"] > 1000
+            json.dumps(result.as_dict(), allow_nan=False)
 
 
 @pytest.fixture(scope="module")
 def renderer(search: Path) -> Renderer:
     return Renderer(search_file.load(str(search)))
-
-
-def results(renderer: Renderer, path: Path) -> Iterator[Tuple[int, Result]]:
-    """Kernel size and result of three trainings by the trainer that `path` describes."""
-    command = [sys.executable, "-I", "-S", str(runs.REPOSITORY / "tests" / "support" / "odd_trainer.py"), str(path)]
-    renderer.experiment.message.trial_timeout = 0.5
-    evaluator = Evaluator(renderer, TrainerProcess(command, os.environ))
-    experiment = renderer.experiment
-    with contextlib.closing(evaluator):
-        for kernel in (3, 5, 7):
-            genome = experiment.space.with_settings([f"kernel1={kernel}"])
-            yield kernel, evaluator.evaluate(experiment.trial(kernel, genome))
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(CHANGES)
-def test_a_changed_conversation_never_gives_a_wrong_result(renderer: Renderer, in_repository: Path,
-                                                           change: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "change.json"
-        path.write_text(json.dumps(change))
-        try:
-            for kernel, result in results(renderer, path):
-                assert result.status in (OK, CRASHED, DIVERGED, TIMEOUT, INVALID)
-                assert (result.id, result.fitness) == (kernel, kernel / 16 if result.status == OK else 0.0)
-                assert bool(result.reason) == (result.status != OK) and result.measures["parameters"] > 1000
-                json.dumps(result.as_dict(), allow_nan=False)
-        except UserError as error:
-            assert change["line"] == 0 and str(error).startswith("the trainer does not start on ")
-
-

@@ -63,7 +63,7 @@ def _versions(value: Any) -> Dict[str, Any]:
 
 
 def _outputs(value: Any) -> Dict[str, float]:
-    return {_text(name): _number(output) for name, output in _object(value).items()}
+    return {_text(name): _read(name, NUMBER, output) for name, output in _object(value).items()}
 
 
 def _object(value: Any) -> Dict[str, Any]:
@@ -72,7 +72,7 @@ def _object(value: Any) -> Dict[str, Any]:
     return value
 
 
-WHOLE, TEXT = Field("a whole number", _whole), Field("a text", _text)
+WHOLE, TEXT, NUMBER = Field("a whole number", _whole), Field("a text", _text), Field("a number", _number)
 SECONDS = Field("seconds, 0 or more", _seconds)
 INTRODUCTION = {"engine": TEXT, "math": TEXT, "version": TEXT, "pid": WHOLE,  # each may be missing
                 "versions": Field("an object of texts and of lists of texts", _versions)}
@@ -156,11 +156,17 @@ def _checked(message: Message, fields: Mapping[str, Field]) -> Message:
     for name, field in fields.items():
         if name not in message:
             raise Unfit(f"without {name}; expected {field.valid}")
-        try:
-            read[name] = field.read(message[name])
-        except (ValueError, OverflowError):
-            raise Unfit(f"whose {name} is {_shown(message[name])}; expected {field.valid}") from None
+        read[name] = _read(name, field, message[name])
     return read
+
+
+def _read(name: str, field: Field, value: Any) -> Any:
+    try:
+        return field.read(value)
+    except Unfit:
+        raise
+    except (ValueError, OverflowError):
+        raise Unfit(f"whose {name} is {_shown(value)}; expected {field.valid}") from None
 
 
 def _shown(value: Any) -> str:
