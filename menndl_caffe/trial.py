@@ -77,7 +77,7 @@ class Result:
     rank: int = 0
     host: str = ""
     same_as: Optional[int] = None  # the trial of the same work whose result this is
-    measures: Mapping[str, float] = field(default_factory=dict)  # of the net, as experiment.appraise has them
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the net: see appraise
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
     @property

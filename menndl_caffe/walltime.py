@@ -24,14 +24,15 @@ class Walltime:
         self._end = time.monotonic() - process_age() + limit if limit else math.inf
         self.terminated = False
         # A function, not SIG_IGN, which the trainers would inherit.
-        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGTERM, self.note)
 
     def __call__(self) -> str:
         if self.terminated:
             return "SIGTERM received"
         return f"time limit of {self._limit} s reached" if time.monotonic() >= self._end else ""
 
-    def _note(self, *_: object) -> None:
+    def note(self, *_: object) -> None:
+        """SIGTERM came, to this process or to another rank of the job."""
         self.terminated = True
 
 

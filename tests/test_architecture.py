@@ -47,7 +47,7 @@ def ranks(layers: Iterable[Iterable[str]]) -> Ranks:
 
 
 RANK, TORCHCAFFE_RANK = ranks(LAYERS), ranks(TORCHCAFFE_LAYERS)
-ALONE = {"mpi4py": "farm/mpi.py", "matplotlib": "report/figures/", "rich": "watch/",
+ALONE = {"mpi4py": "farm/", "matplotlib": "report/figures/", "rich": "watch/",
          "caffe": "nowhere", "torch": "torchcaffe/", "pyarrow": "export/parquet_files.py",
          "optuna": "export/optuna_study.py", "tensorboard": "export/event_files.py"}
 

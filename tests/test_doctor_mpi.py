@@ -113,8 +113,8 @@ def test_a_singleton_that_nobody_expects_otherwise_is_warned_of() -> None:
 
 
 def test_a_rank_that_breaks_ends_the_job() -> None:
-    code = ("from menndl_caffe.farm import mpi\n"
-            "mpi.gather(None, lambda rank, library: 1 / (rank - 1))")
+    code = ("from menndl_caffe.farm import world\n"
+            "world.gather(None, lambda rank, library: 1 / (rank - 1))")
     done = ended([*runs.launcher(2), sys.executable, "-c", code])
     assert done.returncode != 0 and "menndl: rank 1 on " in done.stderr and "ZeroDivisionError" in done.stderr
 

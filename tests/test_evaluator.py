@@ -17,17 +17,19 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment
 from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.genome import Genome
 from menndl_caffe.rank import evaluate
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import LOG_BYTES, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result, Trial
 from tests.support import runs
 
 PRELUDE = """
-import json, os, signal, subprocess, sys, time
+import json, os, re, signal, subprocess, sys, time
+request = {}
 def say(**message):
-    print(json.dumps(message), flush=True)
-def test(iteration=1, **outputs):
+    print(json.dumps({**request, **message}), flush=True)
+def test(iteration=4, **outputs):
     say(event="test", iteration=iteration, outputs=outputs or {"accuracy": 0.5, "loss": 1.0})
 def done():
     say(event="done", engine_seconds=0.25)
@@ -39,6 +41,8 @@ LOOP = """
 note(os.getpid())
 say(event="ready", engine="script", version="0", pid=os.getpid())
 for trial, line in enumerate(sys.stdin):
+    request = {"id": json.loads(line)["id"]}
+    kernel = int(re.findall(r"kernel_size: (\\d+)", line)[0])
     starts = len(open(sys.argv[1]).readlines())
 """
 
@@ -107,11 +111,11 @@ def scripted(renderer: Renderer, tmp_path: Path, in_repository: Path) -> Any:
 
 
 def test_a_good_training(scripted: Make) -> None:
-    rank = scripted("test(1, accuracy=0.25, loss=2.0)\ntest(2, accuracy=0.5, loss=1.5)\ndone()")
+    rank = scripted("test(2, accuracy=0.25, loss=2.0)\ntest(4, accuracy=0.5, loss=1.5)\ndone()")
     for _ in range(2):
         result = rank.evaluate()
         assert (result.id, result.status, result.fitness, result.loss) == (4, OK, 0.5, 1.5)
-        assert result.curve == ((1, 0.25, 2.0), (2, 0.5, 1.5))
+        assert result.curve == ((2, 0.25, 2.0), (4, 0.5, 1.5))
         assert (result.rank, result.host, result.engine_seconds) == (5, socket.gethostname(), 0.25)
         assert 0 < result.seconds < 20 and abs(result.started - time.time()) < 20
     assert len(rank.noted) == 1, "a trainer that is well is used again"
@@ -180,7 +184,7 @@ def test_a_trainer_that_died_between_two_trials_is_replaced(scripted: Make) -> N
 def test_a_kill_from_outside_is_tried_again(scripted: Make, kill: str) -> None:
     rank = scripted(f"test()\nif starts < 3:\n    {kill}\ndone()")
     result = rank.evaluate()
-    assert (result.status, result.fitness, result.curve) == (OK, 0.5, ((1, 0.5, 1.0),))
+    assert (result.status, result.fitness, result.curve) == (OK, 0.5, ((4, 0.5, 1.0),))
     assert len(rank.noted) == 3
 
 
@@ -225,7 +229,7 @@ def test_a_log_needs_no_disk(scripted: Make, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:
-    rank = scripted("test()\nsay(event='diverged', reason='training loss is nan at iteration 3', engine_seconds=0.5)")
+    rank = scripted("test(1)\nsay(event='diverged', reason='training loss is nan at iteration 3', engine_seconds=0.5)")
     for starts in (1, 2):
         result = rank.evaluate()
         assert (result.status, result.reason) == (DIVERGED, "training loss is nan at iteration 3")
@@ -235,11 +239,63 @@ def test_after_a_divergence_comes_a_new_process(scripted: Make) -> None:
 
 @pytest.mark.parametrize("outputs", ["accuracy=1.0, loss=float('nan')", "accuracy=float('inf'), loss=1.0"])
 def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> None:
-    rank = scripted(f"test()\ntest(2, {outputs})\ndone()")
+    rank = scripted(f"test(1)\ntest(2, {outputs})\ndone()")
     result = rank.evaluate()
     assert (result.status, result.fitness, result.curve) == (DIVERGED, 0.0, ((1, 0.5, 1.0),))
     json.dumps(result.as_dict(), allow_nan=False)
     assert rank.evaluate().status == DIVERGED, "what was left of the first training has been taken for the second"
+
+
+@pytest.mark.parametrize(("accuracy", "said"), [("79.5", "whose accuracy is 79.5; expected 0 to 1"),
+                                                ("True", "whose accuracy is true; expected a number")])
+def test_an_accuracy_that_is_none_is_a_crash(scripted: Make, accuracy: str, said: str) -> None:
+    """Each would win any search."""
+    rank = scripted(f"test(2)\ntest(4, accuracy={accuracy}, loss=1.0)\ndone()")
+    for starts in (1, 2):
+        result = rank.evaluate()
+        assert (result.status, result.fitness, result.curve) == (CRASHED, 0.0, ((2, 0.5, 1.0),))
+        assert result.reason.startswith("trainer ended by saying '{") and result.reason.endswith(f"', {said}")
+        assert len(rank.noted) == starts, "who says such things is replaced"
+
+
+ANSWER = "test(4, accuracy=kernel / 16, loss=1.0)\ndone()\n"
+
+
+def test_who_answers_twice_shifts_no_result(scripted: Make) -> None:
+    """What answers an earlier request is no fault of the individual that is trained now: it is trained anew."""
+    rank = scripted(ANSWER + ANSWER)
+    results = [rank.evaluate(kernel) for kernel in (3, 5, 7)]
+    assert [(result.status, result.fitness) for result in results] == [(OK, kernel / 16) for kernel in (3, 5, 7)]
+    assert len(rank.noted) == 3
+
+
+def test_an_answer_without_its_number_is_nobodys(scripted: Make) -> None:
+    result = scripted("request = {}\n" + ANSWER).evaluate()
+    assert result.status == CRASHED and result.reason.endswith("without id; expected a whole number")
+
+
+def test_endless_output_ends(scripted: Make) -> None:
+    endless = scripted("while True:\n    print('x' * 100_000, end='')")
+    assert endless.evaluate().reason.endswith("more than 1048576 bytes without an end of line")
+
+
+# Of cifar10_quick: three convolutions of 5x5 windows at 32x32, 16x16 and 8x8 places, two inner products; with biases.
+WINDOWS = [(75, 32, 32 * 32), (800, 32, 16 * 16), (800, 64, 8 * 8), (1024, 64, 1), (64, 10, 1)]
+MEASURES = {"parameters": sum((inputs + 1) * outputs for inputs, outputs, _ in WINDOWS),
+            "multiply_adds": sum(inputs * outputs * places for inputs, outputs, places in WINDOWS)}
+
+
+@pytest.mark.parametrize(("lines", "status"), [
+    ("test()\ndone()", OK), ("say(event='error', reason='no')", CRASHED), ("os.abort()", CRASHED),
+    ("say(event='diverged', reason='no', engine_seconds=1)", DIVERGED), ("time.sleep(9)", TIMEOUT),
+    ("test(accuracy=1, loss=float('nan'))", DIVERGED), ("test(top5=1)", INVALID),
+])
+def test_every_result_of_a_net_that_is_known_has_its_measures(scripted: Make, lines: str, status: str) -> None:
+    result = scripted(lines, timeout=0.5 if status == TIMEOUT else 0).evaluate()
+    assert result.status == status
+    assert {name: result.measures[name] for name in MEASURES} == MEASURES and result.measures["memory"] > 1e6
+    trial = Trial(9, Genome((), ()), 0, 0)
+    assert Result.from_dict(json.loads(json.dumps(result.as_dict()))).copied_to(trial).measures == result.measures
 
 
 @pytest.mark.parametrize(("outputs", "reason"), [
@@ -247,7 +303,7 @@ def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> Non
     ("loss=0.5, top5=1", "the test net's outputs are loss, top5; expected accuracy and of loss at least one"),
 ])
 def test_an_accuracy_without_a_loss_does_not_count(scripted: Make, outputs: str, reason: str) -> None:
-    rank = scripted(f"test(1, {outputs})\ntest()\ndone()")
+    rank = scripted(f"test(2, {outputs})\ntest()\ndone()")
     for _ in range(2):
         result = rank.evaluate()
         assert (result.status, result.fitness, result.reason) == (INVALID, 0.0, reason)
@@ -272,6 +328,7 @@ def test_an_individual_that_is_refused_costs_no_training_and_has_no_log(scripted
     good, refused = rank.evaluate(kernel1=1), rank.evaluate(kernel1=8)
     assert (good.status, good.log) == (OK, "something\n")
     assert (refused.status, refused.fitness, refused.log, refused.engine_seconds) == (INVALID, 0.0, "", 0.0)
+    assert refused.measures == {} and "measures" not in refused.as_dict()
     assert re.search(r":\d+: layer conv3: kernel_size 5x5 is larger than its padded input 4x4", refused.reason)
     assert rank.evaluate(kernel1=1).status == OK and len(rank.noted) == 1
 
@@ -293,5 +350,5 @@ def test_a_test_net_needs_an_accuracy_and_a_loss(search: Path, in_repository: Pa
 @pytest.mark.parametrize(("new", "loss"), [(SOFTMAX, 1.5), (SOFTMAX + "  loss_weight: 0.5\n", 0.75)])
 def test_the_loss_is_weighted_as_caffe_weights_it(scripted: Make, search: Path, tmp_path: Path, new: str,
                                                   loss: float) -> None:
-    rank = scripted("test(1, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
+    rank = scripted("test(4, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
     assert rank.evaluate().loss == loss

@@ -12,7 +12,7 @@ from typing import Dict, List
 
 import pytest
 
-from menndl_caffe.farm.local import SerialFarm
+from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.run.launch import Options, Parts
 from tests.support import farm_world, runs
 
@@ -42,10 +42,10 @@ def ended(command: List[str], **variables: str) -> subprocess.CompletedProcess[s
     return done
 
 
-def test_the_serial_farm(search: Path, in_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_local_farm(search: Path, in_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MENNDL_TRAINER", runs.FAKE_TRAINER)
     parts = Parts(Options(str(search), Path(".")))
-    farm = SerialFarm(parts.evaluator(7))
+    farm = LocalFarm(parts.evaluator(7))
     try:
         default = parts.experiment.space.default
         summary = farm_world.contract(farm, lambda id: parts.experiment.trial(id, default))
@@ -163,7 +163,7 @@ def test_ctrl_c_for_all_ranks_is_one_line_of_each(search: Path, tmp_path: Path) 
     ("MPICH Version:\t3.4.1\nMPICH Release date:\tTue\n", "MPICH Version: 3.4.1"),
 ])
 def test_an_mpi_library_is_named_in_few_words(said: str, name: str) -> None:
-    code = ("from menndl_caffe.farm import mpi; from types import SimpleNamespace as Fake; "
-            f"mpi.MPI = Fake(Get_library_version=lambda: {said!r}); print(mpi.library())")
+    code = ("from menndl_caffe.farm import world; from types import SimpleNamespace as Fake; "
+            f"world.MPI = Fake(Get_library_version=lambda: {said!r}); print(world.library())")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=runs.environment())
     assert done.stdout.strip() == name, done.stderr

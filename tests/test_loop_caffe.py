@@ -119,7 +119,7 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(caffe_root: Path, search: 
     process = runs.start(["run", search, "--out", again], RANKS, caffe_runs.environment(caffe_root))
     assert runs.wait_until(lambda: len(runs.result_lines(again)) >= 2), "no two results"
     family = runs.descendants(process.pid)
-    assert sum("trainer import main" in command for command in family.values()) >= 2
+    assert sum("menndl_caffe/trainer caffe" in command for command in family.values()) >= 2
     runs.kill(process, "everything")
     process.wait(runs.PATIENCE)
     recorded = runs.result_lines(again)

@@ -22,7 +22,7 @@ ENDING = re.compile(r"^menndl run: (.+): (\d+) of 18 individuals are done; the s
 
 # A trainer that does not die of SIGTERM but ends as a failed one does.
 OFFENDED = (f"{sys.executable} -c 'import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); "
-            "from tests import fake_trainer; fake_trainer.main()'")
+            "from tests.support import fake_trainer; fake_trainer.main()'")
 
 
 def start(search: Path, folder: Path, ranks: int, *more: object, **variables: str) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -150,7 +151,7 @@ def all_messages(process: TrainerProcess, last: Sequence[str] = ("done", "diverg
 def training(process: TrainerProcess, net: str) -> List[str]:
     """The events of a training of this net."""
     process.start()
-    process.send({"net": f'name: "{net}"', "solver": SOLVER})
+    process.send({"net": f'name: "{net}"', "solver": SOLVER}, 4)
     return [message["event"] for message in all_messages(process)]
 
 
@@ -167,9 +168,9 @@ def test_weights_are_there_when_the_trainer_says_done(environment: Dict[str, str
     with contextlib.closing(TrainerProcess(REAL, environment)) as process:
         process.start()
         request = {"net": 'name: "quiet"', "solver": SOLVER}
-        process.send({**request, "weights": str(tmp_path / "w.caffemodel")})
+        process.send({**request, "weights": str(tmp_path / "w.caffemodel")}, 4)
         assert all_messages(process)[-1]["event"] == "done" and np.load(tmp_path / "w.caffemodel") == 1.0
-        process.send({**request, "weights": str(tmp_path / "no folder" / "w.caffemodel")})
+        process.send({**request, "weights": str(tmp_path / "no folder" / "w.caffemodel")}, 4)
         last = all_messages(process)[-1]
         assert last["event"] == "error" and "no folder" in last["reason"]
 
@@ -179,14 +180,17 @@ def test_a_trainer_says_who_it_is(environment: Dict[str, str]) -> None:
         process.start()
         ready, = all_messages(process, ["ready"])
         assert not runs.has_ended(ready.pop("pid"))
+        versions = ready.pop("versions")
         assert ready == {"event": "ready", "engine": "caffe", "math": "float32", "version": "0.fake"}
+        assert versions == {"version": "0.fake", "blas": versions["blas"], "numpy": np.__version__,
+                            "python": platform.python_version()}
 
 
 def test_an_exception_of_the_engine_is_the_end_of_its_training_alone(environment: Dict[str, str]) -> None:
     with contextlib.closing(TrainerProcess(REAL, environment)) as process:
         process.start()
-        process.send({"net": 'name: "broken"', "solver": SOLVER})
-        assert all_messages(process)[-1] == {"event": "error", "reason": "RuntimeError: no such thing"}
+        process.send({"net": 'name: "broken"', "solver": SOLVER}, 4)
+        assert all_messages(process)[-1] == {"id": 1, "event": "error", "reason": "RuntimeError: no such thing"}
         assert training(process, "quiet") == ["test", "test", "done"]
 
 
@@ -195,7 +199,7 @@ import json, os, sys
 from menndl_caffe.rank.process import TrainerProcess
 process = TrainerProcess(json.loads(sys.argv[1]), os.environ)
 process.start()
-process.send({"net": 'name: "endless"', "solver": sys.argv[2]})
+process.send({"net": 'name: "endless"', "solver": sys.argv[2]}, 4)
 message = None
 while message is None:
     message = process.poll(1.0)

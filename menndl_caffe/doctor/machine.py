@@ -9,16 +9,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import menndl_caffe
-from menndl_caffe.doctor.job import Place, Trouble, judge, look, report
+from menndl_caffe.doctor.job import Place, Trouble, gpu, judge, look, report
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import MPI4PY_MISSING, launched_size, over_mpi
 from menndl_caffe.rank import engine as engines
-from menndl_caffe.rank.process import TrainerDied, TrainerProcess
+from menndl_caffe.rank.process import TrainerDied
 
 TRAINER_SECONDS = 60.0  # a trainer in a container may take so long to start
+FOUND = {"caffe": "{version} ({where}), BLAS {blas}, Python {python}, numpy {numpy}",
+         "torch": "PyTorch {version} on {cpu} and {gpus}"}
+SLOW = "the reference BLAS is 10 times slower than OpenBLAS: install libopenblas0-pthread"
 
 
 class Finding(NamedTuple):
@@ -32,8 +35,8 @@ class Finding(NamedTuple):
 
 def examine() -> List[Finding]:
     """All findings, each looked at even where others are missing."""
-    looks: List[Callable[[], Finding]] = [_menndl, _caffe, _torch, _mpirun, _mpi4py, _cores, _gpu, _containers]
-    return [look() for look in looks] + _data()
+    return [_menndl(), _engine("caffe"), _engine("torch"), _mpirun(), _mpi4py(), _cores(), _gpu(), _containers(),
+            *_data()]
 
 
 def table(findings: List[Finding]) -> str:
@@ -85,47 +88,25 @@ def _menndl() -> Finding:
                    f"{menndl_caffe.__version__} on Python {platform.python_version()}, {', '.join(versions)}")
 
 
-def _caffe() -> Finding:
+def _engine(name: str) -> Finding:
+    """Whether the trainer of an engine starts, and what it says of itself."""
     try:
-        engine = engines.find("caffe")
-        if not engine.python:
-            return _trainer(engine)
-        versions = engine.versions()
+        engine = engines.find(name)
+        where = f"{engine.found}: {engine.python or shlex.join(engine.command)}"
+        seconds = engines.PROBE_SECONDS if engine.python else TRAINER_SECONDS
+        ready = engine.introduction(seconds)
     except UserError as error:
-        return Finding("caffe", False, "none that works", str(error))
-    slow = versions["blas"] == "reference"
-    return Finding("caffe", True, f"{versions['version']} ({engine.found}: {engine.python}), BLAS {versions['blas']}, "
-                                  f"Python {versions['python']}, numpy {versions['numpy']}",
-                   "the reference BLAS is 10 times slower than OpenBLAS: install libopenblas0-pthread" if slow else "")
-
-
-def _trainer(engine: engines.Engine) -> Finding:
-    """Whether a trainer of the user's own starts; UserError where no command does, or it is another engine's."""
-    trainer, command = TrainerProcess(engine.command, engine.environment(threads=1)), shlex.join(engine.command)
-    try:
-        trainer.start()
-        ready = trainer.poll(TRAINER_SECONDS)
+        return Finding(name, False, "none that works", str(error))
     except TrainerDied as death:
-        return Finding(engine.name, False, f"{engine.found}: {command}", f"{death}: mend {engine.found}, or unset it")
-    finally:
-        trainer.close()
+        mend = "" if engine.python else f": mend {engine.found}, or unset it"
+        return Finding(name, False, where, f"{death}{mend}")
     if ready is None:
-        silent = f"says nothing for {TRAINER_SECONDS:g} seconds"
-        return Finding(engine.name, False, f"{engine.found}: {command}", silent)
-    engine.check_trainer(ready)
-    return Finding(engine.name, True, f"{ready.get('engine')} {ready.get('version')} ({engine.found}: {command})")
-
-
-def _torch() -> Finding:
-    try:
-        engine = engines.find("torch")
-        if not engine.python:
-            return _trainer(engine)
-        versions = engine.versions()
-    except UserError as error:
-        return Finding("torch", False, "none that works", str(error))
-    gpus = versions.get("gpus") or ["no GPU"]
-    return Finding("torch", True, f"PyTorch {versions['version']} on {versions['cpu']} and {', '.join(gpus)}")
+        return Finding(name, False, where, f"says nothing for {seconds:g} seconds")
+    if not engine.python:
+        return Finding(name, True, f"{ready.get('engine')} {ready.get('version')} ({where})")
+    versions = ready["versions"]
+    text = FOUND[name].format(where=where, **{**versions, "gpus": ", ".join(versions.get("gpus", ())) or "no GPU"})
+    return Finding(name, True, text, SLOW if versions["blas"] == "reference" else "")
 
 
 def _mpirun() -> Finding:
@@ -144,7 +125,7 @@ def _mpirun() -> Finding:
 
 def _mpi4py() -> Finding:
     # In a process of its own: to ask an MPI library for its name is to start it.
-    code = "from menndl_caffe.farm.mpi import library; print(library())"
+    code = "from menndl_caffe.farm.world import library; print(library())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -159,11 +140,8 @@ def _cores() -> Finding:
 
 
 def _gpu() -> Finding:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return Finding("gpu", False, "no nvidia-smi (Debian's Caffe computes on the CPU alone)")
-    done = subprocess.run([tool, "-L"], capture_output=True, text=True)
-    return Finding("gpu", done.returncode == 0, " ".join(done.stdout.split("\n")).strip() or done.stderr.strip())
+    works, said = gpu.listing()
+    return Finding("gpu", works, " ".join(said.split()))
 
 
 def _containers() -> Finding:

@@ -1,6 +1,6 @@
 """Where trials run. A farm has slots; whoever runs the search fills the idle ones and collects results as they come.
 
-`serial` has one slot in this process, `mpi` one for every training rank.
+`local` has one slot in this process, `mpi` one for every training rank; `world` starts and ends what ranks do together.
 """
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MPI4PY_MISSING = "pip install mpi4py, and where the host has no MPI library also
 
 
 def over_mpi(why: str) -> ModuleType:
-    """The module `mpi`, which starts MPI when it is imported; UserError, beginning with `why`, where that fails."""
+    """The module `world`, which starts MPI when it is imported; UserError, beginning with `why`, where that fails."""
     try:
-        from menndl_caffe.farm import mpi
+        from menndl_caffe.farm import world
     except (ImportError, RuntimeError) as error:
         raise UserError(f"{why} mpi4py does not work here: {error}; {MPI4PY_MISSING}") from None
-    return mpi
+    return world
 
 
 def launched_size() -> int:

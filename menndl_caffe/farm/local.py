@@ -1,4 +1,4 @@
-"""A farm of one slot: trials run in order, on one trainer of this process. Also rank 0's own slot under MPI."""
+"""A farm of one slot: trials run in order, on one trainer of this process. Also a rank's own slot under MPI."""
 from __future__ import annotations
 
 from typing import List
@@ -7,7 +7,7 @@ from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.trial import Result, Trial
 
 
-class SerialFarm:
+class LocalFarm:
     """The farm where there is no MPI."""
 
     slots = 1
@@ -22,14 +22,10 @@ class SerialFarm:
         return 0 if self._busy else 1
 
     def submit(self, trial: Trial) -> int:
-        """Begin the trial."""
+        """Begin the trial; the evaluator's rank."""
         self._evaluator.start(trial)
         self._busy = True
-        return 0
-
-    def lost(self) -> List[Trial]:
-        """None: this process has not died."""
-        return []
+        return self._evaluator.rank
 
     def poll(self, seconds: float) -> List[Result]:
         """The trial's result, if it came in time."""
@@ -38,6 +34,10 @@ class SerialFarm:
             return []
         self._busy = False
         return [result]
+
+    def lost(self) -> List[Trial]:
+        """None: this rank does not outlive itself."""
+        return []
 
     def close(self) -> None:
         """End the trainer."""

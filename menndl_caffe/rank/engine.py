@@ -1,11 +1,12 @@
 """Engines: modules that speak pycaffe. Where the real Caffe is looked for, and how a trainer is started in it."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
-import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,16 +14,14 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.rank.messages import Message
+from menndl_caffe.rank.process import TrainerDied, TrainerProcess
 
 PACKAGE = Path(__file__).resolve().parent.parent
+TRAINER = str(PACKAGE / "trainer")  # started by its path: whatever Python runs it needs no menndl
 NAMES = ("caffe", "torch")
 PROBE_SECONDS = 300.0  # an import from a disk or a network that is busy may take minutes
 MATHS = ("float32", "tf32", "bf16")  # float32 is Caffe's; the others are coarser and faster
-# The trainer's Python takes menndl from the end of its path: nothing installed beside menndl may come before Caffe's
-# own modules.
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from menndl_caffe.trainer.train import main; main()"
-
-
 # PyTorch frees and allocates a blob's memory in every pass: the C library shall keep it, in huge pages, and not fetch
 # each page of it anew from the kernel. Real Caffe allocates once.
 _KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1"
@@ -45,9 +44,36 @@ class Engine:
         return {**os.environ, "OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
                 "BLIS_NUM_THREADS": count, "PYTHONDONTWRITEBYTECODE": "1", **kept}
 
+    def trainer(self, threads: int = 1) -> TrainerProcess:
+        """A new trainer, which starts when it is needed."""
+        return TrainerProcess(self.command, self.environment(threads))
+
+    def introduction(self, seconds: float) -> Optional[Message]:
+        """What a trainer that is started for that says of itself when it is ready; None where it takes longer.
+
+        TrainerDied where it ends, UserError where there is no such command, or it is another engine's trainer.
+        """
+        with contextlib.closing(self.trainer()) as trainer:
+            trainer.start()
+            ready = trainer.poll(seconds)
+        if ready is not None:
+            self.check_trainer(ready)
+        return ready
+
     def versions(self) -> Dict[str, Any]:
-        """Versions of the engine, its BLAS, Python and numpy, found by running it; UserError where it does not run."""
-        return _probe(self.python, self.name) if self.python else {"trainer": shlex.join(self.command)}
+        """Versions of the engine, its BLAS, Python and numpy, as a trainer says them; UserError where none starts.
+
+        Of a trainer of the user's own also its command.
+        """
+        command = shlex.join(self.command)
+        where = f"engine {self.name}: {self.python or command}"
+        try:
+            ready = self.introduction(PROBE_SECONDS)
+        except TrainerDied as death:
+            raise UserError(f"{where}: the trainer does not start on {socket.gethostname()}: {death}") from None
+        if ready is None:
+            raise UserError(f"{where} has not imported it after {PROBE_SECONDS:g} seconds")
+        return {**({} if self.python else {"trainer": command}), **ready.get("versions", {})}
 
     def check_trainer(self, ready: Mapping[str, Any]) -> None:
         """UserError where a trainer of the user's own says that it is another engine than the one asked for."""
@@ -89,7 +115,7 @@ def _caffe() -> Engine:
 
 
 def _command(python: str, name: str, math: str) -> Tuple[str, ...]:
-    return python, "-c", _START, str(PACKAGE.parent), name, math
+    return python, TRAINER, name, math
 
 
 def _pythons() -> Iterator[Tuple[str, str]]:
@@ -105,50 +131,12 @@ def _pythons() -> Iterator[Tuple[str, str]]:
             yield str(caffe / "bin" / "python3"), "make caffe"
 
 
-_LOOK = """
-import importlib.util, os
-spec = importlib.util.find_spec('caffe')
-print(bool(spec and spec.origin and os.path.exists(os.path.join(os.path.dirname(spec.origin), 'pycaffe.py'))))
-"""
-
-
 @functools.cache
 def _imports_caffe(python: str) -> bool:
-    """Whether this Python finds a module `caffe` that is pycaffe (an unrelated package of that name has no Net)."""
+    """Whether this Python finds a module `caffe` that is pycaffe."""
     try:
-        done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=PROBE_SECONDS)
+        done = subprocess.run([python, TRAINER, "--has", "caffe"], capture_output=True, text=True,
+                              timeout=PROBE_SECONDS, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.stdout.strip() == "True"
-
-
-_PROBES = {"caffe": """
-import json, os, sys
-import caffe, numpy
-mapped = {os.path.basename(line.split()[-1]).lower() for line in open('/proc/self/maps')}
-known = ('openblas', 'mkl', 'atlas', 'blis')
-blas = next((name for name in known if any(name in library for library in mapped)), 'reference')
-print(json.dumps({'version': caffe.__version__, 'blas': blas, 'python': sys.version.split()[0],
-                  'numpy': numpy.__version__}))
-""", "torch": """
-import json, sys
-import numpy, torch
-gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-print(json.dumps({'version': torch.__version__, 'blas': 'mkl' if torch.backends.mkl.is_available() else 'other',
-                  'cpu': torch.backends.cpu.get_cpu_capability(), 'gpus': gpus, 'python': sys.version.split()[0],
-                  'numpy': numpy.__version__}))
-"""}
-
-
-@functools.cache
-def _probe(python: str, name: str) -> Dict[str, Any]:
-    try:
-        done = subprocess.run([python, "-c", _PROBES[name]], capture_output=True, text=True, timeout=PROBE_SECONDS,
-                              env={**os.environ, "GLOG_minloglevel": "2"})
-    except subprocess.TimeoutExpired:
-        raise UserError(f"engine {name}: {python} has not imported it after {PROBE_SECONDS:g} seconds") from None
-    if done.returncode:
-        last: Optional[str] = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"engine {name}: {python} cannot import it: {last}")
-    versions: Dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return versions

@@ -4,90 +4,115 @@ from __future__ import annotations
 import math
 import socket
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.appraise import fitness_outputs, measures
-from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.rank.engine import Engine
+from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
-from menndl_caffe.trial import (
-    CRASHED,
-    DIVERGED,
-    INVALID,
-    TIMEOUT,
-    CurvePoint,
-    Result,
-    Trial,
-    failure,
-    judged,
-)
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, TIMEOUT, CurvePoint, Result, Trial, failure, judged
 
 # Two looks at a trainer are hardly further apart, unless this process was suspended, which is not the trainer's time.
 LOOK_SECONDS = 1.0
+TALK_SECONDS = 0.1  # a trainer that has this much to say is listened to again at the next poll
 
 # A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual, which is
 # trained again.
 ATTEMPTS = 3
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What a trainer is asked for, and what is known of the net. Nothing, where Caffe would refuse it."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    max_iter: int = 0
+    outputs: Tuple[str, Mapping[str, float]] = ("", {})  # accuracy; losses and their weights
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(rendered: Rendered, weights: Optional[Path]) -> _Request:
+        """UserError where the net cannot exist, or has no fitness."""
+        texts = {"net": rendered.net_text, "solver": rendered.solver_text}
+        if weights is not None:
+            texts["weights"] = str(weights)
+        return _Request(measures=measures(rendered), outputs=fitness_outputs(rendered), texts=texts,
+                        max_iter=rendered.solver.message.max_iter)
+
+
+@dataclass
+class _Training:
+    """A trial in work, from its beginning to its result."""
+
+    trial: Trial
+    request: _Request
+    started: float  # seconds since the epoch
+    clock: float  # the same moment, as time.monotonic() has it
+    looked: float  # the last look at the trainer
+    spent: float = 0.0  # seconds of it, but for those in which this process was suspended
+    attempt: int = 0
+    curve: List[CurvePoint] = field(default_factory=list)
+    result: Optional[Result] = None
+
+    def look(self) -> None:
+        """Count the time since the last look."""
+        now = time.monotonic()
+        self.spent += min(now - self.looked, LOOK_SECONDS)
+        self.looked = now
+
+
 class Evaluator:
     """One trial at a time on one trainer. `start` returns at once; `poll` is asked until it hands over the result."""
 
     def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0, engine: Optional[Engine] = None):
-        self._renderer, self._trainer, self._rank, self._engine = renderer, trainer, rank, engine
+        self.rank = rank
+        self._renderer, self._trainer, self._engine = renderer, trainer, engine
         self._host = socket.gethostname()
         self._timeout = renderer.experiment.message.trial_timeout
+        self._training: Optional[_Training] = None
 
     def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
         """Begin a trial; `directory` is what its files would name as their own folder. A training that succeeds
         writes its weights to `weights`, if given."""
-        self._trial = trial
-        self._started, self._clock = time.time(), time.monotonic()
-        self._looked, self._spent = self._clock, 0.0
-        self._curve: List[CurvePoint] = []
-        self._attempt = 0
-        self._ready: Optional[Result] = None
+        started, clock = time.time(), time.monotonic()
         where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
         try:
-            rendered = self._renderer.render(trial, where, directory)
-            measures(rendered)
-            self._outputs = fitness_outputs(rendered)
-            self._request = {"net": rendered.net_text, "solver": rendered.solver_text}
-            if weights is not None:
-                self._request["weights"] = str(weights)
+            request, refused = _Request.of(self._renderer.render(trial, where, directory), weights), ""
         except UserError as error:
-            self._ready = self._failure(INVALID, str(error))
-            return
-        self._train()
+            request, refused = _Request(), str(error)
+        self._training = training = _Training(trial, request, started, clock, clock)
+        if refused:
+            training.result = self._failure(training, INVALID, refused)
+        else:
+            self._train(training)
 
     def poll(self, seconds: float) -> Optional[Result]:
         """The result, waiting at most so long for it; None where it is not there yet."""
+        training = self._training
+        assert training is not None
         deadline = time.monotonic() + seconds
-        while self._ready is None:
-            now = time.monotonic()
-            self._spent += min(now - self._looked, LOOK_SECONDS)
-            self._looked = now
-            if self._timeout and self._spent > self._timeout:
+        while training.result is None:
+            training.look()
+            if self._timeout and training.spent > self._timeout:
                 self._trainer.kill()
-                return self._failure(TIMEOUT, f"not finished after trial_timeout of {self._timeout:g} seconds")
-            try:
-                message = self._trainer.poll(max(0.0, min(deadline - now, LOOK_SECONDS)))
-            except TrainerDied as death:
-                self._ready = self._after(death)
-                continue
-            if message is not None:
-                self._ready = self._take(message)
-            elif now >= deadline:
-                return None
-        return self._ready
+                late = f"not finished after trial_timeout of {self._timeout:g} seconds"
+                training.result = self._failure(training, TIMEOUT, late)
+            elif not self._heard(training, max(0.0, min(deadline - training.looked, LOOK_SECONDS))):
+                if training.looked >= deadline:
+                    break
+            elif training.looked >= deadline + TALK_SECONDS:
+                break
+        return training.result
 
     @property
     def curve(self) -> Sequence[CurvePoint]:
         """The test passes of the training so far."""
-        return tuple(self._curve)
+        return tuple(self._training.curve) if self._training else ()
 
     def evaluate(self, trial: Trial, directory: str = ".") -> Result:
         """`start`, and wait for the result."""
@@ -101,57 +126,70 @@ class Evaluator:
         """End the trainer."""
         self._trainer.close()
 
-    def _train(self) -> None:
-        self._attempt += 1
-        self._curve = []
+    def _train(self, training: _Training) -> None:
+        training.attempt += 1
+        training.curve = []
         self._trainer.start()
-        self._trainer.send(self._request)
+        self._trainer.send(training.request.texts, training.request.max_iter, training.request.outputs[0])
 
-    def _after(self, death: TrainerDied) -> Optional[Result]:
-        if not (death.ready or death.killed):
+    def _heard(self, training: _Training, seconds: float) -> bool:
+        """Whether the trainer said something in this time, or died; the training knows of it then."""
+        try:
+            message = self._trainer.poll(seconds)
+        except TrainerDied as death:
+            training.result = self._after(training, death)
+            return True
+        if message is not None:
+            training.result = self._take(training, message)
+        return message is not None
+
+    def _after(self, training: _Training, death: TrainerDied) -> Optional[Result]:
+        if not (death.ready or death.blameless):
             raise UserError(f"the trainer does not start on {self._host}: {death}")
-        if death.killed and self._attempt < ATTEMPTS:
-            self._train()
+        if death.blameless and training.attempt < ATTEMPTS:
+            self._train(training)
             return None
-        times = f" ({self._attempt} times)" if self._attempt > 1 else ""
-        return self._failure(CRASHED, f"{death}{times}")
+        times = f" ({training.attempt} times)" if training.attempt > 1 else ""
+        return self._failure(training, CRASHED, f"{death}{times}")
 
-    def _take(self, message: Dict[str, Any]) -> Optional[Result]:
-        """Act on one message of the trainer."""
+    def _take(self, training: _Training, message: Message) -> Optional[Result]:
+        """Act on one message of the trainer; the result, if it is the last one."""
         event = message["event"]
         if event == "test":
-            return self._take_test(message["iteration"], message["outputs"])
+            return self._take_test(training, message["iteration"], message["outputs"])
         if event == "done":
-            _, accuracy, loss = self._curve[-1]
-            return judged(self._trial.id, accuracy, loss, **self._known(message["engine_seconds"]))
+            _, accuracy, loss = training.curve[-1]
+            return judged(training.trial.id, accuracy, loss, **self._known(training, message["engine_seconds"]))
         if event == "diverged":
             self._trainer.kill()  # its memory may be damaged: see trainer.Diverged
-            return self._failure(DIVERGED, message["reason"], message["engine_seconds"])
+            return self._failure(training, DIVERGED, message["reason"], message["engine_seconds"])
         if event == "error":
-            return self._failure(CRASHED, message["reason"])
-        if event == "ready" and self._engine is not None:
+            return self._failure(training, CRASHED, message["reason"])
+        if self._engine is not None:
             self._engine.check_trainer(message)
         return None
 
-    def _take_test(self, iteration: int, outputs: Dict[str, float]) -> Optional[Result]:
+    def _take_test(self, training: _Training, iteration: int, outputs: Mapping[str, float]) -> Optional[Result]:
         """Add a point to the curve; the failure, where the test net gives out nothing that can be believed."""
-        accuracy, losses = self._outputs
+        accuracy, losses = training.request.outputs
         given = [name for name in losses if name in outputs]
-        if accuracy in outputs and given:
-            loss = sum(losses[name] * outputs[name] for name in given)
-            if math.isfinite(loss) and math.isfinite(outputs[accuracy]):
-                self._curve.append((iteration, outputs[accuracy], loss))
-                return None
+        if not (accuracy in outputs and given):
             self._trainer.kill()
-            return judged(self._trial.id, outputs[accuracy], loss, **self._known(0.0))
-        self._trainer.kill()
-        return self._failure(INVALID, f"the test net's outputs are {', '.join(outputs) or 'none'}; "
-                                      f"expected {accuracy} and of {', '.join(losses)} at least one")
+            return self._failure(training, INVALID, f"the test net's outputs are {', '.join(outputs) or 'none'}; "
+                                                    f"expected {accuracy} and of {', '.join(losses)} at least one")
+        loss = sum(losses[name] * outputs[name] for name in given)
+        if not all(map(math.isfinite, (loss, *outputs.values()))):
+            self._trainer.kill()
+            said = ", ".join(f"{name} {value:g}" for name, value in outputs.items())
+            return self._failure(training, DIVERGED, f"test outputs at iteration {iteration} are not finite: {said}")
+        training.curve.append((iteration, outputs[accuracy], loss))
+        return None
 
-    def _failure(self, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
-        return failure(self._trial.id, status, reason, **self._known(engine_seconds))
+    def _failure(self, training: _Training, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
+        return failure(training.trial.id, status, reason, **self._known(training, engine_seconds))
 
-    def _known(self, engine_seconds: float) -> Dict[str, Any]:
-        return {"curve": tuple(self._curve), "started": self._started, "seconds": time.monotonic() - self._clock,
-                "engine_seconds": engine_seconds, "rank": self._rank, "host": self._host,
-                "log": self._trainer.log() if self._attempt else ""}
+    def _known(self, training: _Training, engine_seconds: float) -> Dict[str, Any]:
+        return {"curve": tuple(training.curve), "started": training.started,
+                "seconds": time.monotonic() - training.clock, "engine_seconds": engine_seconds, "rank": self.rank,
+                "host": self._host, "measures": training.request.measures,
+                "log": self._trainer.log() if training.attempt else ""}

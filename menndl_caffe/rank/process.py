@@ -1,6 +1,7 @@
 """The near side of the trainer's pipe: starts the process, feeds it, sees it die, and starts it again."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -9,11 +10,13 @@ import select
 import signal
 import subprocess
 import time
-from typing import IO, Any, Dict, Mapping, Optional, Sequence
+from typing import IO, Any, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.rank.messages import LINE_BYTES, SHOWN, Conversation, Message, Unfit
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
+CLOSING_SECONDS = 10.0  # from the end of a process's output to its own
 # By which an operator, a scheduler or the kernel ends a process, and no program itself.
 KILLS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _LIBC = ctypes.CDLL(None)  # loaded here: little may be done between fork and exec
@@ -25,11 +28,12 @@ _TRACE = re.compile(r" +@ +0x|PC: @|\*\*\* ")
 class TrainerDied(Exception):
     """The trainer process ended in the middle of a training.
 
-    `killed` says that it was from outside; `ready` that it had started properly before.
+    `blameless`: the net had no part in it, as where the process was killed from outside. `ready`: it had started
+    properly before.
     """
 
-    def __init__(self, ending: str, log: str, ready: bool):
-        self.ready, self.killed = ready, ending in KILLS
+    def __init__(self, ending: str, log: str, ready: bool, blameless: bool = False):
+        self.ready, self.blameless = ready, blameless or ending in KILLS
         words = last_words(log)
         super().__init__(f"trainer ended by {ending}" + (f": {words}" if words else ""))
 
@@ -70,8 +74,9 @@ class TrainerProcess:
         self._process: Optional[subprocess.Popen[bytes]] = None
         # In memory, so that a node's full disk is no failure of an individual.
         self._log: IO[bytes] = os.fdopen(os.memfd_create("trainer's log"), "r+b")
-        self._unread = b""
-        self._ready = False
+        self._conversation = Conversation()
+        self._unread = self._unsent = b""
+        self._closed: Optional[float] = None  # when the end of its output was seen
 
     def start(self) -> None:
         """Start the process unless it runs, and a new log; the first message is then its `ready`.
@@ -82,41 +87,40 @@ class TrainerProcess:
         if self._process is not None and self._process.poll() is not None:
             self._forget()  # it died after its last training, so that is not the next one's fault
         if self._process is None:
-            self._unread, self._ready = b"", False
+            self._conversation, self._unread, self._unsent, self._closed = Conversation(), b"", b"", None
             # Appending, so that truncating the log for the next training is safe while the trainer holds it open.
             with open(f"/proc/self/fd/{self._log.fileno()}", "ab") as log:
                 self._process = self._popen(log)
 
-    def send(self, request: Mapping[str, Any]) -> None:
-        """Hand over a training. A trainer that is dead is noticed by `poll`."""
-        assert self._process is not None and self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
+    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
+        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one.
 
-    def poll(self, seconds: float) -> Optional[Dict[str, Any]]:
-        """The next message, waiting at most so long; None where none came. TrainerDied where the process has ended."""
-        assert self._process is not None and self._process.stdout is not None
+        What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
+        """
+        numbered = {"id": self._conversation.number(max_iter, accuracy), **request}
+        self._unsent += json.dumps(numbered).encode() + b"\n"
+        self._write()
+
+    def poll(self, seconds: float) -> Optional[Message]:
+        """The next message, waiting at most so long; None where none came.
+
+        TrainerDied where the process has ended, or is ended for saying what no trainer may say.
+        """
         deadline = time.monotonic() + seconds
         while b"\n" not in self._unread:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if len(self._unread) > LINE_BYTES:
+                raise self._refused(self._unread, Unfit(f"more than {LINE_BYTES} bytes without an end of line"))
+            left = max(0.0, deadline - time.monotonic())
+            if self._closed is not None:
+                self._await_end(left)
                 return None
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            if not chunk:
-                raise self._dead()
-            self._unread += chunk
+            if not self._exchanged(left):
+                return None
         line, self._unread = self._unread.split(b"\n", 1)
         try:
-            message: Dict[str, Any] = json.loads(line)
-        except ValueError:
-            self.kill()
-            said = line.decode(errors="replace")[:80]
-            raise TrainerDied(f"saying {said!r}, no message of its protocol", self.log(), self._ready) from None
-        self._ready = True
-        return message
+            return self._conversation.take(line)
+        except Unfit as unfit:
+            raise self._refused(line, unfit) from None
 
     def log(self) -> str:
         """The end of what the engine logged since the last `start`."""
@@ -126,38 +130,71 @@ class TrainerProcess:
     def kill(self) -> None:
         """End the process and all that it started, at once."""
         if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            if self._process.returncode is None:  # else its number may be another's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             self._forget()
-
-    def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                    env=dict(self._environment), start_new_session=True,
-                                    preexec_fn=_die_with_parent)
-        except OSError as error:
-            raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
 
     def close(self) -> None:
         """End the process; nothing can be started after that."""
         self.kill()
         self._log.close()
 
-    def _dead(self) -> TrainerDied:
-        assert self._process is not None
-        code = self._process.wait()
-        self._forget()
-        return TrainerDied(ending(code), self.log(), self._ready)
+    def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                       env=dict(self._environment), start_new_session=True,
+                                       preexec_fn=_die_with_parent, bufsize=0)
+        except OSError as error:
+            raise UserError(f"trainer command {self._command[0]}: {error.strerror}") from None
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)  # a large net does not fit into a pipe that nobody reads yet
+        return process
+
+    def _write(self) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._unsent = self._unsent[os.write(self._process.stdin.fileno(), self._unsent):]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._unsent = b""
+
+    def _exchanged(self, seconds: float) -> bool:
+        """Whether the process took or said something in this time, or closed its output."""
+        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        readable, writable, _ = select.select([self._process.stdout], [self._process.stdin] if self._unsent else [],
+                                              [], seconds)
+        if writable:
+            self._write()
+        if readable:
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            self._unread += chunk
+            self._closed = None if chunk else time.monotonic()
+        return bool(readable or writable)
+
+    def _await_end(self, seconds: float) -> None:
+        """Of a process whose output is closed: TrainerDied when it has ended, or has had its time for that."""
+        assert self._process is not None and self._closed is not None
+        try:
+            how = ending(self._process.wait(seconds))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < self._closed + CLOSING_SECONDS:
+                return
+            how = "closing its output"
+        raise self._dead(how)
+
+    def _refused(self, line: bytes, unfit: Unfit) -> TrainerDied:
+        return self._dead(f"saying {line[:SHOWN].decode(errors='replace')!r}, {unfit}", unfit.late)
+
+    def _dead(self, how: str, blameless: bool = False) -> TrainerDied:
+        self.kill()
+        return TrainerDied(how, self.log(), self._conversation.ready, blameless)
 
     def _forget(self) -> None:
         assert self._process is not None
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
+                pipe.close()
         self._process = None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shlex
 import socket
@@ -21,13 +22,12 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
-from menndl_caffe.farm.local import SerialFarm
+from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.rank.process import TrainerProcess
 from menndl_caffe.run.identity import check_identity, identity
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
@@ -74,8 +74,7 @@ class Parts:
 
     def evaluator(self, rank: int = 0) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial."""
-        trainer = TrainerProcess(self.engine.command, self.engine.environment(self.threads))
-        return Evaluator(self.renderer, trainer, rank, self.engine)
+        return Evaluator(self.renderer, self.engine.trainer(self.threads), rank, self.engine)
 
 
 def _check_locks(where: Sources) -> None:
@@ -86,19 +85,41 @@ def _check_locks(where: Sources) -> None:
                             "a folder of your own, and name that with --data")
 
 
+class _Job:
+    """A run, as the ranks of a world play it (farm.world.Job)."""
+
+    def __init__(self, options: Options):
+        self._options, self.walltime = options, Walltime(options.time_limit)
+        self.record: Optional[Record] = None  # of the master, in the end
+
+    @functools.cached_property
+    def _parts(self) -> Parts:
+        return Parts.of(self._options)
+
+    def prepare(self) -> Parts:
+        """UserError where anything cannot work."""
+        return self._parts
+
+    def evaluator(self, rank: int) -> Evaluator:
+        """With a trainer of its own."""
+        return self._parts.evaluator(rank)
+
+    def master(self, farm: Farm, ranks: int) -> None:
+        """The search itself."""
+        self.record = _master(self._parts, self._options, farm, ranks, self.walltime)
+
+
 def run(options: Options) -> Optional[Record]:
     """Run or go on with a search; the record of the run on the master, None on the other ranks.
 
     Stopped where SIGTERM or the time limit came before the end.
     """
-    walltime = Walltime(options.time_limit)
-    if not (launched_size() or options.expect_ranks):
-        parts = Parts.of(options)
-        return _master(parts, options, SerialFarm(parts.evaluator()), 1, walltime)
-    mpi = over_mpi("started under MPI, but")
-    return mpi.run_world(options.expect_ranks, lambda: Parts.of(options), Parts.evaluator,
-                         lambda parts, farm, ranks: _master(parts, options, farm, ranks, walltime),
-                         lambda: walltime.terminated)
+    job = _Job(options)
+    if launched_size() or options.expect_ranks:
+        over_mpi("started under MPI, but").play(job, options.expect_ranks)
+    else:
+        job.master(LocalFarm(job.evaluator(0)), 1)
+    return job.record
 
 
 def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Walltime) -> Record:

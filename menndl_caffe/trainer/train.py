@@ -1,34 +1,13 @@
-"""The trainer: a process of its own that trains one net after the other through pycaffe's API. No genes, no MPI.
-
-It runs in the engine's own Python, for real Caffe Python 3.9 with numpy 1.19, so it needs nothing but the engine.
-One JSON object a line, on standard input and output; the engine's log goes to standard error.
-
-    ->  {"net": text, "solver": text}       and "weights": path, where the trained net's weights shall be written
-    <-  {"event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
-    <-  {"event": "done", "engine_seconds": 97.1}
-    <-  {"event": "diverged", "reason": "...", "engine_seconds": 1.1}       a loss, weight or score that is not finite
-    <-  {"event": "error", "reason": "..."}                                 an exception of the engine
-
-The first line it writes says that it is ready:
-
-    <-  {"event": "ready", "engine": "caffe", "math": "float32", "version": "1.0.0", "pid": 123}
-
-Where the engine aborts or is killed the process ends, and whoever started it sees that.
-"""
+"""The program "train": a net is trained as `caffe train` does it, through pycaffe's API."""
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import importlib
-import json
 import math
 import os
-import signal
-import sys
 import time
-from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Set
-
-MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
 
 class Diverged(Exception):
@@ -53,34 +32,6 @@ class Clock:
             yield
         finally:
             self.seconds += time.perf_counter() - start
-
-
-def main() -> None:
-    """Serve trainings until standard input ends. Arguments: the engine, `caffe` or `torch`, and its arithmetic."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "caffe"
-    arithmetic = sys.argv[2] if len(sys.argv) > 2 else "float32"
-    _die_with_parent()
-    replies = _own_stdout()
-
-    def say(**message: Any) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    engine = importlib.import_module(MODULES[name])
-    engine.init_log(0, True)
-    if arithmetic != "float32":
-        engine.set_math(arithmetic)
-    say(event="ready", engine=name, math=arithmetic, version=str(engine.__version__), pid=os.getpid())
-    for line in sys.stdin:
-        request = json.loads(line)
-        clock = Clock()
-        try:
-            train(engine, request["net"], request["solver"], clock, say, request.get("weights"))
-            say(event="done", engine_seconds=clock.seconds)
-        except Diverged as error:
-            say(event="diverged", reason=str(error), engine_seconds=clock.seconds)
-        except Exception as error:  # whatever an engine raises belongs to this training, not to the next
-            say(event="error", reason=f"{type(error).__name__}: {error}")
 
 
 def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None],
@@ -191,24 +142,3 @@ def _make_solver(engine: Any, parameter: Any) -> Any:
         file.write(str(parameter))
         file.flush()
         return engine.get_solver(f"/proc/self/fd/{file.fileno()}")
-
-
-def _own_stdout() -> IO[str]:
-    """The real standard output, for replies alone; what the engine prints goes to standard error from now on.
-
-    Line by line, in order with what its library says, and not lost where the process dies.
-    """
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)
-    return replies
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the one that started it dies, since a step may hold Python for minutes."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

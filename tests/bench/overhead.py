@@ -70,7 +70,7 @@ class InstantFarm:
         curve = tuple((i, 0.5, 1.25) for i in range(0, 4001, 500))
         self._results.append(Result(trial.id, "ok", trial.seed / 2**31, 1.25, curve=curve, started=time.time(),
                                     seconds=900, host="node"))
-        return len(self._results)
+        return 0
 
     def lost(self) -> List[Trial]:
         return []

@@ -123,10 +123,6 @@ class PlayedFarm:
         heapq.heappush(self._running, (self._now + result.seconds, trial.id, result))
         return result.rank
 
-    def lost(self) -> List[Trial]:
-        """None: nobody dies here."""
-        return []
-
     def poll(self, seconds: float) -> List[Result]:
         """The result that comes next; the clock goes on until then."""
         if not self._running:
@@ -134,6 +130,10 @@ class PlayedFarm:
         self._now, _, result = heapq.heappop(self._running)
         heapq.heappush(self._free, result.rank)
         return [result]
+
+    def lost(self) -> List[Trial]:
+        """None."""
+        return []
 
     def close(self) -> None:
         """Nothing to end."""

@@ -20,7 +20,7 @@ def say(**message: object) -> None:
     print(json.dumps(message), flush=True)
 
 
-def misbehave(kernel1: int) -> bool:
+def misbehave(number: int, kernel1: int) -> bool:
     """True where the training has been answered."""
     if kernel1 == 1:
         print("F1121 08:03:04.628316 1 fake.cpp:1] Check failed: kernel_size is not to my liking", file=sys.stderr)
@@ -29,7 +29,7 @@ def misbehave(kernel1: int) -> bool:
     if kernel1 == 2:
         time.sleep(3600)
     if kernel1 == 3:
-        say(event="diverged", reason="training loss is nan at iteration 3", engine_seconds=0.001)
+        say(id=number, event="diverged", reason="training loss is nan at iteration 3", engine_seconds=0.001)
     return kernel1 == 3
 
 
@@ -47,19 +47,20 @@ def main() -> None:
     say(event="ready", engine="fake", version="0", pid=os.getpid())
     for training, line in enumerate(sys.stdin):
         request = json.loads(line)
+        number = request["id"]
         kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
         sizes = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
         iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(sizes) / 378))
         if training and os.environ.get("FAKE_HELD"):
             hold(os.environ["FAKE_HELD"])
-        if os.environ.get("FAKE_FAILURES") and misbehave(kernels[0]):
+        if os.environ.get("FAKE_FAILURES") and misbehave(number, kernels[0]):
             continue
         accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000, 6)
         for share in (0.5, 1.0):
             outputs = {"accuracy": accuracy * share, "loss": 2 - accuracy * share}
-            say(event="test", iteration=int(iterations * share), outputs=outputs)
-        say(event="done", engine_seconds=0.01)
+            say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
+        say(id=number, event="done", engine_seconds=0.01)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from typing import Any, Callable, Dict, List, Set
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import Farm
+from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.run.launch import Options, Parts
 from menndl_caffe.trial import OK, Result, Trial
+from menndl_caffe.walltime import Walltime
 
 
 def contract(farm: Farm, trial: Callable[[int], Trial]) -> Dict[str, Any]:
@@ -37,70 +39,59 @@ def idle_seconds(farm: Farm) -> float:
 
 
 def feed(farm: Farm, trials: List[Trial]) -> List[Result]:
-    """Every trial's result; whatever slot is idle gets the next trial."""
-    waiting, running, results = list(trials), set(), []
+    """Every trial's result, of the rank that it was given to; whatever slot is idle gets the next trial."""
+    waiting, running, results = list(trials), {}, []
     deadline = time.monotonic() + 120
     while len(results) < len(trials) and time.monotonic() < deadline:
         while waiting and farm.idle:
-            running.add(waiting[0].id)
-            farm.submit(waiting.pop(0))
+            trial = waiting.pop(0)
+            running[trial.id] = farm.submit(trial)
             assert farm.idle == farm.slots - len(running)
         for result in farm.poll(0.5):
-            running.remove(result.id)
+            assert running.pop(result.id) == result.rank
             results.append(result)
-        assert farm.idle == farm.slots - len(running)
+        assert farm.idle == farm.slots - len(running) and farm.lost() == []
     assert sorted(result.id for result in results) == sorted(trial.id for trial in trials)
     return results
 
 
-def check_contract(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:
-    default = parts.experiment.space.default
-    summary = contract(farm, lambda id: parts.experiment.trial(id, default))
-    farm.close()
-    return {**summary, "world": ranks}
+class CaseJob:
+    """A world whose master or rank does what a case says."""
 
+    def __init__(self, search: str, case: str):
+        self._search, self._case, self.walltime = search, case, Walltime()
+        self.summary: Dict[str, Any] = {}
 
-def fail_idle(parts: Parts, farm: Farm, ranks: int) -> None:
-    """The master fails when all others are idle: everybody goes home in order."""
-    farm.close()
-    raise UserError("the master does not like it")
+    def prepare(self) -> None:
+        self._parts = Parts(Options(self._search, Path(".")))
 
+    def evaluator(self, rank: int) -> Evaluator:
+        if self._case == f"rank {rank} breaks":
+            raise RuntimeError("a rank that breaks")
+        return self._parts.evaluator(rank)
 
-def fail_busy(parts: Parts, farm: Farm, ranks: int) -> None:
-    """The master fails in the middle of the others' trials, which take long (FAKE_SECONDS)."""
-    fill(parts, farm)
-    fail_idle(parts, farm, ranks)
+    def master(self, farm: Farm, ranks: int) -> None:
+        """The contract; or to fail, when all others are idle or in the middle of trials that take long (FAKE_SECONDS),
+        and before the others could be sent home or after that."""
+        default = self._parts.experiment.space.default
+        if not self._case.startswith("fail"):
+            self.summary = {**contract(farm, lambda id: self._parts.experiment.trial(id, default)), "world": ranks}
+            return farm.close()
+        while self._case != "fail_idle" and farm.idle:
+            farm.submit(self._parts.experiment.trial(farm.idle, default))
+        if self._case != "fail_unclosed":
+            farm.close()
+        raise UserError("the master does not like it")
 
-
-def fail_unclosed(parts: Parts, farm: Farm, ranks: int) -> None:
-    """The master fails before it could send the others home."""
-    fill(parts, farm)
-    raise UserError("the master does not like it")
-
-
-def fill(parts: Parts, farm: Farm) -> None:
-    while farm.idle:
-        farm.submit(parts.experiment.trial(farm.idle, parts.experiment.space.default))
-
-
-def evaluator(parts: Parts, rank: int) -> Any:
-    if CASE == f"rank {rank} breaks":
-        raise RuntimeError("a rank that breaks")
-    return parts.evaluator(rank)
-
-
-CASE = sys.argv[2] if len(sys.argv) > 2 else ""
-MASTERS = {"fail_idle": fail_idle, "fail_busy": fail_busy, "fail_unclosed": fail_unclosed}
 
 if __name__ == "__main__":
-    from menndl_caffe.farm import mpi
+    from menndl_caffe.farm import world
 
+    job = CaseJob(*sys.argv[1:])
     try:
-        master = MASTERS.get(CASE, check_contract)
-        summary = mpi.run_world(None, lambda: Parts(Options(sys.argv[1], Path("."))), evaluator, master,
-                                lambda: False)
+        world.play(job)
     except UserError as error:
         print(f"the program's end: {error}")
         raise SystemExit(2) from None
-    if summary:
-        print(json.dumps(summary))
+    if job.summary:
+        print(json.dumps(job.summary))

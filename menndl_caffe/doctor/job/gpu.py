@@ -20,16 +20,21 @@ class Gpus(NamedTuple):
     all: Tuple[str, ...]
 
 
-def listed() -> Tuple[str, ...]:
-    """The UUIDs that `nvidia-smi -L` shows; a job that is given some of a host's GPUs may see those alone."""
+def listing() -> Tuple[bool, str]:
+    """Whether `nvidia-smi -L` works, and what it says."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return ()
+        return False, "no nvidia-smi (Debian's Caffe computes on the CPU alone)"
     try:
         done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=LISTING_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(_LISTED.findall(done.stdout))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    return done.returncode == 0, done.stdout.strip() or done.stderr.strip()
+
+
+def listed() -> Tuple[str, ...]:
+    """The UUIDs that `nvidia-smi -L` shows; a job that is given some of a host's GPUs may see those alone."""
+    return tuple(_LISTED.findall(listing()[1]))
 
 
 def visible(environment: Mapping[str, str], uuids: Sequence[str]) -> Gpus:

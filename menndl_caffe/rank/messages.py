@@ -1,0 +1,173 @@
+"""What a trainer says: every message is judged here, where it comes in, and believed by all others.
+
+trainer/__main__.py shows the messages in their order. A message may have further fields, which nobody looks at.
+"""
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+
+LINE_BYTES = 2**20  # no message is longer
+SHOWN = 80  # characters of what is told of a message, or of one value in it
+
+Message = Dict[str, Any]
+
+
+class Unfit(ValueError):
+    """A message that is none, or not now; the text goes on from "saying '...', ".
+
+    `late`: it answers an earlier request, so it says nothing about the one that runs.
+    """
+
+    def __init__(self, why: str, late: bool = False):
+        super().__init__(why)
+        self.late = late
+
+
+class Field(NamedTuple):
+    """What the value of a field must be, in words and as a function that raises ValueError or OverflowError."""
+
+    valid: str
+    read: Callable[[Any], Any]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:  # True is an int as well
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError
+    return float(value)
+
+
+def _seconds(value: Any) -> float:
+    if not 0 <= _number(value) < math.inf:
+        raise ValueError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError
+    value.encode()  # no half of a surrogate pair, which nobody can print
+    return value
+
+
+def _versions(value: Any) -> Dict[str, Any]:
+    return {_text(name): [_text(one) for one in said] if type(said) is list else _text(said)
+            for name, said in _object(value).items()}
+
+
+def _outputs(value: Any) -> Dict[str, float]:
+    return {_text(name): _read(name, NUMBER, output) for name, output in _object(value).items()}
+
+
+def _object(value: Any) -> Dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError
+    return value
+
+
+WHOLE, TEXT, NUMBER = Field("a whole number", _whole), Field("a text", _text), Field("a number", _number)
+SECONDS = Field("seconds, 0 or more", _seconds)
+INTRODUCTION = {"engine": TEXT, "math": TEXT, "version": TEXT, "pid": WHOLE,  # each may be missing
+                "versions": Field("an object of texts and of lists of texts", _versions)}
+ANSWERS: Mapping[str, Mapping[str, Field]] = {
+    "test": {"id": WHOLE, "iteration": WHOLE, "outputs": Field("an object of numbers", _outputs)},
+    "done": {"id": WHOLE, "engine_seconds": SECONDS},
+    "diverged": {"id": WHOLE, "reason": TEXT, "engine_seconds": SECONDS},
+    "error": {"id": WHOLE, "reason": TEXT}}
+
+
+class Conversation:
+    """All that one trainer says from its start to its end, line by line."""
+
+    def __init__(self) -> None:
+        self.ready = False  # whether it has said so
+        self._request, self._over = 0, True  # the number of the last request; whether it has been answered
+        self._max_iter, self._iteration = 0, -1  # of the last request, and of its last test
+        self._accuracy = ""
+
+    def number(self, max_iter: int, accuracy: str) -> int:
+        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1."""
+        self._request, self._over = self._request + 1, False
+        self._max_iter, self._iteration, self._accuracy = max_iter, -1, accuracy
+        return self._request
+
+    def take(self, line: bytes) -> Message:
+        """The line's message, its fields' types as they must be; Unfit where no trainer may say that, or not now.
+
+        Outputs need not be finite.
+        """
+        message = _parsed(line)
+        event = message.get("event")
+        if event == "ready" and not self.ready:
+            message = _checked(message, {name: field for name, field in INTRODUCTION.items() if name in message})
+            self.ready = True
+        elif event not in tuple(ANSWERS) or not self.ready:
+            raise Unfit(f"whose event is {_shown(event)}; expected {' or '.join(ANSWERS) if self.ready else 'ready'}")
+        else:
+            message = _checked(message, ANSWERS[event])
+            self._check_order(message)
+        return message
+
+    def _check_order(self, message: Message) -> None:
+        """Unfit unless this may follow what has been said before."""
+        number, event = message["id"], message["event"]
+        if number != self._request or self._over:
+            raise Unfit(f"whose id is {_shown(number)}; expected {self._request}", late=0 < number < self._request)
+        if event == "test":
+            self._check_test(message["iteration"], message["outputs"])
+        elif event == "done" and self._iteration != self._max_iter:
+            raise Unfit(f"before a test at iteration {self._max_iter}")
+        self._over = event != "test"
+
+    def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
+        if not self._iteration < iteration <= self._max_iter:
+            raise Unfit(f"whose iteration is {_shown(iteration)}; expected more than {self._iteration}, "
+                        f"at most {self._max_iter}")
+        self._iteration = iteration
+        accuracy = outputs.get(self._accuracy, 0.0)
+        if math.isfinite(accuracy) and not 0 <= accuracy <= 1:
+            raise Unfit(f"whose {self._accuracy} is {accuracy:g}; expected 0 to 1")
+
+
+def _parsed(line: bytes) -> Message:
+    try:
+        return _object(json.loads(line.decode(), object_pairs_hook=_once))
+    except (ValueError, RecursionError):
+        raise Unfit("no message of its protocol") from None
+
+
+def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """An object's fields, each of them given once: which of two would be meant?"""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def _checked(message: Message, fields: Mapping[str, Field]) -> Message:
+    """The message with its fields as they are read."""
+    read = dict(message)
+    for name, field in fields.items():
+        if name not in message:
+            raise Unfit(f"without {name}; expected {field.valid}")
+        read[name] = _read(name, field, message[name])
+    return read
+
+
+def _read(name: str, field: Field, value: Any) -> Any:
+    try:
+        return field.read(value)
+    except Unfit:
+        raise
+    except (ValueError, OverflowError):
+        raise Unfit(f"whose {name} is {_shown(value)}; expected {field.valid}") from None
+
+
+def _shown(value: Any) -> str:
+    return "a list or an object" if isinstance(value, (list, dict)) else json.dumps(value)[:SHOWN]
