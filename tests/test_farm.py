@@ -44,7 +44,7 @@ def ended(command: List[str], **variables: str) -> subprocess.CompletedProcess[s
 
 def test_the_local_farm(search: Path, in_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MENNDL_TRAINER", runs.FAKE_TRAINER)
-    parts = Parts(Options(str(search), Path(".")))
+    parts = Parts.of(Options(str(search), Path(".")))
     farm = LocalFarm(parts.evaluator(7))
     try:
         default = parts.experiment.space.default

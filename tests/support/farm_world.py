@@ -63,7 +63,7 @@ class CaseJob:
         self.summary: Dict[str, Any] = {}
 
     def prepare(self) -> None:
-        self._parts = Parts(Options(self._search, Path(".")))
+        self._parts = Parts.of(Options(self._search, Path(".")))
 
     def evaluator(self, rank: int) -> Evaluator:
         if self._case == f"rank {rank} breaks":
