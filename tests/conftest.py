@@ -11,6 +11,10 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.again import pytest_sessionfinish
+
+__all__ = ["pytest_sessionfinish"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
 
