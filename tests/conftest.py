@@ -64,7 +64,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def cifar10_source() -> Path:
-    """60,000 images in CIFAR-10's official binary layout: the shared JPEG copy of it; where that is not there, drawn."""
+    """60,000 images in CIFAR-10's official binary layout: the shared JPEG copy of it, else drawn ones."""
     kept = REPOSITORY / "build" / "test-data"  # unpacking takes 15 s
     if UNPACK.exists():
         command = [sys.executable, str(UNPACK)]

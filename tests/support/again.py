@@ -1,7 +1,7 @@
 """What `make test` has reported as failed runs once more by itself: `python -m tests.support.again`, for CI.
 
-It fails where a test fails twice, or is skipped the second time, and where the first run did not come to its end: a crash
-or an error of collection leaves tests that nobody has seen fail. Else it names each test that passed only when repeated.
+It fails where a test fails twice, or is skipped the second time, and where the first run did not come to its end: a
+crash or an error of collection leaves tests that nobody has seen fail. A test that passes only now is named.
 """
 from __future__ import annotations
 
