@@ -11,8 +11,14 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import drawn_images, once
+from tests.support.again import pytest_sessionfinish
+
+__all__ = ["pytest_sessionfinish"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"
+UNPACK = SHARED_IMAGES / "unpack-cifar-10"
 
 # A busy machine may take long for any example.
 settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,34 +49,39 @@ def caffe_root() -> Path:
 
 @pytest.fixture(scope="session")
 def container_image() -> Path:
-    """The image as `make container` builds it."""
+    """The image of what lies here, as `make container` builds it."""
     image = REPOSITORY / "build" / "menndl-caffe.sif"
-    if not image.exists():
-        missing(f"no image at {image}: run `make container`")
+    built = subprocess.run([REPOSITORY / "containers" / "build.sh", image], text=True, capture_output=True)
+    if built.returncode:
+        missing(f"no image of containers, since `make container` does not work here: {built.stderr}")
     return image
 
 
+def pytest_report_header() -> str:
+    """Which images the tests read is no secret."""
+    return f"images: {f'the JPEG copy of CIFAR-10 in {SHARED_IMAGES}' if UNPACK.exists() else 'drawn ones'}"
+
+
 @pytest.fixture(scope="session")
-def cifar10_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CIFAR-10 in the official binary layout, unpacked from the shared JPEG copy."""
-    unpack = SHARED_IMAGES / "unpack-cifar-10"
-    if not unpack.exists():
-        missing(f"no CIFAR-10 images: {SHARED_IMAGES} is not there")
-    kept = REPOSITORY / "build" / "test-data"  # unpacking takes 15 s, so it is done once
-    folder = kept / "cifar-10-batches-bin"
-    if not (folder / "batches.meta.txt").exists():
-        subprocess.run([sys.executable, str(unpack), str(kept)], check=True, capture_output=True)
-    return folder
+def cifar10_source() -> Path:
+    """60,000 images in CIFAR-10's official binary layout: the shared JPEG copy of it, else drawn ones."""
+    kept = REPOSITORY / "build" / "test-data"  # unpacking takes 15 s
+    if UNPACK.exists():
+        command = [sys.executable, str(UNPACK)]
+        once.made(kept / "cifar10", lambda new: subprocess.run([*command, new], check=True, capture_output=True))
+        return kept / "cifar10" / "cifar-10-batches-bin"
+    return once.made(kept / "drawn" / "cifar-10-batches-bin", drawn_images.write_as_cifar10)
 
 
 @pytest.fixture(scope="session")
 def cifar10_data(cifar10_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The databases of these images, with 5,000 held out."""
+    """The databases of these images, with 5,000 held out. No test may write there."""
     from menndl_caffe.data import write_cifar10
 
-    folder = tmp_path_factory.mktemp("cifar10")
-    write_cifar10(folder, cifar10_source, validation=5000, report=lambda text: None)
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the processes that run the tests share it
+    return once.made(base / "cifar10 with held out", lambda new: write_cifar10(
+        new, cifar10_source, validation=5000, report=lambda text: None))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.documents import architecture, tutorial
 from tests.documents import search_file as reference
 from tests.support import caffe_runs, runs
+from tests.support import clone as clones
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), REPOSITORY / "README.md", *REPOSITORY.glob("*/README.md")])
@@ -30,15 +31,7 @@ BLOCKS = tutorial.blocks(DOCS / "tutorial.md")
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path) -> Path:
     """What `make run` leaves in a clone, as far as the tutorial uses it."""
-    folder = tmp_path_factory.mktemp("tutorial") / "clone"
-    programs = folder / "build" / "venv" / "bin"
-    programs.mkdir(parents=True)
-    for name, command in (("python3", [sys.executable]), ("menndl", [sys.executable, "-m", "menndl_caffe.cli"]),
-                          ("mpirun", runs.launcher(1)[:1])):
-        (programs / name).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-        (programs / name).chmod(0o755)
-    (folder / "build" / "caffe").symlink_to(caffe_root)
-    return folder
+    return clones.make(tmp_path_factory.mktemp("tutorial") / "clone", caffe_root)
 
 
 @pytest.fixture(scope="module")

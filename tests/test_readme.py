@@ -13,8 +13,9 @@ from typing import List
 import pytest
 
 from menndl_caffe import journal
-from tests.conftest import REPOSITORY, missing
-from tests.support import runs
+from tests.conftest import REPOSITORY
+from tests.support import caffe_runs, runs
+from tests.support import clone as clones
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("[a-z]*/README.md")])
 README = (REPOSITORY / "README.md").read_text()
@@ -24,10 +25,41 @@ def commands(text: str) -> List[str]:
     """The lines of all sh blocks, without their comments."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 MENNDL = [line for line in commands(README) if line.startswith("build/venv/bin/menndl")]
+OF_IMAGES = [line for line in MENNDL if " --data " in line]
+
+
+def shell(folder: Path, command: str) -> str:
+    """What a command prints, typed in this folder on a machine without internet."""
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(REPOSITORY),
+           "https_proxy": "http://127.0.0.1:1"}
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=600)
+    assert done.returncode == 0 and done.stdout, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path) -> Path:
+    """A clone after a `make run` that found no CIFAR-10, over narrow nets."""
+    folder = clones.make(tmp_path_factory.mktemp("drawn") / "clone", caffe_root)
+    caffe_runs.write_narrow_search(folder / "narrow.search.prototxt", Path("data/cifar10"), population=4, generations=2)
+    said = shell(folder, "make run NP=2 SEARCH=narrow.search.prototxt")
+    assert "so synthetic images take its place" in said
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path, cifar10_data: Path) -> Path:
+    """A clone with CIFAR-10 in it."""
+    folder = clones.make(tmp_path_factory.mktemp("given") / "clone", caffe_root)
+    (folder / "data").mkdir()
+    (folder / "data" / "cifar10").symlink_to(cifar10_data)
+    assert "what is already in data/cifar10" in shell(folder, "make data")
+    return folder
 
 
 def test_the_two_commands_come_first() -> None:
@@ -38,16 +70,19 @@ def test_the_two_commands_come_first() -> None:
 
 
 @pytest.mark.parametrize("command", MENNDL)
-def test_a_command_of_the_readme_works(command: str, caffe_root: Path) -> None:
-    if not (REPOSITORY / "build" / "run" / journal.NAME).exists():
-        missing("no build/run: the README's commands come after `make run`")
-    if not (REPOSITORY / "data" / "cifar10" / "dataset.json").exists():
-        command += " --data data/synthetic" if " render " in command or " evaluate " in command else ""
-    words = [sys.executable, "-m", "menndl_caffe.cli", *shlex.split(command)[1:]]
-    if "--save" in words:  # into a new folder; the one of an earlier test run is in the way
-        shutil.rmtree(REPOSITORY / words[words.index("--save") + 1], ignore_errors=True)
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0 and done.stdout, done.stderr
+def test_a_command_of_the_readme_works(command: str, drawn: Path) -> None:
+    shell(drawn, command)
+
+
+@pytest.mark.parametrize("command", OF_IMAGES)
+def test_a_command_that_reads_images_works_on_cifar10_too(command: str, given: Path) -> None:
+    shell(given, command)
+
+
+def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
+    assert journal.read(drawn / "build" / "run").run["data_folder"] == "data/synthetic"
+    assert not (drawn / "data" / "cifar10" / "dataset.json").exists()
+    assert "synthetic images of seed 1" in (drawn / "data" / "synthetic" / "dataset.json").read_text()
 
 
 def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:

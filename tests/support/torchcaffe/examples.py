@@ -20,7 +20,7 @@ from menndl_caffe.nets.upgrade import upgrade_solver
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DOC = REPOSITORY / "build/caffe/root/usr/share/doc/caffe-doc"
-CIFAR10 = REPOSITORY / "build/test-data/cifar-10-batches-bin"
+CIFAR10 = REPOSITORY / "build/test-data/cifar10/cifar-10-batches-bin"
 MNIST = REPOSITORY.parent / "shared/data"
 SEEDS = {"small": (1, 2, 3, 4, 5), "full": (1, 2, 3)}  # of small trainings, and of those by Caffe's own files
 BATCH = 20
