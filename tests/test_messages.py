@@ -16,7 +16,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.rank.messages import LINE_BYTES, Conversation, Unfit
+from menndl_caffe.rank.messages import ANSWERS, INTRODUCTION, LINE_BYTES, Conversation, Unfit
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK
 from tests.support import runs
@@ -113,6 +113,20 @@ def test_odd_messages(said: List[str], line: str, why: str) -> None:
 def test_an_answer_to_an_earlier_request_is_known_as_that(line: str) -> None:
     unfit = refusal(second_request(), line.replace('"id": 2', '"id": 1'))
     assert str(unfit) == "whose id is 1; expected 2" and unfit.late
+
+
+def test_the_page_for_users_is_true() -> None:
+    page = (runs.REPOSITORY / "docs" / "trainer.md").read_text()
+    conversation, said = Conversation(), []
+    for way, text in re.findall(r"^(<-|->) (.*)$", page, flags=re.MULTILINE):
+        if way == "<-":
+            said.append(conversation.take(text.encode())["event"])
+        else:
+            assert json.loads(text)["id"] == conversation.number(4, "accuracy")
+    assert said == ["ready", "test", "test", "done", "diverged"]
+    for event, fields in {"ready": INTRODUCTION, **ANSWERS}.items():
+        told, = re.findall(rf"^\| `{event}` \| (.*?) \|", page, flags=re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", told)) == set(fields)
 
 
 def test_ready_comes_first() -> None:

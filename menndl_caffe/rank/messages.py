@@ -1,6 +1,6 @@
 """What a trainer says: every message is judged here, where it comes in, and believed by all others.
 
-trainer/__main__.py shows the messages in their order. A message may have further fields, which nobody looks at.
+docs/trainer.md shows the messages in their order. A message may have further fields, which nobody looks at.
 """
 from __future__ import annotations
 
