@@ -9,7 +9,17 @@ from __future__ import annotations
 from math import isfinite, log, prod
 from typing import Optional, Tuple
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shape, Shapes, axis_of, legacy, text
+from menndl_caffe.nets.layer_rules.blob import (
+    ImpossibleNet,
+    InPlace,
+    Message,
+    Outcome,
+    Shape,
+    Shapes,
+    axis_of,
+    legacy,
+    text,
+)
 from menndl_caffe.nets.proto import caffe_pb2
 
 ELTWISE_PROD = caffe_pb2.EltwiseParameter.PROD
@@ -52,6 +62,11 @@ def mvn(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome((legacy(bottoms[0]),))
 
 
+def mvn_in_place(layer: Message) -> InPlace:
+    """Its gradient asks for its input where it divides by a deviation."""
+    return InPlace.NOT_ITS_GRADIENT if layer.mvn_param.normalize_variance else InPlace.FINE
+
+
 def eltwise(bottoms: Shapes, layer: Message) -> Outcome:
     """Sum, product or maximum of bottoms of one shape."""
     param = layer.eltwise_param
@@ -63,6 +78,11 @@ def eltwise(bottoms: Shapes, layer: Message) -> Outcome:
     if any(other != bottoms[0] for other in bottoms):
         raise ImpossibleNet(f"its bottoms differ in shape: {', '.join(map(text, bottoms))}")
     return Outcome(bottoms[:1])
+
+
+def eltwise_in_place(layer: Message) -> InPlace:
+    """SUM and MAX set their top to a number before they read the bottoms."""
+    return InPlace.NOT_ITS_GRADIENT if layer.eltwise_param.operation == ELTWISE_PROD else InPlace.NONSENSE
 
 
 def concat(bottoms: Shapes, layer: Message) -> Outcome:

@@ -4,6 +4,7 @@ Caffe's own words for the same things are in `blob.hpp` and `blob.cpp`.
 """
 from __future__ import annotations
 
+from enum import Enum
 from math import prod
 from typing import Any, NamedTuple, Optional, Tuple
 
@@ -22,6 +23,14 @@ class Outcome(NamedTuple):
     tops: Shapes
     params: Shapes = ()
     multiply_adds: int = 0
+
+
+class InPlace(Enum):
+    """What Caffe computes where a layer's top is its bottom, of the same size."""
+
+    FINE = "what it computes elsewhere; but BNLL and Clip read their output where the gradient asks for their input"
+    NOT_ITS_GRADIENT = "the top is right, but the gradient needs numbers that are overwritten"
+    NONSENSE = "it aborts, or overwrites what it has not read yet"
 
 
 class LayerError(ValueError):
