@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
@@ -34,7 +34,6 @@ from menndl_caffe.torchcaffe.weights import (
     read_message,
     save,
     save_hdf5,
-    shape_of,
     write_file,
 )
 
@@ -114,7 +113,7 @@ def _restore_message(solver: Solver, path: Path) -> None:
     state = read_message(path, caffe_pb2.SolverState)
     if not state.HasField("iter"):
         raise UserError(f"{path}: has no iter: not a .solverstate")
-    _check_shapes(solver, [shape_of(proto) for proto in state.history], path)
+    _check_shapes(solver, [blob_shape(proto) for proto in state.history], path)
     if state.HasField("learned_net"):
         copy_from(solver.net, _model(state.learned_net, path))
     solver.iter, solver.current_step = state.iter, state.current_step

@@ -16,7 +16,7 @@ import torch
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.layer_rules.blob import blob_shape, has_old_axes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.torchcaffe.blob import Blob
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from menndl_caffe.torchcaffe.net import Net
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-LEGACY = ("num", "channels", "height", "width")
 FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
 
 
@@ -197,7 +196,7 @@ def copy_layers(net: Net, source: Any, path: Path) -> None:
         blobs = _same_number(layers[source_layer.name], len(source_layer.blobs), str(path))
         for index, (blob, proto) in enumerate(zip(blobs, source_layer.blobs)):
             if not _fits(blob.shape, proto):
-                raise _mismatch(str(path), source_layer.name, index, shape_of(proto), blob.shape)
+                raise _mismatch(str(path), source_layer.name, index, blob_shape(proto), blob.shape)
             pairs.append((blob, proto))
     for blob, proto in pairs:
         fill_from(blob, proto, path)
@@ -211,22 +210,15 @@ def fill_from(blob: Blob, proto: Any, path: Path) -> None:
         if len(numbers) == blob.count:
             target.copy_(numbers.view(blob.shape))
         elif source is proto or len(numbers):
-            raise UserError(f"{path}: a blob of shape {text(shape_of(proto))} comes with {len(numbers)} numbers")
+            raise UserError(f"{path}: a blob of shape {text(blob_shape(proto))} comes with {len(numbers)} numbers")
 
 
 def _fits(shape: Tuple[int, ...], proto: Any) -> bool:
     """Whether a BlobProto has this shape; in old files missing axes are leading ones (`Blob::ShapeEquals`)."""
-    saved = shape_of(proto)
-    if any(map(proto.HasField, LEGACY)):
+    saved = blob_shape(proto)
+    if has_old_axes(proto):
         return (1,) * (len(saved) - len(shape)) + shape == saved
     return shape == saved
-
-
-def shape_of(proto: Any) -> Tuple[int, ...]:
-    """The shape of a BlobProto, four axes in old files."""
-    if any(map(proto.HasField, LEGACY)):
-        return tuple(getattr(proto, name) for name in LEGACY)
-    return tuple(proto.shape.dim)
 
 
 def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path) -> Iterator[Tuple[Blob, np.ndarray]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import List, Tuple
 
 from menndl_caffe.nets.layer_rules.blob import (
+    OLD_AXES,
     ImpossibleNet,
     Message,
     Outcome,
@@ -112,7 +113,7 @@ def _check_mean(transform: Message) -> None:
 
 
 def _dummy_shapes(param: Message, layer: Message) -> List[Shape]:
-    legacy = [list(getattr(param, field)) for field in ("num", "channels", "height", "width")]
+    legacy = [list(getattr(param, field)) for field in OLD_AXES]
     if not any(legacy):
         return [tuple(shape.dim) for shape in param.shape]
     if len(param.shape):
