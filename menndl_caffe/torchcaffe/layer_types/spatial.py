@@ -18,7 +18,8 @@ from typing import Sequence
 import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
-from menndl_caffe.nets.layer_rules.spatial import pyramid_level, windows_of
+from menndl_caffe.nets.layer_rules.convolution import windows_of
+from menndl_caffe.nets.layer_rules.pooling import pyramid_level
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
