@@ -22,7 +22,7 @@ def batch_reindex(bottoms: Shapes, layer: Message) -> Outcome:
 
 def concat(bottoms: Shapes, layer: Message) -> Outcome:
     """Bottoms after one another on one axis, all other axes being equal."""
-    axis = _axis_or_dim(layer.concat_param, "concat_dim", bottoms[0])
+    axis = axis_or_dim(layer.concat_param, "concat_dim", bottoms[0])
     head, tail = bottoms[0][:axis], bottoms[0][axis + 1:]
     if any(b[:axis] != head or b[axis + 1:] != tail or len(b) != len(bottoms[0]) for b in bottoms):
         raise ImpossibleNet(f"its bottoms differ elsewhere than on axis {axis}: {', '.join(map(text, bottoms))}")
@@ -32,7 +32,7 @@ def concat(bottoms: Shapes, layer: Message) -> Outcome:
 def slice_(bottoms: Shapes, layer: Message) -> Outcome:
     """The reverse of Concat: cut at each slice_point, or into equal parts."""
     param, bottom, tops = layer.slice_param, bottoms[0], len(layer.top)
-    axis = _axis_or_dim(param, "slice_dim", bottom)
+    axis = axis_or_dim(param, "slice_dim", bottom)
     size, points = bottom[axis], list(param.slice_point)
     if not points:
         if size % tops:
@@ -114,7 +114,7 @@ def tile(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome((bottom[:axis] + (bottom[axis] * tiles,) + bottom[axis + 1:],))
 
 
-def _axis_or_dim(param: Message, dim: str, bottom: Shape) -> int:
+def axis_or_dim(param: Message, dim: str, bottom: Shape) -> int:
     """`axis`, or the older unsigned `concat_dim` or `slice_dim` in its place."""
     if not param.HasField(dim):
         return axis_of(param.axis, bottom)

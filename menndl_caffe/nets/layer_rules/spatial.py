@@ -5,8 +5,9 @@ Sources: `lrn_layer.cpp`, `im2col_layer.cpp`, `spp_layer.cpp`, `crop_layer.cpp`.
 from __future__ import annotations
 
 from math import prod
+from typing import Tuple
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shapes, axis_of, image_axes, text
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shape, Shapes, axis_of, image_axes, text
 from menndl_caffe.nets.layer_rules.convolution import convolved, windows_of
 from menndl_caffe.nets.layer_rules.pooling import pyramid_level
 
@@ -46,15 +47,19 @@ def spp(bottoms: Shapes, layer: Message) -> Outcome:
 def crop(bottoms: Shapes, layer: Message) -> Outcome:
     """The first bottom cut to the size of the second from `axis` on."""
     image, like = bottoms
-    axis = axis_of(layer.crop_param.axis, image)
-    offsets = tuple(layer.crop_param.offset) or (0,)
-    if len(offsets) == 1:
-        offsets *= len(image) - axis
-    if len(offsets) != len(image) - axis:
-        raise ImpossibleNet(f"offset is given {len(offsets)} times for {len(image) - axis} axes: give 1 or as many")
+    axis, offsets = crop_offsets(layer.crop_param, image)
     if len(like) < len(image):
         raise ImpossibleNet(f"the size's blob {text(like)} has fewer axes than the image {text(image)}")
     size = like[axis:len(image)]
     if any(i - o < s for i, o, s in zip(image[axis:], offsets, size)):
         raise ImpossibleNet(f"a crop of {text(size)} at offset {text(offsets)} leaves the image {text(image[axis:])}")
     return Outcome((image[:axis] + size,))
+
+
+def crop_offsets(param: Message, image: Shape) -> Tuple[int, Shape]:
+    """The first axis that CropParameter cuts, and where it begins to on that axis and the later ones."""
+    axis, offsets = axis_of(param.axis, image), tuple(param.offset) or (0,)
+    axes = len(image) - axis
+    if len(offsets) not in (1, axes):
+        raise ImpossibleNet(f"offset is given {len(offsets)} times for {axes} axes: give 1 or as many")
+    return axis, offsets if len(offsets) == axes else offsets * axes
