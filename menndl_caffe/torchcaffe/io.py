@@ -10,7 +10,6 @@ resized by a matrix, whose rows are the weights of the old pixels in the new one
 """
 from __future__ import annotations
 
-import importlib
 from math import prod
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -19,6 +18,7 @@ import numpy as np
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import Shape, blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.torchcaffe.files import optional_module
 
 Dims = Union[Sequence[int], np.ndarray]  # height, width
 
@@ -26,14 +26,6 @@ GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's
 LARGEST = {"1": 1, "L": 255, "F": 1}  # of a pixel; old Pillows call the 16 bits of a PNG "I"
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # of red, green and blue, as scikit-image has them
 SMOOTH_TO = 4.0  # sigmas at which the Gaussian is cut off
-
-
-def optional_module(name: str, purpose: str, package: str) -> Any:
-    """Import a module that only some functions need; UserError with what to install where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{purpose} needs {package} ({error}): `pip install {package}`") from None
 
 
 # Messages ------------------------------------------------------------------------------------------------------------

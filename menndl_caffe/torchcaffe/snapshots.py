@@ -24,18 +24,9 @@ from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.log import WARNING, log
-from menndl_caffe.torchcaffe.weights import (
-    copy_from,
-    fill_from,
-    h5py,
-    open_hdf5,
-    read_array,
-    read_message,
-    save,
-    save_hdf5,
-    write_file,
-)
+from menndl_caffe.torchcaffe.weights import copy_from, fill_from, save, save_hdf5
 
 if TYPE_CHECKING:
     from menndl_caffe.torchcaffe.net import Net

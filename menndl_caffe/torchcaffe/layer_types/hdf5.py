@@ -16,9 +16,9 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give
-from menndl_caffe.torchcaffe.weights import h5py, open_hdf5, read_array
 
 
 class CRand:
