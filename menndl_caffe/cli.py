@@ -197,15 +197,7 @@ def _data(arguments: Any) -> None:
     from menndl_caffe import data
 
     out = getattr(arguments, "out", Path("data") / arguments.set)
-    if arguments.set == "cifar10":
-        summary = data.write_cifar10(out, arguments.source, arguments.validation, _say, force=arguments.force)
-    elif arguments.set == "mnist":
-        summary = data.write_mnist(out, arguments.source, _say, arguments.force, arguments.validation)
-    elif arguments.source:
-        raise UserError(f"--source {arguments.source}: synthetic images are drawn, they have no source")
-    else:
-        summary = data.write_synthetic(out, validation=arguments.validation, report=_say, force=arguments.force)
-    print(summary)
+    print(data.write(arguments.set, out, arguments.source, arguments.validation, arguments.force, _say))
 
 
 def _say(text: str) -> None:

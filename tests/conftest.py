@@ -66,10 +66,10 @@ def cifar10_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cifar10_data(cifar10_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The databases of these images, with 5,000 held out."""
-    from menndl_caffe.data import write_cifar10
+    from menndl_caffe.data import write
 
     folder = tmp_path_factory.mktemp("cifar10")
-    write_cifar10(folder, cifar10_source, validation=5000, report=lambda text: None)
+    write("cifar10", folder, cifar10_source, validation=5000, report=lambda text: None)
     return folder
 
 
