@@ -94,13 +94,13 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
         raise ImpossibleNet(f"unknown type '{layer.type}'{did_you_mean(layer.type, LAYERS)}")
     tops = check_wiring(wired, rule, blobs)
     bottoms = {name: blobs[name] for name in wired.bottoms}
-    shapes = (datum_shape(layer),) if layer.type == "Data" else tuple(bottoms.values())
-    outcome = rule.shapes(shapes, layer)
+    shapes = tuple(bottoms.values())
+    outcome = rule.shapes((datum_shape(layer),) if layer.type == "Data" else shapes, layer)
     for name, shape in zip(tops, outcome.tops):
         check_size(shape, f"top '{name}'")
     for shape in outcome.params:
         check_size(shape, "a parameter")
-    check_size_in_place(wired, tuple(bottoms.values()), outcome.tops)
+    check_size_in_place(wired, shapes, outcome.tops)
     made = dict(zip(tops, outcome.tops))
     return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
 
