@@ -30,6 +30,14 @@ def read_message(path: Path, message_class: Any) -> Any:
         raise UserError(f"{path}: {found}; {expected}") from None
 
 
+def read_list(path: Path, what: str) -> str:
+    """A list's text; UserError, with what it should be, where it cannot be read."""
+    try:
+        return os.fsdecode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: no {what} ({error.strerror})") from None
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there as a whole or not at all; UserError where that fails."""
     try:
