@@ -76,12 +76,12 @@ def cifar10_source() -> Path:
 @pytest.fixture(scope="session")
 def cifar10_data(cifar10_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The databases of these images, with 5,000 held out. No test may write there."""
-    from menndl_caffe.data import write_cifar10
+    from menndl_caffe.data import write
 
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the processes that run the tests share it
-    return once.made(base / "cifar10 with held out", lambda new: write_cifar10(
-        new, cifar10_source, validation=5000, report=lambda text: None))
+    return once.made(base / "cifar10 with held out", lambda new: write(
+        "cifar10", new, cifar10_source, validation=5000, report=lambda text: None))
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
-    ("columns", "fourier", "io", "log", "net_spec", "proto", "rates", "rng", "stand_in", "timer"),
-    ("coord_map", "draw", "fillers", "image_files", "mode"),
+    ("columns", "files", "fourier", "log", "net_spec", "proto", "rates", "rng", "stand_in", "timer"),
+    ("coord_map", "draw", "fillers", "image_files", "io", "mode"),
     ("blob", "numbers", "records", "transform"),
     ("layer",),
     ("graph",),

@@ -13,7 +13,7 @@ from typing import Iterator, List
 import numpy as np
 import pytest
 
-from menndl_caffe.data import cifar10, write_cifar10
+from menndl_caffe.data import cifar10, write
 from menndl_caffe.data.download import WebFile, download
 from menndl_caffe.errors import UserError
 
@@ -148,7 +148,7 @@ def test_cifar10_without_a_source(server: Server, tmp_path: Path, monkeypatch: p
     server.content = content.getvalue()
     monkeypatch.setattr(cifar10, "RECORDS", 3)
     monkeypatch.setattr(cifar10, "ARCHIVE", file_at(server.url, server.content))
-    summary = write_cifar10(tmp_path / "data" / "cifar10", report=lambda line: None)
+    summary = write("cifar10", tmp_path / "data" / "cifar10", report=lambda line: None)
     assert summary.records == {"cifar10_train_lmdb": 15, "cifar10_test_lmdb": 3}
     server.shutdown()
-    write_cifar10(tmp_path / "data" / "cifar10", report=lambda line: None, force=True)
+    write("cifar10", tmp_path / "data" / "cifar10", report=lambda line: None, force=True)

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 import pytest
 
-from menndl_caffe.data import describe, read_summary, records, write_cifar10, write_mnist, write_synthetic
+from menndl_caffe.data import describe, read_summary, records, write, write_synthetic
 from menndl_caffe.errors import UserError
 
 DRAW = """
@@ -133,7 +133,7 @@ def test_force_leaves_no_part_of_the_earlier_set(tmp_path: Path) -> None:
 def test_another_data_set_is_not_overwritten(tmp_path: Path) -> None:
     draw(tmp_path / "out")
     with pytest.raises(UserError, match="holds synthetic; give cifar10 another --out, or --force"):
-        write_cifar10(tmp_path / "out", tmp_path, report=quiet)
+        write("cifar10", tmp_path / "out", tmp_path, report=quiet)
     assert read_summary(tmp_path / "out")
 
 
@@ -150,7 +150,7 @@ def test_a_refused_source_leaves_nothing(tmp_path: Path, made_before: bool) -> N
     if made_before:
         (tmp_path / "out").mkdir()
     with pytest.raises(UserError):
-        write_cifar10(tmp_path / "out", tmp_path / "source", report=quiet)
+        write("cifar10", tmp_path / "out", tmp_path / "source", report=quiet)
     assert (tmp_path / "out").exists() == made_before
     assert not made_before or list((tmp_path / "out").iterdir()) == []
 
@@ -159,15 +159,15 @@ def test_a_refused_source_leaves_the_earlier_set(tmp_path: Path) -> None:
     draw(tmp_path / "out")
     before = contents(tmp_path / "out")
     with pytest.raises(UserError):
-        write_cifar10(tmp_path / "out", tmp_path, report=quiet, force=True)
+        write("cifar10", tmp_path / "out", tmp_path, report=quiet, force=True)
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("write", [write_cifar10, write_mnist])
-def test_a_mistyped_source_is_an_error_where_a_set_is_there_too(tmp_path: Path, write: Callable[..., object]) -> None:
+@pytest.mark.parametrize("dataset", ["cifar10", "mnist"])
+def test_a_mistyped_source_is_an_error_where_a_set_is_there_too(tmp_path: Path, dataset: str) -> None:
     draw(tmp_path / "out")
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
-        write(tmp_path / "out", tmp_path / "nowhere", report=quiet)
+        write(dataset, tmp_path / "out", tmp_path / "nowhere", report=quiet)
 
 
 def remove_test(out: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Callable
 import numpy as np
 import pytest
 
-from menndl_caffe.data import describe, records, write_mnist
+from menndl_caffe.data import describe, records, write
 from menndl_caffe.data.mnist import read_mnist
 from menndl_caffe.errors import UserError
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_packed_and_unpacked_files(folder: Path, tmp_path: Path) -> None:
-    summary = write_mnist(tmp_path / "out", folder, quiet, validation=2)
+    summary = write("mnist", tmp_path / "out", folder, validation=2, report=quiet)
     assert summary.records == {
         "mnist_train_lmdb": 12, "mnist_test_lmdb": 5, "mnist_fit_lmdb": 10, "mnist_validation_lmdb": 2}
     assert summary.shape == (1, 28, 28)
@@ -80,5 +80,5 @@ def test_missing_files(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a folder"):
         read_mnist(tmp_path / "nowhere")
     with pytest.raises(UserError, match="needs --source FOLDER"):
-        write_mnist(tmp_path / "out", report=quiet)
+        write("mnist", tmp_path / "out", report=quiet)
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from menndl_caffe.data import describe, records, write_mnist
+from menndl_caffe.data import describe, records, write
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 
 
@@ -61,7 +61,7 @@ def test_mnist_equals_the_tool_in_every_byte(
             struct.pack(">4I", 2051, count, height, width) + random.bytes(count * height * width))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
             struct.pack(">2I", 2049, count) + bytes(random.randint(0, 10, count).tolist()))
-    write_mnist(tmp_path / "ours", tmp_path, report=lambda line: None)
+    write("mnist", tmp_path / "ours", tmp_path, report=lambda line: None)
     for part, name in (("train", "mnist_train_lmdb"), ("t10k", "mnist_test_lmdb")):
         tool(caffe_root, "convert_mnist_data", "--backend=lmdb", tmp_path / f"{part}-images-idx3-ubyte",
              tmp_path / f"{part}-labels-idx1-ubyte", tmp_path / name)

@@ -61,9 +61,9 @@ def test_doctor_finds_the_caffe_of_its_own_python(old_menndl: Menndl, caffe_root
 
 def test_it_writes_the_same_data(data: Path, tmp_path: Path) -> None:
     """As a newer Python with newer libraries."""
-    from menndl_caffe.data import write_synthetic
+    from menndl_caffe.data import write
 
-    write_synthetic(tmp_path, report=lambda text: None)
+    write("synthetic", tmp_path, report=lambda text: None)
     assert (data / "mean.binaryproto").read_bytes() == (tmp_path / "mean.binaryproto").read_bytes()
 
 

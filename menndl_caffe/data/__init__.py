@@ -1,8 +1,8 @@
 """Data as Caffe reads it: LMDBs and mean images of CIFAR-10, MNIST and drawn images, written and checked."""
 from __future__ import annotations
 
-from menndl_caffe.data.dataset import DataSummary, read_summary, write_cifar10, write_mnist, write_synthetic
+from menndl_caffe.data.dataset import DataSummary, read_summary, write, write_synthetic
 from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, describe, fingerprint, lock_refusal, records
 
 __all__ = ["DataSummary", "LmdbInfo", "check_data", "describe", "fingerprint", "lock_refusal", "read_summary",
-           "records", "write_cifar10", "write_mnist", "write_synthetic"]
+           "records", "write", "write_synthetic"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from menndl_caffe.arguments import whole
-from menndl_caffe.errors import UserError
 from menndl_caffe.text import say
 
 
@@ -24,15 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Write the set, and say what it is; progress goes to standard error."""
-    from menndl_caffe.data.dataset import write_cifar10, write_mnist, write_synthetic
+    from menndl_caffe.data import write
 
     out = getattr(arguments, "out", Path("data") / arguments.set)
-    if arguments.set == "cifar10":
-        summary = write_cifar10(out, arguments.source, arguments.validation, say, force=arguments.force)
-    elif arguments.set == "mnist":
-        summary = write_mnist(out, arguments.source, say, arguments.force, arguments.validation)
-    elif arguments.source:
-        raise UserError(f"--source {arguments.source}: synthetic images are drawn, they have no source")
-    else:
-        summary = write_synthetic(out, validation=arguments.validation, report=say, force=arguments.force)
-    print(summary)
+    print(write(arguments.set, out, arguments.source, arguments.validation, arguments.force, say))

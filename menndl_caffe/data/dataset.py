@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -34,11 +35,15 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Format:
-    """How Caffe's example calls a set's files, counts its keys, and whether its nets subtract a mean image."""
+    """How Caffe's example calls a set's files, counts its keys, whether its nets subtract a mean image; how it is read.
+
+    `read` takes the source, None for what the set does without, and the folder that the set is written to.
+    """
 
     prefix: str
     key_digits: int
     has_mean: bool
+    read: Callable[[Optional[Path], Path, Report], Content]
 
     def lmdb(self, part: str) -> str:
         """Folder name of the database of a part: train, test, fit or validation."""
@@ -49,8 +54,30 @@ class Format:
         return [self.lmdb(part) for part in ("train", "test", "fit", "validation")] + [MEAN, MEAN_FIT]
 
 
-CIFAR10_FORMAT = Format("cifar10", key_digits=5, has_mean=True)
-MNIST_FORMAT = Format("mnist", key_digits=8, has_mean=False)
+def _read_cifar10(source: Optional[Path], out: Path, report: Report) -> Content:
+    """Of an archive or a folder; None downloads the binary archive into `out` unless it is there."""
+    path = source or download(cifar10.ARCHIVE, out, report)
+    report(f"reading {path}")
+    return cifar10.read_cifar10(path)
+
+
+def _read_mnist(source: Optional[Path], out: Path, report: Report) -> Content:
+    if source is None:
+        raise UserError(f"menndl data mnist needs --source FOLDER: {mnist.NEEDED}")
+    report(f"reading {source}")
+    return mnist.read_mnist(source)
+
+
+def _draw(images_train: int, images_test: int, seed: int, source: Optional[Path], out: Path, report: Report) -> Content:
+    report(f"drawing {images_train + images_test:,} images")
+    return synthetic.draw_content(images_train, images_test, seed)
+
+
+FORMATS = {
+    "cifar10": Format("cifar10", key_digits=5, has_mean=True, read=_read_cifar10),
+    "mnist": Format("mnist", key_digits=8, has_mean=False, read=_read_mnist),
+    "synthetic": Format("cifar10", key_digits=5, has_mean=True, read=partial(_draw, 10_000, 2_000, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -71,46 +98,27 @@ class DataSummary:
         return f"{self.folder}: {counts} images of {'x'.join(map(str, self.shape))}, from {self.source}"
 
 
-def write_cifar10(out: Path, source: Optional[Path] = None, validation: int = 0, report: Report = print,
-                  force: bool = False) -> DataSummary:
-    """CIFAR-10 as Caffe's create_cifar10.sh makes it: cifar10_train_lmdb, cifar10_test_lmdb, mean.binaryproto.
+def write(dataset: str, out: Path, source: Optional[Path] = None, validation: int = 0, force: bool = False,
+          report: Report = print) -> DataSummary:
+    """A data set of `FORMATS` as Caffe's own scripts make it, under their file names.
 
-    `source` is an archive or a folder; None downloads the binary archive into `out` unless it is there. `validation`
-    N > 0 adds the training images without the last N, those N, and the mean of the former: cifar10_fit_lmdb,
-    cifar10_validation_lmdb, mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`.
+    `source` is an archive or a folder, None what the set does without one. `validation` N > 0 adds the training images
+    without the last N, those N, and the mean of the former: PREFIX_fit_lmdb, PREFIX_validation_lmdb,
+    mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`.
     """
-    _require_exists(source)
-
-    def read() -> Content:
-        path = source or download(cifar10.ARCHIVE, out, report)
-        report(f"reading {path}")
-        return cifar10.read_cifar10(path)
-
-    return _write("cifar10", CIFAR10_FORMAT, Path(out), read, validation, report, force)
+    if source is not None:  # wrong ones are an error even where the set is there already
+        if dataset == "synthetic":
+            raise UserError(f"--source {source}: synthetic images are drawn, they have no source")
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder")
+    return _write(dataset, FORMATS[dataset], Path(out), source, validation, force, report)
 
 
-def write_mnist(out: Path, source: Optional[Path] = None, report: Report = print, force: bool = False,
-                validation: int = 0) -> DataSummary:
-    """MNIST as Caffe's create_mnist.sh makes it: mnist_train_lmdb and mnist_test_lmdb (LeNet has no mean)."""
-    _require_exists(source)
-
-    def read() -> Content:
-        if source is None:
-            raise UserError(f"menndl data mnist needs --source FOLDER: {mnist.NEEDED}")
-        report(f"reading {source}")
-        return mnist.read_mnist(source)
-
-    return _write("mnist", MNIST_FORMAT, Path(out), read, validation, report, force)
-
-
-def write_synthetic(out: Path, images_train: int = 10_000, images_test: int = 2_000, seed: int = 1, validation: int = 0,
-                    report: Report = print, force: bool = False) -> DataSummary:
-    """Drawn images of ten classes in CIFAR-10's format and under its file names, the same on every machine."""
-    def read() -> Content:
-        report(f"drawing {images_train + images_test:,} images")
-        return synthetic.draw_content(images_train, images_test, seed)
-
-    return _write("synthetic", CIFAR10_FORMAT, Path(out), read, validation, report, force)
+def write_synthetic(out: Path, images_train: int, images_test: int, seed: int = 1, validation: int = 0,
+                    force: bool = False, report: Report = print) -> DataSummary:
+    """As `write`, the set "synthetic" with so many images, the same on every machine."""
+    drawn = replace(FORMATS["synthetic"], read=partial(_draw, images_train, images_test, seed))
+    return _write("synthetic", drawn, Path(out), None, validation, force, report)
 
 
 def read_summary(folder: Path) -> Optional[DataSummary]:
@@ -126,14 +134,8 @@ def read_summary(folder: Path) -> Optional[DataSummary]:
     return summary if complete else None
 
 
-def _require_exists(source: Optional[Path]) -> None:
-    """A mistyped source is an error even where the set is there already."""
-    if source is not None and not source.exists():
-        raise UserError(f"{source}: no such file or folder")
-
-
-def _write(dataset: str, files: Format, out: Path, read: Callable[[], Content], validation: int, report: Report,
-           force: bool) -> DataSummary:
+def _write(dataset: str, files: Format, out: Path, source: Optional[Path], validation: int, force: bool,
+           report: Report) -> DataSummary:
     with _alone_in(out):
         there = None if force else read_summary(out)
         if there and there.dataset != dataset:
@@ -141,9 +143,8 @@ def _write(dataset: str, files: Format, out: Path, read: Callable[[], Content], 
         if there and validation in (0, there.validation):
             report(f"{out}: already there, left as it is (--force writes it anew)")
             return there
-        content = _content_of(there, files) if there else read()
-        summary = _build(dataset, files, out, content, validation, report)
-    return summary
+        content = _content_of(there, files) if there else files.read(source, out, report)
+        return _build(dataset, files, out, content, validation, report)
 
 
 def _content_of(summary: DataSummary, files: Format) -> Content:

@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 
 Shape = Tuple[int, int, int]
@@ -130,7 +131,8 @@ def check_data(train: Path, test: Path, mean: Optional[Path]) -> Shape:
         others[mean] = mean_shape(mean)
     for path, other in others.items():
         if other != shape:
-            raise UserError(f"{path}: {_by(other)}, but the images of {train} are {_by(shape)}; {_how_to_make(train)}")
+            raise UserError(f"{path}: {text(other)}, but the images of {train} are {text(shape)}; "
+                            f"{_how_to_make(train)}")
     return shape
 
 
@@ -143,11 +145,10 @@ def mean_shape(path: Path) -> Shape:
         raise UserError(f"{path}: no mean file ({error.strerror}); {_how_to_make(path)}") from None
     except DecodeError:
         raise UserError(f"{path}: not a mean file (a BlobProto); {_how_to_make(path)}") from None
-    legacy = any(blob.HasField(name) for name in ("num", "channels", "height", "width"))
-    sizes = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    sizes = blob_shape(blob)
     values = len(blob.data) or len(blob.double_data)
     if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != np.prod(sizes):
-        raise UserError(f"{path}: not one mean image: {values} values in the shape {_by(sizes)}; {_how_to_make(path)}")
+        raise UserError(f"{path}: not one mean image: {values} values in the shape {text(sizes)}; {_how_to_make(path)}")
     return cast(Shape, tuple(int(size) for size in sizes[1:]))
 
 
@@ -202,7 +203,7 @@ def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
         raise UserError(f"{path}: record {name} is not a Caffe Datum; {_how_to_make(path)}") from None
     shape = datum.channels, datum.height, datum.width
     if datum.encoded or min(shape) < 1 or len(datum.data) != np.prod(shape):
-        what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {_by(shape)}"
+        what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {text(shape)}"
         raise UserError(f"{path}: record {name} is {what}; one byte for each pixel and channel is needed; "
                         f"{_how_to_make(path)}")
     return datum.label, np.frombuffer(datum.data, np.uint8).reshape(shape)
@@ -211,7 +212,3 @@ def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
 def _how_to_make(path: Path) -> str:
     dataset = "mnist" if path.name.startswith("mnist") else "cifar10"
     return f"`menndl data {dataset} --out {path.parent}` makes it"
-
-
-def _by(sizes: Tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from math import prod
-from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
 from menndl_caffe.nets.layer_rules.blob import (
     ImpossibleNet,
+    InPlace,
     LayerError,
     Message,
-    Outcome,
     Shape,
     UnknownShape,
     check_size,
     text,
 )
 from menndl_caffe.nets.prototxt import Document
-from menndl_caffe.nets.wiring import Parameters, Wired, insert_splits, layers_of_phase
+from menndl_caffe.nets.wiring import Parameters, Wired, backward_of, insert_splits, layers_of_phase
 
 __all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer", "located"]
 
@@ -65,12 +65,14 @@ class NetShape(NamedTuple):
 def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = ()) -> NetShape:
     """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
 
-    Files that a net names (databases, means, images) are not looked at, nor is the engine that a layer asks for.
+    Files that a net names (databases, means, images) are not looked at, nor is the engine that a layer asks for. Phase
+    TRAIN is taken to train: a layer whose gradient is nonsense in place is refused where that gradient is wanted.
     """
     blobs: Dict[str, Shape] = {}
     layers: List[LayerShape] = []
     parameters = Parameters()
-    for wired in insert_splits(layers_of_phase(net, phase, level, stages)):
+    wired_layers = insert_splits(layers_of_phase(net, phase, level, stages))
+    for wired in wired_layers:
         try:
             layer = _layer_shape(wired, blobs, datum_shape)
             parameters.add(wired.layer, layer.params)
@@ -79,6 +81,8 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
             raise type(error)(with_bottoms(error.reason, bottoms), wired.layer.name, wired.place) from None
         blobs.update(layer.tops)
         layers.append(layer)
+    if phase == "TRAIN":
+        _check_gradients(wired_layers, layers)
     memory = FLOAT_BYTES * sum(prod(shape) for layer in layers for shape in layer.tops.values())
     return NetShape(blobs, tuple(layers), parameters.count, memory)
 
@@ -88,25 +92,31 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     rule = LAYERS.get(layer.type)
     if rule is None:
         raise ImpossibleNet(f"unknown type '{layer.type}'{did_you_mean(layer.type, LAYERS)}")
-    tops = wired.tops or ((AUTOMATIC,) if rule.loss else ())
-    check_wiring(wired, rule, tops, blobs)
+    tops = check_wiring(wired, rule, blobs)
     bottoms = {name: blobs[name] for name in wired.bottoms}
-    shapes = (datum_shape(layer),) if layer.type == "Data" else tuple(bottoms.values())
-    outcome = rule.shapes(shapes, layer)
-    _check_outcome(wired, tops, bottoms, outcome)
+    shapes = tuple(bottoms.values())
+    outcome = rule.shapes((datum_shape(layer),) if layer.type == "Data" else shapes, layer)
+    for name, shape in zip(tops, outcome.tops):
+        check_size(shape, f"top '{name}'")
+    for shape in outcome.params:
+        check_size(shape, "a parameter")
+    check_size_in_place(wired, shapes, outcome.tops)
     made = dict(zip(tops, outcome.tops))
     return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
 
 
-def check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Container[str]) -> None:
-    """Number and names of bottoms and tops beside the `blobs` before (`Layer::CheckBlobCounts`, `Net::AppendTop`)."""
-    layer = wired.layer
+def check_wiring(wired: Wired, rule: Rule, blobs: Container[str]) -> Tuple[str, ...]:
+    """The names of the tops, once they and the bottoms are known to fit the rule and the `blobs` before.
+
+    `Layer::CheckBlobCounts`, `Net::AppendTop`; and in place nothing that Caffe computes as nonsense.
+    """
+    layer, tops = wired.layer, wired.tops or ((AUTOMATIC,) if rule.loss else ())
     for what, names, allowed in (("bottoms", wired.bottoms, rule.bottoms), ("tops", tops, rule.tops)):
         if len(names) not in allowed:
             raise ImpossibleNet(f"{layer.type} takes {_words(allowed)} {what}, not {len(names)}")
     for index, top in enumerate(wired.tops):
         if wired.bottoms[index:index + 1] == (top,):
-            if not rule.in_place:
+            if rule.is_in_place(layer) is InPlace.NONSENSE:
                 raise ImpossibleNet(f"{layer.type} does not work in place: its top must not be its bottom '{top}'")
         elif top in blobs or top in wired.tops[:index]:
             raise ImpossibleNet(f"top '{top}' exists already")
@@ -115,15 +125,33 @@ def check_wiring(wired: Wired, rule: Rule, tops: Tuple[str, ...], blobs: Contain
     loss_weights = len(wired.loss_weights) or (1 if rule.loss else 0)
     if loss_weights not in (0, len(tops)):
         raise ImpossibleNet(f"loss_weight is given {loss_weights} times for {len(tops)} tops")
+    return tops
 
 
-def _check_outcome(wired: Wired, tops: Tuple[str, ...], bottoms: Dict[str, Shape], outcome: Outcome) -> None:
-    for name, shape in zip(tops, outcome.tops):
-        check_size(shape, f"top '{name}'")
-        if name in bottoms and prod(shape) != prod(bottoms[name]):
-            raise ImpossibleNet(f"works in place on '{name}', but makes {text(shape)} of {text(bottoms[name])}")
-    for shape in outcome.params:
-        check_size(shape, "a parameter")
+def check_size_in_place(wired: Wired, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> None:
+    """Refuse a layer that works in place and changes the size."""
+    for name, before, top, after in zip(wired.bottoms, bottoms, wired.tops, tops):
+        if name == top and prod(after) != prod(before):
+            raise ImpossibleNet(f"works in place on '{name}', but makes {text(after)} of {text(before)}")
+
+
+def loses_gradient(wired: Wired) -> bool:
+    """Whether the layer works in place, and its gradient would be nonsense there."""
+    return bool(wired.in_place) and LAYERS[wired.layer.type].is_in_place(wired.layer) is InPlace.NOT_ITS_GRADIENT
+
+
+def lost_gradient(type_: str) -> str:
+    """Why a backward pass of such a layer is refused."""
+    return f"in place, Caffe's {type_} overwrites what its gradient is made of: give its top a name of its own"
+
+
+def _check_gradients(wired_layers: Sequence[Wired], layers: Sequence[LayerShape]) -> None:
+    if not any(map(loses_gradient, wired_layers)):
+        return
+    learns = [any(wired.learned(len(layer.params))) for wired, layer in zip(wired_layers, layers)]
+    for wired, learned, backward in zip(wired_layers, learns, backward_of(wired_layers, learns)):
+        if loses_gradient(wired) and backward.runs and (learned or any(backward.wanted)):
+            raise ImpossibleNet(lost_gradient(wired.layer.type), wired.layer.name, wired.place)
 
 
 def _words(allowed: range) -> str:

@@ -1,14 +1,15 @@
-"""Caffe's rules for a net as a whole: the layers of a phase, where Split layers come in, which parameters are shared.
+"""Caffe's rules for a net as a whole: the layers of a phase, Split layers, shared parameters, who needs a gradient.
 
-Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam), `insert_splits.cpp`.
+Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam, Init), `insert_splits.cpp`.
 """
 from __future__ import annotations
 
 from collections import Counter
 from math import prod
-from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from menndl_caffe.errors import did_you_mean
+from menndl_caffe.nets.layer_rules import LAYERS
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import places, upgrade_net
@@ -27,6 +28,23 @@ class Wired(NamedTuple):
     bottoms: Tuple[str, ...]
     tops: Tuple[str, ...]
     loss_weights: Tuple[float, ...]
+
+    @property
+    def in_place(self) -> List[str]:
+        """The tops that are the bottoms of the same number: the layer works in place on them."""
+        return [top for bottom, top in zip(self.bottoms, self.tops) if bottom == top]
+
+    def learned(self, parameters: int) -> List[bool]:
+        """Of which of its parameters Caffe wants the gradient: what the net does not state counts, BatchNorm's too."""
+        stated = self.layer.param
+        return [index >= len(stated) or stated[index].lr_mult != 0 for index in range(parameters)]
+
+
+class Backward(NamedTuple):
+    """Whether a backward pass runs a layer, and of which of its bottoms it wants the gradient."""
+
+    runs: bool
+    wanted: List[bool]
 
 
 def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str]) -> List[Wired]:
@@ -59,6 +77,35 @@ def insert_splits(layers: List[Wired]) -> List[Wired]:
         wired.append(Wired(layer.layer, layer.place, tuple(bottoms), layer.tops, loss_weights))
         wired += [_split_layer(names[i, j], layer.tops[j], uses[i, j], layer.loss_weights[j:j + 1]) for i, j in split]
     return wired
+
+
+def backward_of(layers: Sequence[Wired], learns: Sequence[bool]) -> List[Backward]:
+    """What a backward pass does at each layer; `learns`: whether it has a parameter that is learned.
+
+    It runs above what is learned, as far as that leads to a loss; propagate_down has the last word on a bottom.
+    """
+    backwards: List[Backward] = []
+    needed: Set[str] = set()  # blobs above something that is learned
+    for wired, learned in zip(layers, learns):
+        below = [name in needed for name in wired.bottoms]
+        backwards.append(Backward(learned or any(below), list(wired.layer.propagate_down) or below))
+        if backwards[-1].runs:
+            needed.update(wired.tops)
+    under_loss: Set[str] = set()
+    skipped: Set[str] = set()
+    for index, (wired, (runs, _)) in reversed(list(enumerate(zip(layers, backwards)))):
+        if not (_is_loss(wired) or under_loss.intersection(wired.tops)):
+            backwards[index] = Backward(False, [False] * len(wired.bottoms))
+        else:
+            under_loss.update(wired.bottoms)
+            if runs and wired.tops and skipped.issuperset(wired.tops):
+                backwards[index] = Backward(False, [False] * len(wired.bottoms))
+        skipped.update(name for name, wanted in zip(wired.bottoms, backwards[index].wanted) if not wanted)
+    return backwards
+
+
+def _is_loss(wired: Wired) -> bool:
+    return any(wired.loss_weights) if wired.loss_weights else LAYERS[wired.layer.type].loss
 
 
 class Parameters:

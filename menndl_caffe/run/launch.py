@@ -24,8 +24,8 @@ from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.journal import Journal, Record
-from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
-from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.run.identity import check_identity, identity
@@ -176,8 +176,8 @@ def _image_shape(parts: Parts) -> List[int]:
 def _test_images(parts: Parts) -> int:
     """Different images of which a test pass takes the accuracy; 0 where the test net has no Data layer."""
     batches = parts.default.solver.message.test_iter[0]
-    for layer in upgrade_net(parts.default.net.message).layer:
-        if layer.type == "Data" and any(rule.phase == caffe_pb2.TEST for rule in layer.include):
+    for layer, *_ in layers_of_phase(parts.default.net.message, "TEST", 0, ()):
+        if layer.type == "Data":
             return min(layer.data_param.batch_size * batches, describe(Path(layer.data_param.source)).records)
     return 0
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from menndl_caffe.nets.layer_rules.blob import Shape
-from menndl_caffe.nets.layer_rules.spatial import Windows
+from menndl_caffe.nets.layer_rules.convolution import Windows
 
 
 class Columns:

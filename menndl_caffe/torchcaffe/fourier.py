@@ -34,7 +34,7 @@ import numpy as np
 import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape
-from menndl_caffe.nets.layer_rules.spatial import Windows
+from menndl_caffe.nets.layer_rules.convolution import Windows
 
 # A product of the direct kernels takes so much less time than one here, as measured by tests/bench/engines.py.
 ADVANTAGE_OF_DIRECT = 1.2

@@ -2,28 +2,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import torch
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Shape, text
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.nets.shapes import AUTOMATIC, check_wiring, with_bottoms
+from menndl_caffe.nets.shapes import (
+    AUTOMATIC,
+    check_size_in_place,
+    check_wiring,
+    loses_gradient,
+    lost_gradient,
+    with_bottoms,
+)
 from menndl_caffe.nets.upgrade import upgrade_net
-from menndl_caffe.nets.wiring import Parameters, Wired, insert_splits, layers_of_phase
+from menndl_caffe.nets.wiring import Parameters, Wired, backward_of, insert_splits, layers_of_phase
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Layer, make_layer
 from menndl_caffe.torchcaffe.log import log
-
-NONSENSE_IN_PLACE = ("Accuracy", "BatchReindex", "Crop", "Filter", "InnerProduct", "Reduction", "SPP")  # and others
 
 
 @dataclass
 class Node:
     """A layer with its blobs, and the numbers of these in `Graph.blobs`.
 
-    `propagate_down[i]` says whether the gradient of bottom i is wanted, `needs_backward` whether any gradient is.
+    `propagate_down[i]` says whether the gradient of bottom i is wanted, `needs_backward` whether any gradient is, and
+    `loses_gradient` whether it is nonsense.
     """
 
     layer: Layer
@@ -32,13 +39,27 @@ class Node:
     bottom: List[Blob]
     top: List[Blob]
     loss_weights: List[float]
-    propagate_down: List[bool]
-    needs_backward: bool
+    loses_gradient: bool
+    propagate_down: List[bool] = field(default_factory=list)
+    needs_backward: bool = False
 
     @property
     def name(self) -> str:
         """The layer's name."""
         return str(self.layer.param.name)
+
+    def forward(self) -> List[torch.Tensor]:
+        """Run the layer; its losses times their weights, scalars."""
+        self.layer.reshape_if_needed(self.bottom, self.top)
+        self.layer.forward(self.bottom, self.top)
+        return [(blob.value * blob.grad).sum() for blob, weight in zip(self.top, self.loss_weights) if weight]
+
+    def backward(self) -> None:
+        """Compute the gradients that are wanted; ImpossibleNet where Caffe's would be nonsense."""
+        if self.needs_backward:
+            if self.loses_gradient and any(self.propagate_down + self.layer.propagates_to):
+                raise ImpossibleNet(lost_gradient(self.layer.type), self.name)
+            self.layer.backward(self.top, self.propagate_down, self.bottom)
 
 
 @dataclass
@@ -69,7 +90,9 @@ def build(net: Any, phase: int, level: int = 0, stages: Iterable[str] = ()) -> G
     wired_layers = insert_splits(layers_of_phase(upgrade_net(net), caffe_pb2.Phase.Name(phase), level, stages))
     for wired in wired_layers:
         graph.add(wired, phase)
-    _prune_backward(graph.nodes)
+    learns = [any(node.layer.propagates_to) for node in graph.nodes]
+    for node, (runs, wanted) in zip(graph.nodes, backward_of(wired_layers, learns)):
+        node.needs_backward, node.propagate_down = runs, wanted
     if net.force_backward:
         _force_backward(graph.nodes)
     return graph
@@ -81,7 +104,6 @@ class _Builder(Graph):
     def __init__(self) -> None:
         super().__init__()
         self._latest: Dict[str, int] = {}
-        self._needs_backward: List[bool] = []  # by blob
         self._parameters = Parameters()
         self._shared: Dict[str, Learnable] = {}
 
@@ -89,43 +111,30 @@ class _Builder(Graph):
         """Make, check and set up a layer; its blobs and parameters join the graph's."""
         param = layer_parameter(wired, phase)
         try:
-            self._check_wiring(wired, param)
-            node = self._node(make_layer(param))
-            stated = len(param.param)
+            if param.type in LAYERS:
+                check_wiring(wired, LAYERS[param.type], self._latest)
+            node = self._node(make_layer(param), wired)
             before = [blob.shape for blob in node.bottom]
             node.layer.setup(node.bottom, node.top)
             node.layer.reshape(node.bottom, node.top)
-            _check_size_in_place(node, before)
-            self._add_parameters(node, stated)
+            check_size_in_place(wired, before, [blob.shape for blob in node.top])
+            self._add_parameters(node, wired)
         except LayerError as error:
             shapes = {name: self.blobs[self._latest[name]].shape for name in wired.bottoms}
             raise type(error)(with_bottoms(error.reason, shapes), param.name, wired.place) from None
         self._set_loss_weights(node)
-        for index in node.top_ids:
-            self._needs_backward[index] = self._needs_backward[index] or node.needs_backward
         self.nodes.append(node)
 
-    def _check_wiring(self, wired: Wired, param: Any) -> None:
-        rule = LAYERS.get(param.type)
-        if rule is not None:
-            check_wiring(wired, rule, wired.tops or ((AUTOMATIC,) if rule.loss else ()), self._latest)
-            in_place = [bottom for bottom, top in zip(wired.bottoms, wired.tops) if bottom == top]
-            if in_place and (rule.loss or param.type in NONSENSE_IN_PLACE):
-                raise ImpossibleNet(f"in place, Caffe's {param.type} overwrites its bottom '{in_place[0]}' before it "
-                                    "has read it: give the top a name of its own")
-
-    def _node(self, layer: Layer) -> Node:
+    def _node(self, layer: Layer, wired: Wired) -> Node:
         bottoms, tops = list(layer.param.bottom), list(layer.param.top)
         bottom_ids = [self._latest[name] for name in bottoms]
         for name in bottoms:
             self.available.pop(name, None)
-        needed = [self._needs_backward[index] for index in bottom_ids]
-        wanted = list(layer.param.propagate_down) or needed
         top_ids = [self._top(name, bottoms[index:index + 1] == [name]) for index, name in enumerate(tops)]
         if not tops and layer.rule.loss:
             top_ids = [self._new_blob(AUTOMATIC)]  # not an output of the net
         return Node(layer, bottom_ids, top_ids, [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids],
-                    list(layer.param.loss_weight), wanted, any(needed))
+                    list(layer.param.loss_weight), loses_gradient(wired))
 
     def _top(self, name: str, in_place: bool) -> int:
         """The number of the top's blob: its bottom's where the layer works in place."""
@@ -139,7 +148,6 @@ class _Builder(Graph):
         self.blobs.append(Blob())
         self.blob_names.append(name)
         self.loss_weights.append(0.0)
-        self._needs_backward.append(False)
         return len(self.blobs) - 1
 
     def _set_loss_weights(self, node: Node) -> None:
@@ -150,14 +158,13 @@ class _Builder(Graph):
             if weight:
                 blob.grad.fill_(weight)
 
-    def _add_parameters(self, node: Node, stated: int) -> None:
+    def _add_parameters(self, node: Node, wired: Wired) -> None:
         layer = node.layer
+        layer.propagates_to = wired.learned(len(layer.blobs))
         specs = list(layer.param.param)
         self._parameters.add(layer.param, tuple(blob.shape for blob in layer.blobs))
         for index, blob in enumerate(layer.blobs):
             spec = specs[index] if index < len(specs) else caffe_pb2.ParamSpec()
-            # Caffe does not ask for what a layer's setup has added: a BatchNorm layer counts as one that learns.
-            layer.propagates_to.append(spec.lr_mult != 0 or index >= stated)
             learnable = self._shared.get(spec.name) if spec.name else None
             if learnable is None:
                 learnable = Learnable(blob, spec.lr_mult, spec.decay_mult, [])
@@ -167,14 +174,11 @@ class _Builder(Graph):
             else:
                 _share(learnable, layer, index, spec)
             learnable.layers.append((layer.param.name, index))
-        node.needs_backward = node.needs_backward or any(layer.propagates_to)
 
 
-def _check_size_in_place(node: Node, before: Sequence[Shape]) -> None:
-    """Refuse a layer that works in place and changes the size; `before`: its bottoms' shapes before that."""
-    for name, below, above, shape in zip(node.layer.param.bottom, node.bottom, node.top, before):
-        if below is above and prod(above.shape) != prod(shape):
-            raise ImpossibleNet(f"works in place on '{name}', but makes {text(above.shape)} of {text(shape)}")
+def total(losses: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The loss of a pass, a scalar: these scalars added one after the other, as Caffe does."""
+    return sum(losses, torch.zeros(()))
 
 
 def layer_parameter(wired: Wired, phase: int) -> Any:
@@ -203,23 +207,6 @@ def _share(learnable: Learnable, layer: Layer, index: int, spec: Any) -> None:
         learnable.lr_mult = spec.lr_mult
     if spec.HasField("decay_mult"):
         learnable.decay_mult = spec.decay_mult
-
-
-def _prune_backward(nodes: List[Node]) -> None:
-    """Leave out what does not lead to a loss, or from where nothing is propagated down (`Net::Init`)."""
-    under_loss: Set[int] = set()
-    skipped: Set[int] = set()
-    for node in reversed(nodes):
-        weighted = any(node.loss_weights)
-        leads_to_loss = weighted or any(index in under_loss for index in node.top_ids)
-        if all(index in skipped for index in node.top_ids) and node.needs_backward:
-            node.needs_backward = False
-            node.propagate_down = [False] * len(node.bottom)
-        if leads_to_loss:
-            under_loss.update(node.bottom_ids)
-        else:
-            node.needs_backward, node.propagate_down = False, [False] * len(node.bottom)
-        skipped.update(index for index, wanted in zip(node.bottom_ids, node.propagate_down) if not wanted)
 
 
 def _force_backward(nodes: List[Node]) -> None:

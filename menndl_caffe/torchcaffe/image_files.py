@@ -18,7 +18,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.torchcaffe.io import optional_module
+from menndl_caffe.torchcaffe.files import optional_module
 
 ONE = 2048  # of a weight
 PNG_GREY = np.array([3737, 19234, 9797], np.uint32)  # libpng's weights of blue, green and red, of 2^15, rounding down

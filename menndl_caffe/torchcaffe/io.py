@@ -10,13 +10,15 @@ resized by a matrix, whose rows are the weights of the old pixels in the new one
 """
 from __future__ import annotations
 
-import importlib
+from math import prod
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.nets.layer_rules.blob import Shape, blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.torchcaffe.files import optional_module
 
 Dims = Union[Sequence[int], np.ndarray]  # height, width
 
@@ -26,19 +28,11 @@ LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # of red, green and blue, as sci
 SMOOTH_TO = 4.0  # sigmas at which the Gaussian is cut off
 
 
-def optional_module(name: str, purpose: str, package: str) -> Any:
-    """Import a module that only some functions need; UserError with what to install where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{purpose} needs {package} ({error}): `pip install {package}`") from None
-
-
 # Messages ------------------------------------------------------------------------------------------------------------
 
-def _shaped(values: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
-    if values.size != int(np.prod(shape)):
-        raise UserError(f"{what} of shape {'x'.join(map(str, shape)) or '()'} holds {values.size} numbers")
+def _shaped(values: np.ndarray, shape: Shape, what: str) -> np.ndarray:
+    if values.size != prod(shape):
+        raise UserError(f"{what} of shape {text(shape)} holds {values.size} numbers")
     return values.reshape(shape)
 
 
@@ -47,10 +41,7 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
 
     UserError where the numbers do not fill the shape.
     """
-    legacy = ("num", "channels", "height", "width")
-    is_legacy = any(blob.HasField(field) for field in legacy)
-    shape = [getattr(blob, field) for field in legacy] if is_legacy else list(blob.shape.dim)
-    return _shaped(np.array(blob.diff if return_diff else blob.data, float), shape, "a BlobProto")
+    return _shaped(np.array(blob.diff if return_diff else blob.data, float), blob_shape(blob), "a BlobProto")
 
 
 def array_to_blobproto(arr: np.ndarray, diff: Optional[np.ndarray] = None) -> Any:

@@ -12,7 +12,7 @@ import torch
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, text
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, blob_shape, text
 from menndl_caffe.nets.shapes import with_bottoms
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
@@ -150,11 +150,9 @@ def _texts(shapes: Shapes) -> str:
 
 
 def blob_of(proto: Any) -> Blob:
-    """The blob of a BlobProto, old ones with num, channels, height and width too (`Blob::FromProto`)."""
-    old = any(proto.HasField(field) for field in ("num", "channels", "height", "width"))
-    shape = (proto.num, proto.channels, proto.height, proto.width) if old else tuple(proto.shape.dim)
-    blob = Blob(shape)
-    blob.value = numbers_of(proto).view(shape)
+    """The blob of a BlobProto (`Blob::FromProto`)."""
+    blob = Blob(blob_shape(proto))
+    blob.value = numbers_of(proto).view(blob.shape)
     return blob
 
 

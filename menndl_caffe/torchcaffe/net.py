@@ -15,7 +15,7 @@ from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import located
 from menndl_caffe.torchcaffe import weights as weights_files
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes
+from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes, total
 from menndl_caffe.torchcaffe.layer import Layer
 from menndl_caffe.torchcaffe.replay import Recorder, Replay, replay_of
 
@@ -90,22 +90,17 @@ class Net:
         self._forget_replay()
         losses = []
         for index in range(start, end + 1):
-            node = self._nodes[index]
             self._call("before_forward", index)
-            node.layer.reshape_if_needed(node.bottom, node.top)
-            node.layer.forward(node.bottom, node.top)
-            losses += [(blob.value * blob.grad).sum() for blob, weight in zip(node.top, node.loss_weights) if weight]
+            losses += self._nodes[index].forward()
             self._call("after_forward", index)
-        return float(sum(losses))
+        return float(total(losses))
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers `start` down to `end`, that one included, in reverse (`BackwardFromTo`)."""
         self._forget_replay()
         for index in range(start, end - 1, -1):
-            node = self._nodes[index]
             self._call("before_backward", index)
-            if node.needs_backward:
-                node.layer.backward(node.top, node.propagate_down, node.bottom)
+            self._nodes[index].backward()
             self._call("after_backward", index)
 
     def forward_loss(self) -> float:

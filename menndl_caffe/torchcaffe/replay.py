@@ -13,7 +13,7 @@ import torch
 
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.graph import Learnable, Node
+from menndl_caffe.torchcaffe.graph import Learnable, Node, total
 from menndl_caffe.torchcaffe.log import WARNING, log
 
 WARM_UP = 3  # passes before one is recorded
@@ -46,19 +46,13 @@ class CudaRecorder:
 
 def forward(nodes: Sequence[Node]) -> torch.Tensor:
     """Run layers; the sum of their losses times weights, a scalar."""
-    losses = []
-    for node in nodes:
-        node.layer.reshape_if_needed(node.bottom, node.top)
-        node.layer.forward(node.bottom, node.top)
-        losses += [(blob.value * blob.grad).sum() for blob, weight in zip(node.top, node.loss_weights) if weight]
-    return torch.stack(losses).sum() if losses else torch.zeros(())
+    return total([loss for node in nodes for loss in node.forward()])
 
 
 def backward(nodes: Sequence[Node]) -> None:
     """Run layers in reverse."""
     for node in reversed(nodes):
-        if node.needs_backward:
-            node.layer.backward(node.top, node.propagate_down, node.bottom)
+        node.backward()
 
 
 class Replay:

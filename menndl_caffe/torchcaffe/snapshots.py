@@ -20,23 +20,13 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.log import WARNING, log
-from menndl_caffe.torchcaffe.weights import (
-    copy_from,
-    fill_from,
-    h5py,
-    open_hdf5,
-    read_array,
-    read_message,
-    save,
-    save_hdf5,
-    shape_of,
-    write_file,
-)
+from menndl_caffe.torchcaffe.weights import copy_from, fill_from, save, save_hdf5
 
 if TYPE_CHECKING:
     from menndl_caffe.torchcaffe.net import Net
@@ -114,7 +104,7 @@ def _restore_message(solver: Solver, path: Path) -> None:
     state = read_message(path, caffe_pb2.SolverState)
     if not state.HasField("iter"):
         raise UserError(f"{path}: has no iter: not a .solverstate")
-    _check_shapes(solver, [shape_of(proto) for proto in state.history], path)
+    _check_shapes(solver, [blob_shape(proto) for proto in state.history], path)
     if state.HasField("learned_net"):
         copy_from(solver.net, _model(state.learned_net, path))
     solver.iter, solver.current_step = state.iter, state.current_step

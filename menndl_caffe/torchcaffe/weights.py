@@ -7,29 +7,23 @@ gradients `/diff/LAYER/INDEX` for all.
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set, Tuple
 
 import numpy as np
 import torch
-from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.layer_rules.blob import blob_shape, has_old_axes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.io import optional_module
+from menndl_caffe.torchcaffe.files import h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.layer import Layer, numbers_of
 from menndl_caffe.torchcaffe.log import WARNING, log
 
 if TYPE_CHECKING:
     from menndl_caffe.torchcaffe.net import Net
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-LEGACY = ("num", "channels", "height", "width")
-FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
 
 
 def copy_from(net: Net, path: Path) -> None:
@@ -110,80 +104,12 @@ def load_hdf5(net: Net, path: Path) -> None:
         blob.value.copy_(torch.from_numpy(array))
 
 
-def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 files do; UserError where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-
-
-def h5py() -> Any:
-    """The library for HDF5 files; UserError with what to do where it is missing."""
-    return optional_module("h5py", "an HDF5 file", "h5py")
-
-
-def open_hdf5(path: Path) -> Any:
-    """An HDF5 file to read; UserError where it cannot be read, is none or truncated."""
-    library = h5py()
-    is_hdf5(path)  # says in one clear line why a file cannot be read
-    try:
-        return library.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
-
-
-def read_array(group: Any, name: str, path: Path) -> np.ndarray:
-    """A dataset of numbers as float32; UserError for anything else."""
-    try:
-        return np.array(group[name], np.float32)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {group.name}/{name}: expected a dataset of numbers: {error}") from None
-
-
 def read_net(path: Path) -> Any:
     """The NetParameter of a .caffemodel, in today's format; UserError where the file has none."""
     message = read_message(path, caffe_pb2.NetParameter)
     if not len(message.layer) and not len(message.layers):
         raise UserError(f"{path}: has no layer: not a .caffemodel")
     return upgrade_net(message, report=lambda line: log(f"{path}: {line}", WARNING, "upgrade_proto.cpp:33"))
-
-
-def read_message(path: Path, message_class: Any) -> Any:
-    """A file's message; UserError, with what was found, where the file is truncated or something else."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    try:
-        return message_class.FromString(content)
-    except DecodeError:
-        expected = f"expected a serialized {message_class.DESCRIPTOR.name}"
-        field = _truncated_field(content, message_class.DESCRIPTOR)
-        found = f"begins with {content[:16]!r}" if field is None else f"ends at byte {len(content)} within {field}"
-        raise UserError(f"{path}: {found}; {expected}") from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all; UserError where that fails."""
-    try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():  # such as /dev/null
-            target.write_bytes(content)
-            return
-        aside = target.with_name(f"{target.name}.{os.getpid()}.part")
-        try:
-            with open(aside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, target)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def copy_layers(net: Net, source: Any, path: Path) -> None:
@@ -197,7 +123,7 @@ def copy_layers(net: Net, source: Any, path: Path) -> None:
         blobs = _same_number(layers[source_layer.name], len(source_layer.blobs), str(path))
         for index, (blob, proto) in enumerate(zip(blobs, source_layer.blobs)):
             if not _fits(blob.shape, proto):
-                raise _mismatch(str(path), source_layer.name, index, shape_of(proto), blob.shape)
+                raise _mismatch(str(path), source_layer.name, index, blob_shape(proto), blob.shape)
             pairs.append((blob, proto))
     for blob, proto in pairs:
         fill_from(blob, proto, path)
@@ -211,22 +137,15 @@ def fill_from(blob: Blob, proto: Any, path: Path) -> None:
         if len(numbers) == blob.count:
             target.copy_(numbers.view(blob.shape))
         elif source is proto or len(numbers):
-            raise UserError(f"{path}: a blob of shape {text(shape_of(proto))} comes with {len(numbers)} numbers")
+            raise UserError(f"{path}: a blob of shape {text(blob_shape(proto))} comes with {len(numbers)} numbers")
 
 
 def _fits(shape: Tuple[int, ...], proto: Any) -> bool:
     """Whether a BlobProto has this shape; in old files missing axes are leading ones (`Blob::ShapeEquals`)."""
-    saved = shape_of(proto)
-    if any(map(proto.HasField, LEGACY)):
+    saved = blob_shape(proto)
+    if has_old_axes(proto):
         return (1,) * (len(saved) - len(shape)) + shape == saved
     return shape == saved
-
-
-def shape_of(proto: Any) -> Tuple[int, ...]:
-    """The shape of a BlobProto, four axes in old files."""
-    if any(map(proto.HasField, LEGACY)):
-        return tuple(getattr(proto, name) for name in LEGACY)
-    return tuple(proto.shape.dim)
 
 
 def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path) -> Iterator[Tuple[Blob, np.ndarray]]:
@@ -267,31 +186,3 @@ def _mismatch(where: str, layer: str, index: int, found: Tuple[int, ...], expect
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.cpu().contiguous().numpy()
-
-
-def _truncated_field(content: bytes, descriptor: Any) -> Optional[str]:
-    """The message's field in which the bytes end, and where it begins; None where the bytes are not such fields."""
-    place = 0
-    while place < len(content):
-        start = place
-        tag, place = _varint(content, place)
-        field, wire_type = descriptor.fields_by_number.get(tag >> 3), tag & 7
-        if field is None or wire_type not in (0, 1, 2, 5):
-            return None
-        size, place = (FIXED_SIZES[wire_type], place) if wire_type in FIXED_SIZES else _varint(content, place)
-        place += 0 if wire_type == 0 else size
-        if place > len(content):
-            return f"field {field.name}, which begins at byte {start}"
-    return None
-
-
-def _varint(content: bytes, place: int) -> Tuple[int, int]:
-    """protobuf's integer of 7 bits a byte, and the place after it, which is beyond the end if the integer is cut."""
-    number, shift = 0, 0
-    while place < len(content):
-        byte = content[place]
-        number |= (byte & 127) << shift
-        shift, place = shift + 7, place + 1
-        if byte < 128:
-            return number, place
-    return number, len(content) + 1

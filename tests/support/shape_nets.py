@@ -218,7 +218,7 @@ WIRINGS: Dict[str, str] = {
     "one top of two layers": X + relus("x y", "x y"),
     "a top again later": X + relus("x y", "y x"),
     "one top twice": X + layer("a", "Split", "x", "y y"),
-    "in place of the first bottom": XZ + layer("a", "Eltwise", "x z", "x"),
+    "in place of the first bottom": XZ + layer("a", "Eltwise", "x z", "x", "eltwise_param { operation: PROD }"),
     "in place of the second bottom": XZ + layer("a", "Eltwise", "x z", "z"),
     "unknown bottom": X + relus("q y"),
     "bottom of itself": relus("a a"),
@@ -226,7 +226,6 @@ WIRINGS: Dict[str, str] = {
     **{f"{t} in place": X + layer("a", t, "x", "x") for t in (
         "AbsVal", "Flatten", "Reshape", "Split", "Softmax", "MVN", "BatchNorm", "PReLU")},
     "Scale in place": X + layer("a", "Scale", "x", "x", "scale_param { bias_term: true }"),
-    "InnerProduct in place": X + inner_product("a", "x", "x", 3),
     "a name that a split takes": X + relus("x x_x_0_split_0", "x y"),
     "splits of splits": X + relus("x y", "x z") + layer("c", "Eltwise", "z z y", "w") + layer("d", "ReLU", "y", "u"),
     "after a recurrent layer": LSTM + relus("x x", "x y", "x z"),

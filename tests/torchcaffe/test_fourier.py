@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from google.protobuf import text_format  # noqa: E402
 
-from menndl_caffe.nets.layer_rules.spatial import Windows  # noqa: E402
+from menndl_caffe.nets.layer_rules.convolution import Windows  # noqa: E402
 from menndl_caffe.torchcaffe import fourier, mode  # noqa: E402
 from menndl_caffe.torchcaffe.blob import Blob  # noqa: E402
 from menndl_caffe.torchcaffe.layer import make_layer  # noqa: E402

@@ -293,21 +293,6 @@ def test_gradients_that_do_not_exist_are_refused(example: Example) -> None:
         run.backward(run.weights())
 
 
-@pytest.mark.parametrize("example", [*on_images("Log", low=0.5), *on_images("Power"), *on_images("MVN"), *on_many(
-    "Eltwise", 2, "eltwise_param { operation: PROD }")], ids=name)
-def test_gradients_that_are_nonsense_in_place_are_refused(example: Example) -> None:
-    run = Run(example, in_place=True)
-    run.forward()
-    with pytest.raises(ImpossibleNet, match="layer it: in place, Caffe's .* overwrites its top's gradient"):
-        run.backward(run.weights())
-
-
-@pytest.mark.parametrize("example", on_many("Eltwise", 2, "", "eltwise_param { operation: MAX }"), ids=name)
-def test_sums_that_are_nonsense_in_place_are_refused(example: Example) -> None:
-    with pytest.raises(ImpossibleNet, match="in place"):
-        Run(example, in_place=True)
-
-
 def test_what_caffe_checks_first_is_refused() -> None:
     with pytest.raises(ImpossibleNet, match="dropout_ratio must be between 0 and 1, not 1.5"):
         Run(on_images("Dropout", "dropout_param { dropout_ratio: 1.5 }")[0])

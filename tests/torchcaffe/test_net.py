@@ -97,14 +97,6 @@ def test_bottoms_whose_new_shape_does_not_fit_are_refused(type_: str, settings: 
         getattr(net, at)()
 
 
-@pytest.mark.parametrize("type_, bottoms, settings", [
-    ("InnerProduct", "x", PRODUCT), ("Reduction", "x", "reduction_param { axis: 1 }"), ("EuclideanLoss", "x z", "")])
-def test_what_caffe_computes_in_place_over_what_it_still_reads_is_refused(type_: str, bottoms: str, settings: str
-                                                                          ) -> None:
-    with pytest.raises(ImpossibleNet, match=f"in place, Caffe's {type_} overwrites its bottom 'x'"):
-        net_of(inputs(x=VECTORS, z=VECTORS) + layer(type_, bottoms, "x", settings))
-
-
 def test_another_size_in_place_is_refused() -> None:
     with pytest.raises(ImpossibleNet, match="works in place on 'x', but makes 2x6 of 2x3"):
         net_of(inputs(x=VECTORS) + layer("Tile", "x", "x", "tile_param { tiles: 2 }"))

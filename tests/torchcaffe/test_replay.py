@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from menndl_caffe import torchcaffe as caffe  # noqa: E402
 from menndl_caffe.torchcaffe.replay import WARM_UP, is_source  # noqa: E402
+from tests.support.torchcaffe.cases_neurons import inputs, layer  # noqa: E402
 from tests.support.torchcaffe.parity import Arrays, Case, cases_of, modules, run_case  # noqa: E402
 
 
@@ -151,6 +152,20 @@ def test_every_layer_gives_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pyt
     assert recorded
 
 
+def test_losses_are_added_in_the_order_of_the_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Caffe: in float32, 2^24 and 1 is 2^24 again, however often; from the other end it would be more."""
+    monkeypatch.chdir(tmp_path)
+    scales = [2**24] + [1] * 40
+    Path("net.prototxt").write_text(inputs(x=np.float32([1])) + "".join(
+        layer("Power", "x", f"y{index}", f"loss_weight: 1 power_param {{ scale: {scale} }}").replace(
+            '"power"', f'"power{index}"') for index, scale in enumerate(scales)))
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    net.blobs["x"].data[...] = 1
+    assert net.forward_loss() == 2**24
+    net.replay_with(ImitatedRecorder())
+    assert [net.forward_loss() for _ in range(WARM_UP + 2)] == [2**24] * (WARM_UP + 2)
+
+
 class Refusing:
     """Records the first pieces of work, and no more."""
 
@@ -195,14 +210,14 @@ def test_a_layer_that_draws_is_not_replayed() -> None:
     from menndl_caffe.nets.proto import caffe_pb2
     from menndl_caffe.torchcaffe.layer import make_layer
 
-    def layer(**fields: Any) -> Any:
+    def made(**fields: Any) -> Any:
         return make_layer(caffe_pb2.LayerParameter(name="l", **fields))
 
-    dropout = layer(type="Dropout", phase=caffe_pb2.TRAIN)
+    dropout = made(type="Dropout", phase=caffe_pb2.TRAIN)
     dropout.setup([_blob(2, 3)], [_blob(2, 3)])
     assert not dropout.replayable
-    assert layer(type="ReLU").replayable
-    assert not layer(type="Filter").replayable
+    assert made(type="ReLU").replayable
+    assert not made(type="Filter").replayable
 
 
 def _blob(*shape: int) -> Any:

@@ -1,73 +1,28 @@
-"""Layers that only rearrange, compare or combine elements.
+"""Layers that put numbers elsewhere: other places, other shapes, once or more often.
 
-Sources: `concat_layer.cpp`, `slice_layer.cpp`, `split_layer.cpp`, `flatten_layer.cpp`, `reshape_layer.cpp`,
-`tile_layer.cpp`, `reduction_layer.cpp`, `argmax_layer.cpp`, `eltwise_layer.cpp`, `softmax_layer.cpp`, `mvn_layer.cpp`,
-`filter_layer.cpp`, `batch_reindex_layer.cpp`, `silence_layer.cpp`, `hdf5_output_layer.cpp`, and the neuron layers.
+Sources: `batch_reindex_layer.cpp`, `concat_layer.cpp`, `embed_layer.cpp`, `filter_layer.cpp`, `flatten_layer.cpp`,
+`reshape_layer.cpp`, `silence_layer.cpp`, `slice_layer.cpp`, `split_layer.cpp`, `tile_layer.cpp`.
 """
 from __future__ import annotations
 
-from math import isfinite, log, prod
-from typing import Optional, Tuple
+from math import prod
+from typing import Tuple
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shape, Shapes, axis_of, legacy, text
-from menndl_caffe.nets.proto import caffe_pb2
-
-ELTWISE_PROD = caffe_pb2.EltwiseParameter.PROD
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Outcome, Shape, Shapes, axis_of, text
+from menndl_caffe.nets.layer_rules.fillers import filled
 
 
-def elementwise(bottoms: Shapes, layer: Message) -> Outcome:
-    """A function of each element."""
-    return Outcome(bottoms)
-
-
-def dropout(bottoms: Shapes, layer: Message) -> Outcome:
-    """Some elements set to 0, at random, in training."""
-    ratio = layer.dropout_param.dropout_ratio
-    if layer.phase == caffe_pb2.TRAIN and not 0 <= ratio <= 1:
-        raise ImpossibleNet(f"dropout_ratio must be between 0 and 1, not {ratio:g}")
-    return Outcome(bottoms)
-
-
-def exponential(bottoms: Shapes, layer: Message) -> Outcome:
-    """base to the power of each element."""
-    _log_of_base(layer.exp_param.base)
-    return Outcome(bottoms)
-
-
-def logarithm(bottoms: Shapes, layer: Message) -> Outcome:
-    """Logarithm of each element, of a base that has one."""
-    if _log_of_base(layer.log_param.base) == 0:
-        raise ImpossibleNet("there is no logarithm of base 1")
-    return Outcome(bottoms)
-
-
-def softmax(bottoms: Shapes, layer: Message) -> Outcome:
-    """Probabilities along `axis`."""
-    axis_of(layer.softmax_param.axis, bottoms[0])
-    return Outcome(bottoms)
-
-
-def mvn(bottoms: Shapes, layer: Message) -> Outcome:
-    """Always of 4 axes."""
-    return Outcome((legacy(bottoms[0]),))
-
-
-def eltwise(bottoms: Shapes, layer: Message) -> Outcome:
-    """Sum, product or maximum of bottoms of one shape."""
-    param = layer.eltwise_param
-    coefficients = len(param.coeff)
-    if coefficients not in (0, len(bottoms)):
-        raise ImpossibleNet(f"coeff is given {coefficients} times for {len(bottoms)} bottoms")
-    if coefficients and param.operation == ELTWISE_PROD:
-        raise ImpossibleNet("coeff exists for SUM only")
-    if any(other != bottoms[0] for other in bottoms):
-        raise ImpossibleNet(f"its bottoms differ in shape: {', '.join(map(text, bottoms))}")
-    return Outcome(bottoms[:1])
+def batch_reindex(bottoms: Shapes, layer: Message) -> Outcome:
+    """As many images of the first bottom as the second has indices."""
+    images, indices = bottoms
+    if len(indices) != 1 or not images:
+        raise ImpossibleNet(f"takes images and indices of 1 axis, not {text(images)} and {text(indices)}")
+    return Outcome((indices + images[1:],))
 
 
 def concat(bottoms: Shapes, layer: Message) -> Outcome:
     """Bottoms after one another on one axis, all other axes being equal."""
-    axis = _axis_or_dim(layer.concat_param, "concat_dim", bottoms[0])
+    axis = axis_or_dim(layer.concat_param, "concat_dim", bottoms[0])
     head, tail = bottoms[0][:axis], bottoms[0][axis + 1:]
     if any(b[:axis] != head or b[axis + 1:] != tail or len(b) != len(bottoms[0]) for b in bottoms):
         raise ImpossibleNet(f"its bottoms differ elsewhere than on axis {axis}: {', '.join(map(text, bottoms))}")
@@ -77,7 +32,7 @@ def concat(bottoms: Shapes, layer: Message) -> Outcome:
 def slice_(bottoms: Shapes, layer: Message) -> Outcome:
     """The reverse of Concat: cut at each slice_point, or into equal parts."""
     param, bottom, tops = layer.slice_param, bottoms[0], len(layer.top)
-    axis = _axis_or_dim(param, "slice_dim", bottom)
+    axis = axis_or_dim(param, "slice_dim", bottom)
     size, points = bottom[axis], list(param.slice_point)
     if not points:
         if size % tops:
@@ -89,22 +44,23 @@ def slice_(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome(tuple(bottom[:axis] + (high - low,) + bottom[axis + 1:] for low, high in zip(edges, edges[1:])))
 
 
-def split(bottoms: Shapes, layer: Message) -> Outcome:
-    """The bottom once for each top."""
-    return Outcome(bottoms * len(layer.top))
+def embed(bottoms: Shapes, layer: Message) -> Outcome:
+    """Every number becomes a row of the weight input_dim x num_output."""
+    param = layer.embed_param
+    if param.num_output < 1 or param.input_dim < 1:
+        raise ImpossibleNet(f"num_output {param.num_output} and input_dim {param.input_dim} must be at least 1")
+    weight, bias = (param.input_dim, param.num_output), (param.num_output,)
+    return Outcome((bottoms[0] + bias,), filled(param, (weight, bias) if param.bias_term else (weight,)))
 
 
-def silence(bottoms: Shapes, layer: Message) -> Outcome:
-    """Reads its bottoms and makes nothing."""
-    return Outcome(())
-
-
-def hdf5_output(bottoms: Shapes, layer: Message) -> Outcome:
-    """Writes data and labels, one for each image, to a file."""
-    data, label = map(legacy, bottoms)
-    if data[0] != label[0]:
-        raise ImpossibleNet(f"its bottoms differ in the first axis: {text(bottoms[0])} and {text(bottoms[1])}")
-    return Outcome(())
+def filter_(bottoms: Shapes, layer: Message) -> Outcome:
+    """The images that the last bottom selects; before the first pass, room for all."""
+    selector = bottoms[-1]
+    if len(layer.top) != len(bottoms) - 1:
+        raise ImpossibleNet(f"makes one top for each bottom but the last, but has {len(layer.top)}")
+    if not selector or prod(selector[1:]) != 1 or any(b[:1] != selector[:1] for b in bottoms):
+        raise ImpossibleNet(f"its last bottom must have one number for each image: {', '.join(map(text, bottoms))}")
+    return Outcome(bottoms[:-1])
 
 
 def flatten(bottoms: Shapes, layer: Message) -> Outcome:
@@ -139,6 +95,16 @@ def reshape(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome((top,))
 
 
+def silence(bottoms: Shapes, layer: Message) -> Outcome:
+    """Reads its bottoms and makes nothing."""
+    return Outcome(())
+
+
+def split(bottoms: Shapes, layer: Message) -> Outcome:
+    """The bottom once for each top."""
+    return Outcome(bottoms * len(layer.top))
+
+
 def tile(bottoms: Shapes, layer: Message) -> Outcome:
     """`axis` repeated `tiles` times."""
     bottom, tiles = bottoms[0], layer.tile_param.tiles
@@ -148,50 +114,7 @@ def tile(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome((bottom[:axis] + (bottom[axis] * tiles,) + bottom[axis + 1:],))
 
 
-def reduction(bottoms: Shapes, layer: Message) -> Outcome:
-    """Axes from `axis` on become one number."""
-    return Outcome((bottoms[0][:axis_of(layer.reduction_param.axis, bottoms[0])],))
-
-
-def argmax(bottoms: Shapes, layer: Message) -> Outcome:
-    """With `axis`, top_k of that axis; without, N x 1 x top_k (x 1) of all, or N x 2 x top_k with the values."""
-    param, bottom = layer.argmax_param, bottoms[0]
-    axis = axis_of(param.axis, bottom) if param.HasField("axis") else None
-    choices = _choices(bottom, axis)
-    if not 1 <= param.top_k <= choices:
-        raise ImpossibleNet(f"top_k {param.top_k} must be between 1 and the {choices} elements to choose from")
-    if axis is not None:
-        return Outcome((bottom[:axis] + (param.top_k,) + bottom[axis + 1:],))
-    return Outcome(((bottom[0], 2 if param.out_max_val else 1, param.top_k) + (1,) * (len(bottom) - 3),))
-
-
-def filter_(bottoms: Shapes, layer: Message) -> Outcome:
-    """The images that the last bottom selects; before the first pass, room for all."""
-    selector = bottoms[-1]
-    if len(layer.top) != len(bottoms) - 1:
-        raise ImpossibleNet(f"makes one top for each bottom but the last, but has {len(layer.top)}")
-    if not selector or prod(selector[1:]) != 1 or any(b[:1] != selector[:1] for b in bottoms):
-        raise ImpossibleNet(f"its last bottom must have one number for each image: {', '.join(map(text, bottoms))}")
-    return Outcome(bottoms[:-1])
-
-
-def batch_reindex(bottoms: Shapes, layer: Message) -> Outcome:
-    """As many images of the first bottom as the second has indices."""
-    images, indices = bottoms
-    if len(indices) != 1 or not images:
-        raise ImpossibleNet(f"takes images and indices of 1 axis, not {text(images)} and {text(indices)}")
-    return Outcome((indices + images[1:],))
-
-
-def _log_of_base(base: float) -> float:
-    if base == -1:
-        return 1.0
-    if not (base > 0 and isfinite(base)):
-        raise ImpossibleNet(f"base must be positive, or -1 for e, not {base:g}")
-    return log(base)
-
-
-def _axis_or_dim(param: Message, dim: str, bottom: Shape) -> int:
+def axis_or_dim(param: Message, dim: str, bottom: Shape) -> int:
     """`axis`, or the older unsigned `concat_dim` or `slice_dim` in its place."""
     if not param.HasField(dim):
         return axis_of(param.axis, bottom)
@@ -207,11 +130,3 @@ def _replaced_axes(bottom: Shape, axis: int, num_axes: int) -> Tuple[int, int]:
     if start < 0 or num_axes < -1 or not start <= end <= len(bottom):
         raise ImpossibleNet(f"axis {axis} and num_axes {num_axes} are not within a blob of shape {text(bottom)}")
     return start, end
-
-
-def _choices(bottom: Shape, axis: Optional[int]) -> int:
-    if axis is not None:
-        return bottom[axis]
-    if not bottom:
-        raise ImpossibleNet("takes a blob of at least 1 axis, not a scalar")
-    return prod(bottom[1:])

@@ -4,6 +4,7 @@ Caffe's own words for the same things are in `blob.hpp` and `blob.cpp`.
 """
 from __future__ import annotations
 
+from enum import Enum
 from math import prod
 from typing import Any, NamedTuple, Optional, Tuple
 
@@ -14,6 +15,7 @@ Message = Any  # a protobuf message of caffe.proto, whose class is made when the
 SCALAR: Shape = ()
 INT_MAX = 2**31 - 1
 MAX_AXES = 32
+OLD_AXES = ("num", "channels", "height", "width")  # of a BlobProto, before it had a shape
 
 
 class Outcome(NamedTuple):
@@ -22,6 +24,14 @@ class Outcome(NamedTuple):
     tops: Shapes
     params: Shapes = ()
     multiply_adds: int = 0
+
+
+class InPlace(Enum):
+    """What Caffe computes where a layer's top is its bottom, of the same size."""
+
+    FINE = "what it computes elsewhere; but BNLL and Clip read their output where the gradient asks for their input"
+    NOT_ITS_GRADIENT = "the top is right, but the gradient needs numbers that are overwritten"
+    NONSENSE = "it aborts, or overwrites what it has not read yet"
 
 
 class LayerError(ValueError):
@@ -67,6 +77,16 @@ def legacy(shape: Shape) -> Tuple[int, int, int, int]:
         raise ImpossibleNet(f"takes blobs of at most 4 axes, not {text(shape)}")
     num, channels, height, width = shape + (1,) * (4 - len(shape))
     return num, channels, height, width
+
+
+def has_old_axes(proto: Message) -> bool:
+    """Whether a BlobProto is one of old files, which have four axes and no `shape`."""
+    return any(map(proto.HasField, OLD_AXES))
+
+
+def blob_shape(proto: Message) -> Shape:
+    """The shape of a BlobProto, of old files or new (`Blob::FromProto`)."""
+    return tuple(getattr(proto, axis) for axis in OLD_AXES) if has_old_axes(proto) else tuple(proto.shape.dim)
 
 
 def image_axes(shape: Shape) -> Tuple[int, int, int, int]:

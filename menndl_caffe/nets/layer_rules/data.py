@@ -1,13 +1,14 @@
-"""Layers that bring data into the net.
+"""Layers that read data from databases and image files, and those whose data the program or a filler gives.
 
 Sources: `data_layer.cpp`, `data_transformer.cpp`, `image_data_layer.cpp`, `memory_data_layer.cpp`, `input_layer.cpp`,
-`dummy_data_layer.cpp`, `hdf5_data_layer.cpp`.
+`dummy_data_layer.cpp`.
 """
 from __future__ import annotations
 
 from typing import List, Tuple
 
 from menndl_caffe.nets.layer_rules.blob import (
+    OLD_AXES,
     ImpossibleNet,
     Message,
     Outcome,
@@ -74,25 +75,6 @@ def dummy_data(bottoms: Shapes, layer: Message) -> Outcome:
     return Outcome(shapes)
 
 
-def hdf5_data(bottoms: Shapes, layer: Message) -> Outcome:
-    """Unknown: rows of the HDF5 files."""
-    if layer.HasField("transform_param"):
-        raise ImpossibleNet("does not transform its data: no transform_param")
-    raise UnknownShape("its HDF5 files give the shape")
-
-
-def window_data(bottoms: Shapes, layer: Message) -> Outcome:
-    """Unknown: windows of the images in a file."""
-    if not layer.transform_param.crop_size:
-        raise ImpossibleNet("crop_size must be at least 1")
-    raise UnknownShape("its window file gives the shape")
-
-
-def python(bottoms: Shapes, layer: Message) -> Outcome:
-    """Unknown: what the class makes."""
-    raise UnknownShape(f"its Python class {layer.python_param.module}.{layer.python_param.layer} gives the shape")
-
-
 def transformed(transform: Message, image: Tuple[int, int, int]) -> Shape:
     """Shape of one image after cropping (`DataTransformer::InferBlobShape`)."""
     channels, height, width = image
@@ -112,7 +94,7 @@ def _check_mean(transform: Message) -> None:
 
 
 def _dummy_shapes(param: Message, layer: Message) -> List[Shape]:
-    legacy = [list(getattr(param, field)) for field in ("num", "channels", "height", "width")]
+    legacy = [list(getattr(param, field)) for field in OLD_AXES]
     if not any(legacy):
         return [tuple(shape.dim) for shape in param.shape]
     if len(param.shape):

@@ -10,6 +10,7 @@ from typing import Any, List, Sequence
 import torch
 from torch import Tensor
 
+from menndl_caffe.nets.layer_rules.arrange import axis_or_dim
 from menndl_caffe.nets.layer_rules.blob import axis_of
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import check_indices
@@ -40,7 +41,7 @@ class ConcatOrSlice(Layer):
             param, older = self.param.concat_param, "concat_dim"
         else:
             param, older = self.param.slice_param, "slice_dim"
-        self._axis = getattr(param, older) if param.HasField(older) else axis_of(param.axis, bottom[0].shape)
+        self._axis = axis_or_dim(param, older, bottom[0].shape)
         self._is_alone = len(bottom) == len(top) == 1
         if self._is_alone:
             top[0].share_data(bottom[0])

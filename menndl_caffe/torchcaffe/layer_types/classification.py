@@ -20,9 +20,9 @@ from torch import Tensor
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.files import read_message
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
 from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices
-from menndl_caffe.torchcaffe.weights import read_message
 
 aten: Any = torch.ops.aten
 VALID, FULL = caffe_pb2.LossParameter.VALID, caffe_pb2.LossParameter.FULL

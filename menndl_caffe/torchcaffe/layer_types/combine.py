@@ -14,10 +14,9 @@ from typing import List, Sequence
 import torch
 from torch import Tensor
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, axis_of
+from menndl_caffe.nets.layer_rules.blob import axis_of
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.layer_types.neurons import refuse_in_place_gradient
 
 Eltwise_, Reduction_ = caffe_pb2.EltwiseParameter, caffe_pb2.ReductionParameter
 
@@ -53,11 +52,7 @@ class Eltwise(Layer):
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         super().setup(bottom, top)
-        param = self.param.eltwise_param
-        if top[0] is bottom[0] and param.operation != Eltwise_.PROD:
-            raise ImpossibleNet("in place, Caffe's Eltwise overwrites its first bottom before it reads it: give the "
-                                "top a name of its own")
-        self._coefficients = list(param.coeff) or [1.0] * len(bottom)
+        self._coefficients = list(self.param.eltwise_param.coeff) or [1.0] * len(bottom)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         operation = self.param.eltwise_param.operation
@@ -65,8 +60,6 @@ class Eltwise(Layer):
         top[0].value = combine([blob.value for blob in bottom])
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-        if any(propagate_down):
-            refuse_in_place_gradient(self, top, bottom)
         operation = self.param.eltwise_param.operation
         for index, wanted in enumerate(propagate_down):
             if not wanted:
@@ -130,8 +123,6 @@ class MVN(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
             return
-        if self.param.mvn_param.normalize_variance:
-            refuse_in_place_gradient(self, top, bottom)
         dy = self._rows(top[0].grad, top)
         gradient = dy - dy.mean(1, keepdim=True)
         if self.param.mvn_param.normalize_variance:

@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
-from menndl_caffe.nets.layer_rules.spatial import Windows, windows_of
+from menndl_caffe.nets.layer_rules.convolution import Windows, windows_of
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.fourier import ByFourier, is_less_work

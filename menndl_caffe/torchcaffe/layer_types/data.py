@@ -6,7 +6,6 @@ same batches. The draws from the process's generator, on which all later weights
 """
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from menndl_caffe.nets.layer_rules.blob import LayerError, UnknownShape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.files import read_list
 from menndl_caffe.torchcaffe.fillers import fill
 from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
@@ -263,10 +263,7 @@ def give(blob: Blob, tensor: torch.Tensor) -> None:
 
 def _read_list(path: Path) -> List[Tuple[str, int]]:
     """Paths and labels. As in Caffe a path ends at the line's last space; what is not a number is label 0."""
-    try:
-        lines = os.fsdecode(path.read_bytes()).split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: no list of images ({error.strerror})") from None
+    lines = read_list(path, "list of images").split("\n")
     lines = lines[:-1] if lines[-1] == "" else lines
     if not lines:
         raise UserError(f"{path}: a list without images; each line has a path and a label")

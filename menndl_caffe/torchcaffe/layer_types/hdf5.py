@@ -5,7 +5,6 @@ the C library's: libstdc++'s std::random_shuffle with glibc's rand, which no see
 """
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -16,9 +15,9 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_list
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give
-from menndl_caffe.torchcaffe.weights import h5py, open_hdf5, read_array
 
 
 class CRand:
@@ -166,10 +165,7 @@ class HDF5Output(Layer):
 
 
 def _read_list(path: Path) -> List[str]:
-    try:
-        names = os.fsdecode(path.read_bytes()).split()
-    except OSError as error:
-        raise UserError(f"{path}: no list of HDF5 files ({error.strerror})") from None
+    names = read_list(path, "list of HDF5 files").split()
     if not names:
         raise UserError(f"{path}: a list without HDF5 files")
     return names

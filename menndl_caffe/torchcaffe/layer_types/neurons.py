@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
@@ -43,22 +42,6 @@ class Neuron(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:
             bottom[0].grad = self.gradient(top[0].grad, bottom[0].value, top[0].value)
-
-
-def refuse_in_place_gradient(layer: Layer, top: Blobs, bottom: Blobs) -> None:
-    """ImpossibleNet for a layer in place whose gradient Caffe computes over that of the top, before it has read it."""
-    if top[0] is bottom[0]:
-        raise ImpossibleNet(f"in place, Caffe's {layer.type} overwrites its top's gradient before it reads it: give "
-                            "the top a name of its own", layer.param.name)
-
-
-class OverwritingNeuron(Neuron):
-    """A neuron whose gradient in Caffe is nonsense in place."""
-
-    def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-        if propagate_down[0]:
-            refuse_in_place_gradient(self, top, bottom)
-        super().backward(top, propagate_down, bottom)
 
 
 @register("AbsVal")
@@ -160,7 +143,7 @@ class Exp(Neuron):
 
 
 @register("Log")
-class Log(OverwritingNeuron):
+class Log(Neuron):
     """Logarithm, of that base, of shift + scale x; a base of -1 stands for e."""
 
     def activate(self, x: Tensor) -> Tensor:
@@ -173,7 +156,7 @@ class Log(OverwritingNeuron):
 
 
 @register("Power")
-class Power(OverwritingNeuron):
+class Power(Neuron):
     """(shift + scale x)^power. Where power or scale is 0, one number for all, of which NaN is no exception."""
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape
-from menndl_caffe.nets.layer_rules.spatial import pooling_window
+from menndl_caffe.nets.layer_rules.pooling import pooling_window
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register

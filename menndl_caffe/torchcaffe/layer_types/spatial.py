@@ -18,7 +18,9 @@ from typing import Sequence
 import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
-from menndl_caffe.nets.layer_rules.spatial import pyramid_level, windows_of
+from menndl_caffe.nets.layer_rules.convolution import windows_of
+from menndl_caffe.nets.layer_rules.pooling import pyramid_level
+from menndl_caffe.nets.layer_rules.spatial import crop_offsets
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
@@ -123,11 +125,9 @@ class Crop(Layer):
 
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
         super().reshape(bottom, top)
-        param, shape = self.param.crop_param, bottom[0].shape
-        axis = axis_of(param.axis, shape)
-        offsets = list(param.offset) or [0]
-        offsets = [0] * axis + (offsets if len(offsets) > 1 else offsets * (len(shape) - axis))
-        self._part = tuple(slice(start, start + size) for start, size in zip(offsets, top[0].shape))
+        axis, offsets = crop_offsets(self.param.crop_param, bottom[0].shape)
+        starts = (0,) * axis + offsets
+        self._part = tuple(slice(start, start + size) for start, size in zip(starts, top[0].shape))
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         top[0].value = bottom[0].value[self._part].clone()

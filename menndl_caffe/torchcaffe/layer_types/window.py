@@ -14,7 +14,6 @@ clipped     the part of that which the image has; the rest of the crop stays 0
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
@@ -24,6 +23,7 @@ import torch
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, text
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.files import read_list
 from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, register
 from menndl_caffe.torchcaffe.layer_types.data import Batch, ImageSource
@@ -159,10 +159,7 @@ def _rounded(number: np.float32) -> int:
 
 def _read_windows(path: Path, root: str) -> Tuple[Dict[int, str], List[Tuple[Window, np.float32]]]:
     """The images' paths by number, and all windows with their overlaps."""
-    try:
-        words = iter(os.fsdecode(path.read_bytes()).split())
-    except OSError as error:
-        raise UserError(f"{path}: no window file ({error.strerror})") from None
+    words = iter(read_list(path, "window file").split())
     images, windows = {}, []
     try:
         for mark in words:

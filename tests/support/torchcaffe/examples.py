@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple
 import lmdb
 import numpy as np
 
-from menndl_caffe.data import records, write_cifar10, write_synthetic
+from menndl_caffe.data import records, write, write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
@@ -266,7 +266,7 @@ def _write_real_data(folder: Path, cifar10: Path, mnist: Path) -> None:
     images, labels = (np.frombuffer(gzip.decompress((mnist / f"t10k-{name}-ubyte.gz").read_bytes()), np.uint8)
                       for name in ("images-idx3", "labels-idx1"))
     digits = Images(labels[8:], images[16:].reshape(-1, 1, 28, 28))
-    write_cifar10(folder / "cifar10", cifar10, report=lambda line: None)
+    write("cifar10", folder / "cifar10", cifar10, report=lambda line: None)
     _link_cifar10(folder, folder / "cifar10")
     _write_digits(folder, {"train": digits.part(0, 8000), "test": digits.part(8000, 10000)})
 

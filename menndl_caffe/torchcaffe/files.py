@@ -1,0 +1,127 @@
+"""Files of messages and of arrays: read or refused in one clear line, written whole or not at all."""
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from menndl_caffe.errors import UserError
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
+
+
+def read_message(path: Path, message_class: Any) -> Any:
+    """A file's message; UserError, with what was found, where the file is truncated or something else."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    try:
+        return message_class.FromString(content)
+    except DecodeError:
+        expected = f"expected a serialized {message_class.DESCRIPTOR.name}"
+        field = _truncated_field(content, message_class.DESCRIPTOR)
+        found = f"begins with {content[:16]!r}" if field is None else f"ends at byte {len(content)} within {field}"
+        raise UserError(f"{path}: {found}; {expected}") from None
+
+
+def read_list(path: Path, what: str) -> str:
+    """A list's text; UserError, with what it should be, where it cannot be read."""
+    try:
+        return os.fsdecode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: no {what} ({error.strerror})") from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all; UserError where that fails."""
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():  # such as /dev/null
+            target.write_bytes(content)
+            return
+        aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, target)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do; UserError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def open_hdf5(path: Path) -> Any:
+    """An HDF5 file to read; UserError where it cannot be read, is none or truncated."""
+    library = h5py()
+    is_hdf5(path)  # says in one clear line why a file cannot be read
+    try:
+        return library.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
+
+
+def read_array(group: Any, name: str, path: Path) -> np.ndarray:
+    """A dataset of numbers as float32; UserError for anything else."""
+    try:
+        return np.array(group[name], np.float32)
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: {group.name}/{name}: expected a dataset of numbers: {error}") from None
+
+
+def h5py() -> Any:
+    """The library for HDF5 files; UserError with what to do where it is missing."""
+    return optional_module("h5py", "an HDF5 file", "h5py")
+
+
+def optional_module(name: str, purpose: str, package: str) -> Any:
+    """Import a module that only some functions need; UserError with what to install where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{purpose} needs {package} ({error}): `pip install {package}`") from None
+
+
+def _truncated_field(content: bytes, descriptor: Any) -> Optional[str]:
+    """The message's field in which the bytes end, and where it begins; None where the bytes are not such fields."""
+    place = 0
+    while place < len(content):
+        start = place
+        tag, place = _varint(content, place)
+        field, wire_type = descriptor.fields_by_number.get(tag >> 3), tag & 7
+        if field is None or wire_type not in (0, 1, 2, 5):
+            return None
+        size, place = (FIXED_SIZES[wire_type], place) if wire_type in FIXED_SIZES else _varint(content, place)
+        place += 0 if wire_type == 0 else size
+        if place > len(content):
+            return f"field {field.name}, which begins at byte {start}"
+    return None
+
+
+def _varint(content: bytes, place: int) -> Tuple[int, int]:
+    """protobuf's integer of 7 bits a byte, and the place after it, which is beyond the end if the integer is cut."""
+    number, shift = 0, 0
+    while place < len(content):
+        byte = content[place]
+        number |= (byte & 127) << shift
+        shift, place = shift + 7, place + 1
+        if byte < 128:
+            return number, place
+    return number, len(content) + 1
