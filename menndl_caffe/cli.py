@@ -262,6 +262,7 @@ def _evaluate(arguments: Any) -> None:
 
 
 def _run(arguments: Any) -> None:
+    from menndl_caffe.experiment.recorded import Run
     from menndl_caffe.report import best_text
     from menndl_caffe.run.launch import Options, run
 
@@ -269,20 +270,21 @@ def _run(arguments: Any) -> None:
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
                          live=not arguments.plain, time_limit=arguments.time_limit))
     if record is not None:
-        print(best_text(record), flush=True)
+        print(best_text(Run(arguments.out, record)), flush=True)
 
 
 def _status(arguments: Any) -> None:
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report import status_dict, status_text
 
-    record = journal.read(arguments.run)
+    run = recorded.read(arguments.run)
     now = time.time()
-    print(json.dumps(status_dict(record, now), indent=2) if arguments.json else status_text(record, now))
+    print(json.dumps(status_dict(run, now), indent=2) if arguments.json else status_text(run, now))
 
 
 def _best(arguments: Any) -> None:
-    from menndl_caffe import journal, save
+    from menndl_caffe import save
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report import best_dict, best_text
 
     if arguments.save:
@@ -290,12 +292,12 @@ def _best(arguments: Any) -> None:
         return
     if arguments.data:
         raise UserError("--data goes with --save")
-    record, n = journal.read(arguments.run), arguments.n or 5
-    print(json.dumps(best_dict(record, n), indent=2) if arguments.json else best_text(record, n))
+    run, n = recorded.read(arguments.run), arguments.n or 5
+    print(json.dumps(best_dict(run, n), indent=2) if arguments.json else best_text(run, n))
 
 
 def _report(arguments: Any) -> None:
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report import write_comparison, write_report
 
     run, *others = arguments.runs
@@ -305,8 +307,8 @@ def _report(arguments: Any) -> None:
         raise UserError("--port and --host go with --watch")
     folder = arguments.out or run / "report"
     if others:
-        return print(write_comparison([(one, journal.read(one)) for one in arguments.runs], folder))
-    page, *files = write_report(run, journal.read(run), folder=folder)
+        return print(write_comparison(list(map(recorded.read, arguments.runs)), folder))
+    page, *files = write_report(recorded.read(run), folder=folder)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
     print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from menndl_caffe.errors import UserError
 
-# Each module has `write(run, record, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
+# Each module has `write(run, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
 FORMATS = {"csv": "csv_files", "parquet": "parquet_files", "optuna": "optuna_study", "tensorboard": "event_files"}
 
 
@@ -34,15 +34,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Write one format and print the paths; UserError where a library is missing or the folder is not to be used."""
-    from menndl_caffe import journal  # here, since every command asks for the arguments above
+    from menndl_caffe.experiment import recorded  # here, since every command asks for the arguments above
     from menndl_caffe.export.folder import claim
 
     writer = _writer(arguments.to)
-    record = journal.read(arguments.run)
+    run = recorded.read(arguments.run)
     folder = arguments.out or arguments.run / "export"
     try:
-        claim(folder, record)
-        paths = writer.write(arguments.run, record, folder)
+        claim(folder, run)
+        paths = writer.write(run, folder)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; "
                         "--out DIR takes another folder") from None

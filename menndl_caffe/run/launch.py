@@ -17,7 +17,7 @@ from menndl_caffe.data import describe, fingerprint, lock_refusal, sha256_of
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost, subtracts_mean
-from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
@@ -56,9 +56,9 @@ class Options:
 class Parts:
     """What every rank needs: the experiment, its renderer, the engine. UserError where anything cannot work."""
 
-    def __init__(self, options: Options):
+    def __init__(self, options: Options, experiment: Optional[Experiment] = None):
         self.options = options
-        self.experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
+        self.experiment = experiment or search_file.load(options.search, options.seed, options.data, options.max_iter)
         self.renderer = Renderer(self.experiment)
         self.default = check_experiment(self.renderer)
         self.engine = engines.find(options.engine, options.math)
@@ -135,11 +135,7 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
     """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
     if not record.run:
         return
-    try:
-        before, now = features({"mean": identity["mean"], **record.run}), features(identity)  # older ones have none
-    except KeyError as missing:
-        raise UserError(f"{out}: the journal's first line has no field {missing}: "
-                        "it is of another version of menndl") from None
+    before, now = features({"mean": identity["mean"], **record.run}, out), features(identity, out)  # older: no mean
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
@@ -147,8 +143,13 @@ def _check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None
                             "give another --out, or the settings it was started with")
 
 
-def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
-    """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
+def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:
+    """An identity as name -> value, the search's fields by their paths, those left out at their defaults; UserError
+    where the first line of the run's journal has no such."""
+    for name in ("search", "templates", "data", "engine"):
+        if name not in identity:
+            raise UserError(f"{run}: the journal's first line has no field {name!r}: "
+                            "it is of another version of menndl")
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}
