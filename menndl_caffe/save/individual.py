@@ -11,7 +11,6 @@ from typing import Any, Callable, Iterator, Tuple
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import subtracts_mean
-from menndl_caffe.experiment.experiment import TEMPLATES, find_file
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape, sources
@@ -75,15 +74,13 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 def _parts(run: Run, data: Any) -> Parts:
     """Experiment and engine of the run, from its journal; UserError where something is missing or is another now."""
-    line, message = run.line, run.message
+    line = run.line
     then = features(line, run.folder)
-    for what in TEMPLATES:
-        find_file(getattr(message, what), f"{run.folder}: its {what} template")
     where = Path(data or line.get("data_folder", "."))
     if not where.is_dir():
         raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
                         "--data DIR says where they are now")
-    message.data = str(where.resolve())
+    run.message.data = str(where.resolve())
     options = Options("", run.folder, run.engine, line.get("math", "float32"), threads=line.get("threads", 1))
     parts = Parts(options, run.experiment)
     now = features(identity(parts), run.folder)
