@@ -14,7 +14,8 @@ from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.trial import INDIVIDUAL, STATUSES, Result, Trial
 
-MEASURED = ("parameters", "multiply_adds")
+# What is measured of a net -> its significant digits in the page; more would double the column there.
+MEASURED = {"parameters": 9, "multiply_adds": 3}
 
 
 class Names:
@@ -66,8 +67,7 @@ def columns(run: Run) -> Dict[str, Any]:
         "loss": [finite(result.loss) for _, result in pairs],
         "begin": begin, "time": end,
         "seconds": [finite(result.seconds) for _, result in pairs],
-        "measures": {name: [finite(result.measures.get(name)) for _, result in pairs] for name in MEASURED
-                     if any(name in result.measures for _, result in pairs)},
+        "measures": _measures([result for _, result in pairs]),
         "rank": [result.rank for _, result in pairs],
         "host": [hosts.index(result.host) for _, result in pairs],
         "reason": [reasons.index(result.reason) for _, result in pairs],
@@ -75,6 +75,15 @@ def columns(run: Run) -> Dict[str, Any]:
         "same": [result.same_as for _, result in pairs],
         "curve": curve_of, "curves": curves, "hosts": hosts.texts, "reasons": reasons.texts,
     }
+
+
+def _measures(results: Sequence[Result]) -> Dict[str, List[Optional[int]]]:
+    def column(name: str, digits: int) -> List[Optional[int]]:
+        values = (result.measures.get(name) for result in results)
+        return [None if value is None else int(float(f"{value:.{digits}g}")) for value in values]
+
+    return {name: column(name, digits) for name, digits in MEASURED.items()
+            if any(name in result.measures for result in results)}
 
 
 def finite(value: Any) -> Optional[float]:

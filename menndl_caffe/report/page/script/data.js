@@ -36,7 +36,7 @@ function prepared(data) {
 function measuredOf(run) {
   const forms = {
     parameters: ["parameters", number],
-    multiply_adds: ["multiply-adds", (value) => `${number(Number((value / 1e6).toPrecision(3)))} M`],
+    multiply_adds: ["multiply-adds", (value) => `${number(value / 1e6)} M`],
   };
   return Object.entries(run.measures).map(([key, values]) => {
     const [name, form] = forms[key];
