@@ -136,10 +136,12 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
         return _take_trial(record, Trial.from_dict(line), given)
     if event == "result":
         return _take_result(record, Result.from_dict(line))
-    _check_run(line)
     if event == "run":
+        _check_run(line)
         record.run = line
     else:
+        if "started" in line:
+            fields.number(line, "started", 0)
         record.resumes.append(line)
     return line
 
@@ -168,8 +170,8 @@ def _take_result(record: Record, result: Result) -> Result:
 
 
 def _check_run(line: Dict[str, Any]) -> None:
-    """What every reader needs of a run's first line, and of the lines of those who went on with it. A search that goes
-    on until a limit has neither `total` nor `generations`."""
+    """What every reader of a run needs of its first line. A search that goes on until a limit has neither `total` nor
+    `generations`."""
     for name in ("search", "engine"):
         fields.text(line, name)
     fields.number(line, "started", 0)

@@ -28,7 +28,7 @@ def doing(record: Record) -> List[Doing]:
 
     By rank; none at all in journals of menndl 0.1, which do not say to which rank a trial was given.
     """
-    started = (record.resumes or [record.run])[-1]["started"]
+    started = max(line.get("started", 0.0) for line in (record.run, *record.resumes))
     given = {id: given for id, given in record.given.items() if given.time >= started}
     hosts: Dict[int, str] = {}
     free: Dict[int, float] = {}  # rank -> when its newest result came

@@ -19,7 +19,7 @@ def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     hashes, images = line.get("templates"), line.get("test_images")
     known = [
         ("command", line.get("command")), ("started", moment(run.started)),
-        ("resumed", "; ".join(_resumed(one, line) for one in run.record.resumes)),
+        ("resumed", "; ".join(_resumed(one, line) for one in run.record.resumes if "started" in one)),
         ("search", settings_text(search)), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
         ("net template", _hashed(search["net"], hashes, "net")),
