@@ -66,7 +66,7 @@ class Record:
 
     def best(self, n: int = 1) -> List[Tuple[Trial, Result]]:
         """The n fittest different individuals, fittest first; of equals the one met first."""
-        ranked = sorted(self.individuals(), key=lambda pair: (-pair[1].fitness, pair[0].id))
+        ranked = sorted(self.individuals(), key=lambda pair: pair[1].rank_key)
         first: Dict[Genome, Tuple[Trial, Result]] = {}
         for trial, result in ranked:
             first.setdefault(trial.genome, (trial, result))
@@ -140,6 +140,8 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
         _check_run(line)
         record.run = line
     else:
+        if "started" in line:
+            fields.number(line, "started", 0)
         record.resumes.append(line)
     return line
 

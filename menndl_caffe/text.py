@@ -5,7 +5,7 @@ import contextlib
 import csv
 import io
 import sys
-from typing import Any, Collection, Iterable, Optional, Sequence
+from typing import Any, Collection, Iterable, NamedTuple, Optional, Sequence
 
 
 def fixed(value: Optional[float], digits: int = 4) -> str:
@@ -61,3 +61,30 @@ def say(text: str) -> None:
     """A line on standard error, if that is still there."""
     with contextlib.suppress(OSError):  # the terminal may be gone
         print(text, file=sys.stderr, flush=True)
+
+
+class HowFar(NamedTuple):
+    """How far a search is, for one line; None is what it does not have, or not yet."""
+
+    done: int
+    total: Optional[int]
+    generation: Optional[int]  # the last one begun: 1, 2, ...
+    generations: Optional[int]
+    best: Optional[float]  # accuracy
+    default: Optional[float]
+    failed: int
+    trials_per_hour: Optional[float]
+    ending: str  # `0:27 left`, `complete`
+
+    def __str__(self) -> str:
+        """`generation 2/3  7/12  best 0.7400  default 0.7000  failed 2  560 trials/h  0:27 left`"""
+        of_all, of_generations = (f"/{planned}" if planned else "" for planned in (self.total, self.generations))
+        has_generations = bool(self.generation or self.generations)
+        return "  ".join(filter(None, (
+            f"generation {self.generation or 0}{of_generations}" if has_generations else "",
+            f"{'' if has_generations else 'individuals '}{self.done}{of_all}",
+            "" if self.best is None else f"best {self.best:.4f}",
+            "" if self.default is None else f"default {self.default:.4f}",
+            f"failed {self.failed}" if self.failed else "",
+            "" if self.trials_per_hour is None else f"{self.trials_per_hour:.0f} trials/h",
+            self.ending)))

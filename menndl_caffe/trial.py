@@ -85,6 +85,11 @@ class Result:
         """Whether there is no accuracy."""
         return self.status != OK
 
+    @property
+    def rank_key(self) -> Tuple[float, int]:
+        """Sorts individuals, the fittest first; of equals the one met first."""
+        return -self.fitness, self.id
+
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded; `log` is left out, empty fields too."""
         record: Dict[str, Any] = {"id": self.id, "status": self.status, "fitness": self.fitness}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.experiment.appraise import measures_of
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
@@ -51,5 +52,5 @@ def test_files_and_cost(run: Path, record: Record) -> None:
     best, _ = record.best(1)[0]
     for trial in (record.trials[0], best):
         net = prototxt.load(run / "trials" / str(trial.id) / "train_test.prototxt", caffe_pb2.NetParameter).message
-        counted = infer(net, "TRAIN", lambda layer: (3, 32, 32)).multiply_adds
-        assert counted == 100 * big_journal.multiply_adds(trial.genome)
+        counted = measures_of(infer(net, "TRAIN", lambda layer: (3, 32, 32)))
+        assert record.results[trial.id].measures == big_journal.measures(trial.genome) == counted

@@ -55,6 +55,9 @@ ROWS: List[Row] = [
     (9, None, TEST, (18, 0.002, "AVE"), "ok", 0.95, 0.6, T + 80, 9, [(500, 0.95, 0.6)], None),
 ]
 REASONS = {"diverged": "loss is nan", "crashed": 'Check failed: "x", y'}
+# Of individuals 1, 3 and 5, which is 3 met again; of the others it is not known.
+MEASURES = {1: {"parameters": 500, "multiply_adds": 7000, "memory": 9000},
+            **dict.fromkeys((3, 5), {"parameters": 600, "multiply_adds": 8000, "memory": 10000})}
 
 
 def write_run(folder: Path, rows: List[Row] = ROWS, **run: Any) -> Path:
@@ -65,7 +68,7 @@ def write_run(folder: Path, rows: List[Row] = ROWS, **run: Any) -> Path:
             journal.add_trial(trial)
             if status:
                 journal.add_result(Result(id, status, fitness, loss, REASONS.get(status, ""), tuple(curve), started,
-                                          seconds, seconds / 2, id % 2, "node1", same_as))
+                                          seconds, seconds / 2, id % 2, "node1", same_as, MEASURES.get(id, {})))
     return folder
 
 
@@ -141,7 +144,8 @@ def test_pandas_reads_a_row_a_trial(run: Path, to: str) -> None:
     pandas = library("pandas")
     trials, _ = tables(run, to)
     assert list(trials) == ["id", "generation", "role", "output1", "base_lr", "gene_rank", "status", "fitness", "loss",
-                            "seconds", "engine_seconds", "rank", "host", "started", "seed", "reason", "same_as"]
+                            "seconds", "engine_seconds", "rank", "host", "started", "seed", "reason", "same_as",
+                            "parameters", "multiply_adds", "memory"]
     kinds = {name: pandas.api.types.infer_dtype(trials[name], skipna=True) for name in trials}
     for name in ("id", "output1", "seed"):
         assert kinds[name] == "integer", name
@@ -161,6 +165,8 @@ def test_pandas_reads_a_row_a_trial(run: Path, to: str) -> None:
     assert rows.loc[4, "reason"] == 'Check failed: "x", y'
     assert (rows.loc[5, "same_as"], rows["same_as"].count()) == (3, 1)
     assert rows.loc[8, ["status", "fitness", "loss", "seconds", "rank", "host", "started"]].isna().all()
+    assert list(rows["memory"].dropna()) == [9000, 10000, 10000]
+    assert [one["parameters"], one["multiply_adds"], rows.loc[5, "parameters"]] == [500, 7000, 600]
     assert rows.loc[8, "seed"] == 108 and rows["reason"].count() == 2
     assert rows[rows["status"] == "ok"].groupby("role")["fitness"].max().to_dict() == {
         "default": 0.7, "individual": 0.8, "test": 0.95}
@@ -214,7 +220,7 @@ def test_a_trial_of_optuna_has_curve_times_and_reason(study: Any) -> None:
     assert one.datetime_start == datetime.fromtimestamp(T + 0.25)
     assert one.duration.total_seconds() == 20
     assert one.user_attrs == {"id": 1, "role": "individual", "generation": 1, "seed": 101, "status": "ok", "loss": 1.2,
-                              "seconds": 20, "engine_seconds": 10, "rank": 1, "host": "node1"}
+                              "seconds": 20, "engine_seconds": 10, "rank": 1, "host": "node1", **MEASURES[1]}
     assert (two.user_attrs["status"], two.user_attrs["reason"], two.values) == ("diverged", "loss is nan", None)
     assert five.user_attrs["same_as"] == 3 and five.duration.total_seconds() == 0
     assert last.user_attrs == {"id": 8, "role": "individual", "generation": 2, "seed": 108}
@@ -294,12 +300,13 @@ def test_tensorboards_server_shows_them(logs: Path) -> None:
         wanted = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"],
                   "colParams": [{"metric": {"group": "", "tag": "accuracy"}}, {"hparam": "output1"}]}
         groups = asked(f"{address}/data/plugin/hparams/session_groups",
-                       lambda answer: [len(group["metricValues"]) for group in answer["sessionGroups"]] == [2] * 4,
+                       lambda answer: sorted(len(group["metricValues"]) for group in answer["sessionGroups"]) == [
+                           2, 2, 5, 5],  # what the nets of 1 and 3 cost is known
                        wanted)["sessionGroups"]
     three = next(group for group in groups if group["name"] == "3")
     assert three["hparams"] == {"output1": 18, "base_lr": 0.002, "rank": "AVE"}
     assert {value["name"]["tag"]: round(value["value"], 6) for value in three["metricValues"]} == {
-        "accuracy": 0.8, "loss": 0.7}
+        "accuracy": 0.8, "loss": 0.7, "parameters": 600, "multiply_adds": 8000, "memory": 10000}
 
 
 def test_tensorboard_is_not_given_more_trainings_than_it_shows_at_first(tmp_path: Path) -> None:

@@ -16,12 +16,10 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
-from menndl_caffe import journal
+from menndl_caffe.experiment import recorded
 from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
 from menndl_caffe.report.boxes import Box, Shares, spread
 from menndl_caffe.report.files import write_report
-from menndl_caffe.report.stages import staged
-from menndl_caffe.report.summary import searched
 from tests.conftest import REPOSITORY
 from tests.support import big_journal, mixed_run
 
@@ -32,7 +30,7 @@ FIGURES = ("fitness", "genes", "parallel_coordinates", "network", "network_best"
 def report(run: Path) -> Tuple[Path, List[str]]:
     """The folder of a run's report and what was said of what it lacks."""
     notes: List[str] = []
-    write_report(run, journal.read(run), notes.append)
+    write_report(recorded.read(run), notes.append)
     return run / "report", notes
 
 
@@ -219,10 +217,13 @@ def test_a_search_without_generations(tmp_path: Path) -> None:
     run = mixed_run.write(tmp_path)
     path = run / "journal.jsonl"
     path.write_text(re.sub(r'"generation": \d', '"generation": null', path.read_text()).replace(
-        '"total": 8', '"total": 50'))
-    record, unit = staged(journal.read(run))
-    assert unit == "group of 3" and record.run["generations"] == 17  # 50 in at most 20 groups
-    assert [trial.generation for trial, _ in record.individuals()] == [0, 0, 0, 1, 1, 1, 2]
+        '"total": 8, "generations": 2', '"total": 50'))
+    read = recorded.read(run)
+    stages = read.stages
+    assert (stages.name, stages.plural) == ("group of 3", "groups of 3")
+    assert (stages.planned, stages.begun, stages.until) == (17, 3, 17)  # 50 in at most 20 groups
+    assert [stages.of(trial) for trial, _ in read.record.individuals()] == [1, 1, 1, 2, 2, 2, 3]
+    assert [stages.size(number) for number in (1, 16, 17)] == [3, 3, 2] and stages.of(read.record.trials[0]) is None
     folder, _ = report(run)
     assert [row["group of 3"] for row in table(folder / "generations.csv")] == ["1", "2", "3"]
     assert "group of 3" in texts(folder / "parallel_coordinates.svg")
@@ -259,14 +260,13 @@ def draws(run: Path) -> Dict[str, Callable[[], Any]]:
     from menndl_caffe.report.network import network
     from menndl_caffe.report.summary import generations
 
-    record = journal.read(run)
-    _, space = searched(record)
-    planned = record.run["generations"]
+    read = recorded.read(run)
+    stages, default = read.stages, read.record.trials[0]
     return {
-        "fitness": lambda: figures.fitness_figure(generations(record), planned, record.default(), "test"),
-        "genes": lambda: figures.genes_figure(spreads(record, space), space, planned, "generation"),
-        "parallel": lambda: figures.parallel_figure(record, space, 5, "generation"),
-        "network": lambda: figures.network_figure(network(Nets(run, record), record.trials[0], space, None))}
+        "fitness": lambda: figures.fitness_figure(generations(read), stages, read.record.default(), "test"),
+        "genes": lambda: figures.genes_figure(spreads(read), read.space, stages),
+        "parallel": lambda: figures.parallel_figure(read, 5),
+        "network": lambda: figures.network_figure(network(Nets(read), default, None))}
 
 
 @pytest.mark.parametrize("name", ["fitness", "genes", "parallel", "network"])
@@ -304,9 +304,9 @@ def test_the_whole_experiment_of_the_paper(tmp_path: Path) -> None:
     start = time.process_time()
     run = big_journal.write(tmp_path)
     playing = time.process_time() - start
-    code = ("import sys, pathlib; from menndl_caffe import journal; "
+    code = ("import sys, pathlib; from menndl_caffe.experiment import recorded; "
             "from menndl_caffe.report.files import write_report; "
-            "run = pathlib.Path(sys.argv[1]); write_report(run, journal.read(run)); "
+            "write_report(recorded.read(pathlib.Path(sys.argv[1]))); "
             "print(pathlib.Path('/proc/self/status').read_text())")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     status = subprocess.run([sys.executable, "-c", code, str(run)], check=True, cwd=REPOSITORY, text=True,

@@ -1,12 +1,14 @@
 """Importance of genes: a case by hand, and what chance alone gives, by simulation."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, List, Sequence
 
 import numpy as np
 import pytest
 
-from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene
 from menndl_caffe.journal import Record
 from menndl_caffe.report.importance import BINS, Importance, bins, explained, importance
 from menndl_caffe.trial import Result, Trial
@@ -14,14 +16,21 @@ from menndl_caffe.trial import Result, Trial
 POOL = ChoiceGene("pool", ("MAX", "AVE"), "MAX")
 KERNEL = IntGene("kernel", 1, 8, 1, 5)
 RATE = RealGene("rate", 1e-5, 1e-1, True, 1e-3)
+SEARCH = """\
+net: "net.j2"
+solver: "solver.j2"
+gene { name: "pool" choice { value: "MAX" value: "AVE" default: "MAX" } }
+gene { name: "kernel" int_range { min: 1 max: 8 } default: 5 }
+gene { name: "rate" real_range { min: 0.00001 max: 0.1 scale: LOG } default: 0.001 }
+"""
 
 
-def record(values: Sequence[Sequence[Any]], accuracy: Sequence[float], failed: Sequence[int] = ()) -> Record:
+def run(values: Sequence[Sequence[Any]], accuracy: Sequence[float], failed: Sequence[int] = ()) -> Run:
     names = ("pool", "kernel", "rate")
     trials = {i: Trial(i, Genome(names, tuple(genes)), 1, 1, 0) for i, genes in enumerate(values)}
     results = {i: Result(i, "crashed", reason="x") if i in failed else Result(i, "ok", value, 1.0)
                for i, value in enumerate(accuracy)}
-    return Record({"total": len(trials), "generations": 1}, trials, results)
+    return Run(Path("run"), Record({"search": SEARCH}, trials, results))
 
 
 def test_by_hand() -> None:
@@ -62,24 +71,23 @@ def test_what_was_put_in_is_found() -> None:
     points = random.random((4000, 3))
     values = [(POOL.from_unit(p), KERNEL.from_unit(k), RATE.from_unit(r)) for p, k, r in points]
     accuracy = np.sqrt(12 * 0.75) * points[:, 2] + 0.5 * random.normal(size=4000)
-    by_gene = {one.gene: one for one in importance(record(values, accuracy), SearchSpace((POOL, KERNEL, RATE)))}
+    by_gene = {one.gene: one for one in importance(run(values, accuracy))}
     assert by_gene["rate"].share == pytest.approx(0.75, abs=0.03) and by_gene["rate"].is_clear
     assert by_gene["pool"].share < 0.01 and by_gene["kernel"].share < 0.01
 
 
 def test_failures_and_repeats_do_not_count() -> None:
     values: List[Any] = [("MAX", 1, 0.01 + i / 100) for i in range(10)] + [("AVE", 2, 0.001)] * 7
-    some = importance(record(values, [0.5 + i / 100 for i in range(17)], failed=[3]), SearchSpace((POOL,)))
-    assert [one.individuals for one in some] == [9 + 1]
+    some = importance(run(values, [0.5 + i / 100 for i in range(17)], failed=[3]))
+    assert [one.individuals for one in some] == [9 + 1] * 3
 
 
 def test_too_little_to_tell() -> None:
-    space = SearchSpace((POOL, KERNEL, RATE))
     different = [("MAX", 1, 0.001 + i / 1000) for i in range(30)]
-    assert importance(record([], []), space) == []
-    assert importance(record(different[:9], [i / 10 for i in range(9)]), space) == []
-    assert importance(record(different, [0.5] * 30), space) == []
-    assert len(importance(record(different, [i / 40 for i in range(30)]), space)) == 3
+    assert importance(run([], [])) == []
+    assert importance(run(different[:9], [i / 10 for i in range(9)])) == []
+    assert importance(run(different, [0.5] * 30)) == []
+    assert len(importance(run(different, [i / 40 for i in range(30)]))) == 3
 
 
 def test_bins() -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page as report_page
 from menndl_caffe.trial import Result
 from menndl_caffe.watch import live
@@ -30,9 +31,9 @@ SECRET = "nobody may read this"
 PAGE = "/report/report.html"
 
 
-def made(run: Path, record: Record) -> str:
+def made(run: Run) -> str:
     """A stand-in for the report."""
-    return f"<!DOCTYPE html><title>{run.name}</title><p>{len(record.results)} results</p></html>"
+    return f"<!DOCTYPE html><title>{run.name}</title><p>{len(run.record.results)} results</p></html>"
 
 
 @pytest.fixture
@@ -268,8 +269,8 @@ def test_a_large_page_travels_compressed(run: Path, serving: Any) -> None:
 
 
 def test_what_is_wrong_is_said_in_the_page(run: Path, serving: Any, no_rest: None) -> None:
-    def refusing(folder: Path, record: Record) -> str:
-        raise UserError(f"nothing to report <script>alert({len(record.results)})</script>")
+    def refusing(run: Run) -> str:
+        raise UserError(f"nothing to report <script>alert({len(run.record.results)})</script>")
 
     status, _, content = serving(run, refusing)(PAGE)
     assert status == 503 and b"nothing to report &lt;script&gt;alert(8)" in content and b"<script>" not in content
@@ -331,8 +332,8 @@ def window(chromium: Any) -> Iterator[Any]:
         one.page.close()
 
 
-def long(run: Path, record: Record) -> str:
-    return made(run, record).replace("</html>", "<div style='height: 5000px'>a long page</div></html>")
+def long(run: Run) -> str:
+    return made(run).replace("</html>", "<div style='height: 5000px'>a long page</div></html>")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -387,7 +388,7 @@ def test_a_server_that_has_ended(run: Path, serving: Any, window: Any) -> None:
 def test_a_run_that_begins_later(tmp_path: Path, serving: Any, window: Any, no_rest: None) -> None:
     """The real report, from the moment before the first line."""
     (tmp_path / journal.NAME).write_text('{"event": "run"')
-    shown = window(serving(tmp_path, lambda folder, record: report_page([(folder, record)])))
+    shown = window(serving(tmp_path, lambda run: report_page([run])))
     shown.waits_for("has not begun")
     record(tmp_path / "source", TRIALS)
     (tmp_path / "source" / journal.NAME).replace(tmp_path / journal.NAME)  # all at once: the page may look at any time

@@ -17,17 +17,20 @@ from hypothesis import strategies as st
 
 from menndl_caffe import journal, report
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded as recorded_run
 from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.report.best import best_dict, best_text
+from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.files import write_report
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.status import status_dict, status_text
-from menndl_caffe.report.summary import busy_seconds, generations
+from menndl_caffe.report.summary import generations
 from menndl_caffe.text import interval
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Result, Trial
 
@@ -61,7 +64,7 @@ TRIALS: List[Tuple[Any, ...]] = [
 REASONS = {"diverged": "loss is nan", "crashed": "killed by signal 9, \"oom\""}
 
 
-def record(folder: Path, trials: List[Tuple[Any, ...]], **run: Any) -> Record:
+def record(folder: Path, trials: List[Tuple[Any, ...]], **run: Any) -> Run:
     """Write these trials into the journal of `folder`, and read it back."""
     with Journal(folder, fsync=False) as writer:
         writer.begin({**RUN, **run})
@@ -71,7 +74,7 @@ def record(folder: Path, trials: List[Tuple[Any, ...]], **run: Any) -> Record:
             if status:
                 writer.add_result(Result(id, status, fitness, loss, REASONS.get(status, ""), (), started, seconds,
                                          rank=id % 2, host="node1", same_as=2 if id == 4 else None))
-    return journal.read(folder)
+    return recorded_run.read(folder)
 
 
 @pytest.fixture
@@ -81,15 +84,15 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorded(run: Path) -> Record:
-    return journal.read(run)
+def recorded(run: Path) -> Run:
+    return recorded_run.read(run)
 
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the same run with its report."""
     run = tmp_path_factory.mktemp("reported")
-    write_report(run, record(run, TRIALS))
+    write_report(record(run, TRIALS))
     return run
 
 
@@ -101,7 +104,7 @@ def line(text: str, start: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(start))
 
 
-def test_status_counts(recorded: Record) -> None:
+def test_status_counts(recorded: Run) -> None:
     status = status_dict(recorded, now=2100.0)
     assert (status["generation"], status["generations"]) == (2, 3)
     assert (status["done"], status["total"], status["reused"], status["unfinished"]) == (7, 12, 1, 1)
@@ -112,7 +115,7 @@ def test_status_counts(recorded: Record) -> None:
     assert status["search"]["settings"] == {"population": 4, "generations": 3, "crossover": 0.6, "mutation": 0.05}
 
 
-def test_speed_leaves_out_the_pause(recorded: Record) -> None:
+def test_speed_leaves_out_the_pause(recorded: Run) -> None:
     status = status_dict(recorded, now=2100.0)
     # Training went on from 1000 to 1030 and from 2000 to 2015; the seven trials but 4 and 8 were trained in these 45 s.
     assert status["busy_seconds"] == 45 and status["trained"] == 7
@@ -122,7 +125,7 @@ def test_speed_leaves_out_the_pause(recorded: Record) -> None:
     assert status["last_result_seconds_ago"] == 85
 
 
-def test_status_text(recorded: Record) -> None:
+def test_status_text(recorded: Run) -> None:
     text = status_text(recorded, now=2100.0)
     assert line(text, "generation").split(maxsplit=1)[1] == "2 of 3"
     assert "7 of 12" in line(text, "individuals")
@@ -140,10 +143,13 @@ intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size
 @given(intervals)
 def test_busy_time_is_the_seconds_in_which_anyone_trained(intervals: List[Tuple[int, int]]) -> None:
     seconds = {s for start, length in intervals for s in range(start, start + length)}
-    assert busy_seconds(Result(0, "ok", started=start, seconds=length) for start, length in intervals) == len(seconds)
+    results = [Result(0, "ok", started=start, seconds=length) for start, length in intervals]
+    clock = BusyTime([*results, Result(1, "ok", started=-100.0, same_as=0)])
+    assert clock.seconds == len(seconds)
+    assert list(clock.at(range(81))) == [sum(second < moment for second in seconds) for moment in range(81)]
 
 
-def test_table_3(recorded: Record) -> None:
+def test_table_3(recorded: Run) -> None:
     rows = {row.split()[0]: row.split(maxsplit=2)[1:] for row in best_text(recorded, 3).split("\n\n")[1].splitlines()}
     assert rows["gene"] == ["default", "best 3 sets"]
     assert rows["kernel1"] == ["5", "3-4"]  # of 4, 3 and 3
@@ -159,7 +165,7 @@ def test_intervals(low: str, high: str, expected: str) -> None:
     assert interval(low, high) == expected
 
 
-def test_best_individuals_differ_and_did_not_fail(recorded: Record) -> None:
+def test_best_individuals_differ_and_did_not_fail(recorded: Run) -> None:
     best = best_dict(recorded, 10)
     assert [row["id"] for row in best["best"]] == [5, 2, 7, 1]
     assert [row["generation"] for row in best["best"]] == [2, 1, 2, 1]
@@ -174,11 +180,11 @@ def test_best_individuals_differ_and_did_not_fail(recorded: Record) -> None:
 def test_an_individual_met_again_shows_the_time_of_its_training(tmp_path: Path) -> None:
     trials = [TRIALS[0], (1, 0, (5, 0.001, "MAX"), "ok", 0.70, 0.90, 1000, 0)]
     both = record(tmp_path, trials)
-    both.results[1] = both.results[0].copied_to(both.trials[1])
+    both.record.results[1] = both.record.results[0].copied_to(both.record.trials[1])
     assert best_dict(both, 1)["best"][0]["seconds"] == 10
 
 
-def test_what_the_difference_means(recorded: Record, tmp_path: Path) -> None:
+def test_what_the_difference_means(recorded: Run, tmp_path: Path) -> None:
     difference = best_dict(recorded, 1)["difference"]
     error = (0.74 * 0.26 / 1000 + 0.70 * 0.30 / 1000) ** 0.5
     assert difference["accuracy"] == pytest.approx(0.04)
@@ -206,29 +212,16 @@ def test_nothing_is_made_up(tmp_path: Path) -> None:
     assert status_dict(empty, 1.0)["trials_per_hour"] is None
     assert "unknown" in line(status_text(empty, 1.0), "time left")
     with pytest.raises(UserError, match="no individual has a result yet"):
-        write_report(tmp_path / "empty", empty)
+        write_report(empty)
 
 
 def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).write_text('{"event": "run", "sea')
-    for reader in (lambda r: status_text(r, 0.0), best_text, lambda r: write_report(tmp_path, r)):
-        with pytest.raises(UserError, match="not begun"):
-            reader(journal.read(tmp_path))
+    with pytest.raises(UserError, match=f"{tmp_path}: the journal has no first line: the run has not begun"):
+        recorded_run.read(tmp_path)
 
 
-@pytest.mark.parametrize("name, value", [("search", None), ("engine", 7), ("total", 0), ("generations", "3"),
-                                         ("started", None)])
-def test_a_first_line_of_another_program(tmp_path: Path, name: str, value: Any) -> None:
-    lines = tmp_path / journal.NAME
-    record(tmp_path, TRIALS)
-    first, *rest = lines.read_text().splitlines()
-    lines.write_text("\n".join([json.dumps({**json.loads(first), name: value}), *rest, ""]))
-    for reader in (lambda r: status_text(r, 0.0), best_text, lambda r: write_report(tmp_path, r)):
-        with pytest.raises(UserError, match=f"no good field '{name}'"):
-            reader(journal.read(tmp_path))
-
-
-def validation(folder: Path, *more: Tuple[Any, ...]) -> Record:
+def validation(folder: Path, *more: Tuple[Any, ...]) -> Run:
     last = [(id, 0, genes, *rest) for id, _, genes, *rest in TRIALS[1:5]]
     search = SEARCH + "fitness_set: VALIDATION\n"
     return record(folder, [TRIALS[0], *last, *more], total=4, generations=1, search=search)
@@ -252,12 +245,12 @@ def test_every_moment_of_a_journal_can_be_read(run: Path) -> None:
     lines = (run / journal.NAME).read_bytes().splitlines(keepends=True)
     for n in range(1, len(lines) + 1):
         (run / journal.NAME).write_bytes(b"".join(lines[:n]) + b'{"event": "res')
-        now = journal.read(run)
+        now = recorded_run.read(run)
         assert status_text(now, 2100.0) and best_text(now)
         json.dumps([status_dict(now, 2100.0), best_dict(now, 5)], allow_nan=False)
 
 
-def test_generations(recorded: Record) -> None:
+def test_generations(recorded: Run) -> None:
     first, second = generations(recorded)
     # 0, 0.60, 0.72, 0.72; the lower quartile lies at three quarters of the way from the first to the second.
     assert (first.number, first.evaluated, first.complete, first.failed) == (1, 4, True, 1)
@@ -273,7 +266,7 @@ def test_best_so_far_never_falls(tmp_path: Path) -> None:
     assert [(g.best, g.best_so_far) for g in generations(falling)] == [(0.8, 0.8), (0.6, 0.8)]
 
 
-def test_report_files(reported: Path, recorded: Record) -> None:
+def test_report_files(reported: Path, recorded: Run) -> None:
     tables = ["best.txt", "best.csv", "table_3.csv", "table_3.md", "table_3.tex", "individuals.csv", "generations.csv",
               "genes.csv", "report.html"]
     names = tables + [f"{figure}.{kind}" for figure in ("fitness", "genes", "parallel_coordinates")
@@ -285,7 +278,7 @@ def test_report_files(reported: Path, recorded: Record) -> None:
     assert [row["id"] for row in individuals] == ["1", "2", "3", "4", "5", "6", "7"]
     assert individuals[0] == {
         "id": "1", "generation": "1", "status": "ok", "fitness": "0.6000", "loss": "1.2000",
-        "kernel1": "8", "base_lr": "0.0123456", "pool": "AVE",
+        "kernel1": "8", "base_lr": "0.0123456", "pool": "AVE", "parameters": "", "multiply_adds": "", "memory": "",
         "seconds": "10.000", "started": "1010.000", "rank": "1", "host": "node1", "same_as": "", "reason": ""}
     assert individuals[3]["same_as"] == "2"
     failed = individuals[5]
@@ -307,10 +300,10 @@ def texts(svg: Path) -> List[str]:
     return ["".join(element.itertext()) for element in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_figure_shows_what_it_should(recorded: Record) -> None:
+def test_figure_shows_what_it_should(recorded: Run) -> None:
     from menndl_caffe.report import figures
 
-    axes = figures.fitness_figure(generations(recorded), 3, recorded.default(), "test").axes[0]
+    axes = figures.fitness_figure(generations(recorded), recorded.stages, recorded.record.default(), "test").axes[0]
     lines = {str(line.get_label()): [list(map(float, values)) for values in line.get_data()] for line in axes.lines}
     assert lines["best so far"] == [[1, 2], [0.72, 0.74]]
     assert lines["best of generation"] == [[1, 2], [0.72, 0.74]]
@@ -323,7 +316,7 @@ def test_figure_shows_what_it_should(recorded: Record) -> None:
     assert axes.get_xlim() == (0.5, 3.5)
 
 
-def test_figure_files(reported: Path, recorded: Record) -> None:
+def test_figure_files(reported: Path, recorded: Run) -> None:
     svg, png = reported / "report" / "fitness.svg", reported / "report" / "fitness.png"
     written = texts(svg)
     for text in ("generation (2 is incomplete: 3 evaluated)", "accuracy on the test set", "best so far",
@@ -332,7 +325,7 @@ def test_figure_files(reported: Path, recorded: Record) -> None:
     assert png.read_bytes().startswith(b"\x89PNG\r\n")
     assert svg.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     before = {path: path.read_bytes() for path in (reported / "report").iterdir()}
-    assert set(write_report(reported, recorded)) == set(before)
+    assert set(write_report(recorded, folder=reported / "report")) == set(before)
     del before[reported / "report" / "report.html"]  # it says when it was made
     assert {path: path.read_bytes() for path in before} == before  # the same run, the same bytes
 
@@ -342,32 +335,32 @@ def test_figure_tells_best_so_far_from_best(tmp_path: Path) -> None:
 
     falling = record(tmp_path, [(1, 0, (1, 0.1, "MAX"), "ok", 0.8, 1.0, 0, 1),
                                 (2, 1, (2, 0.1, "MAX"), "ok", 0.6, 1.0, 1, 1)])
-    so_far, best, *_ = figures.fitness_figure(generations(falling), 3, None, "test").axes[0].lines
+    so_far, best, *_ = figures.fitness_figure(generations(falling), falling.stages, None, "test").axes[0].lines
     assert (so_far.get_label(), list(so_far.get_ydata())) == ("best so far", [0.8, 0.8])
     assert (best.get_label(), list(best.get_ydata())) == ("best of generation", [0.8, 0.6])
 
 
 @pytest.mark.parametrize("trials", [TRIALS[2:3], TRIALS[3:4]], ids=["one", "all failed"])
 def test_figure_of_one_individual_without_a_default(tmp_path: Path, trials: List[Tuple[Any, ...]]) -> None:
-    write_report(tmp_path, record(tmp_path, trials, total=1, generations=1))
+    write_report(record(tmp_path, trials, total=1, generations=1))
     written = texts(tmp_path / "report" / "fitness.svg")
     assert "generation" in written and not any(text.startswith("default") for text in written)
 
 
-def test_without_matplotlib_the_tables_are_written(run: Path, recorded: Record,
+def test_without_matplotlib_the_tables_are_written(run: Path, recorded: Run,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in [name for name in sys.modules if name.startswith(("menndl_caffe.report.figures", "matplotlib."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(report, "figures", raising=False)
     with pytest.raises(UserError, match=r"menndl_caffe\[report\]"):
-        write_report(run, recorded)
+        write_report(recorded)
     written = sorted(path.name for path in (run / "report").iterdir())
     assert written == ["best.csv", "best.txt", "generations.csv", "genes.csv", "individuals.csv",
                        "report.html", "table_3.csv", "table_3.md", "table_3.tex"]
 
 
-def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.read_bytes() for path in (reported / "report").iterdir()}
 
     def full(path: Path, content: bytes) -> None:
@@ -376,7 +369,7 @@ def test_a_full_disk_leaves_the_old_tables(reported: Path, recorded: Record, mon
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        write_report(reported, recorded)
+        write_report(recorded, folder=reported / "report")
     assert {path: path.read_bytes() for path in (reported / "report").iterdir()} == before  # and nothing beside them
 
 
@@ -392,7 +385,7 @@ def test_the_best_on_the_test_set_is_shown_as_it_was_trained(tmp_path: Path) -> 
     hashes = {kind: sha256_of(Path(getattr(experiment.message, kind))) for kind in ("net", "solver")}
     run = {"search": prototxt.dumps(experiment.message), "templates": hashes, "data_folder": str(tmp_path),
            "image_shape": [3, 32, 32]}
-    nets = Nets(tmp_path, journal.Record(run))
+    nets = Nets(Run(tmp_path, Record(run)))
     for role, tested in ((INDIVIDUAL, "validation"), (DEFAULT, "validation"), (TEST, "test")):
         net, _ = nets.rendered(experiment.trial(1, experiment.space.default, role=role)) or ("", "")
         assert re.findall(r'source: "(.*)"', net) == [f"{tmp_path}/fit_lmdb", f"{tmp_path}/{tested}_lmdb"]

@@ -251,7 +251,7 @@ def test_changed_templates_and_data_are_refused(fake_run: Path, tmp_path: Path) 
     said = refusal(fake_run, tmp_path / "best")
     assert re.search(r"its net template is the one of SHA-256 b457a59763fc\.\.\., the one here is .* SHA-256 ", said)
     template.unlink()
-    assert re.search(r"its net template .*net\.j2: no such file", refusal(fake_run, tmp_path / "best"))
+    assert re.search(r"net template .*net\.j2: no such file", refusal(fake_run, tmp_path / "best"))
 
 
 def test_other_or_missing_data_are_refused(fake_run: Path, tmp_path: Path) -> None:

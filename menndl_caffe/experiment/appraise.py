@@ -14,6 +14,8 @@ from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.trial import DEFAULT
 
+MEASURES = ("parameters", "multiply_adds", "memory")  # of a net; see `measures`
+
 
 def check(rendered: Rendered) -> NetShape:
     """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""

@@ -2,13 +2,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Optional
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.trial import INDIVIDUAL, Trial
+
+GROUPS = 20  # into which a search without generations is divided, at most
 
 
 class Run:
@@ -23,6 +27,11 @@ class Run:
         self.experiment = of_text(record.run["search"], f"{folder / journal.NAME}:1: search")
 
     @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.resolve().name
+
+    @property
     def message(self) -> Any:
         """The SearchParameter, with the command line's settings in it."""
         return self.experiment.message
@@ -31,6 +40,89 @@ class Run:
     def space(self) -> SearchSpace:
         """The space of the genes."""
         return self.experiment.space
+
+    @property
+    def fitness_set(self) -> str:
+        """`test` or `validation`: the images whose accuracy is the fitness."""
+        return menndl_pb2.SearchParameter.FitnessSet.Name(self.message.fitness_set).lower()
+
+    @property
+    def line(self) -> Dict[str, Any]:
+        """The journal's first line. Its fields beside those below may be missing, and are as its writer left them."""
+        return self.record.run
+
+    @property
+    def engine(self) -> str:
+        """What trained: `caffe` or `torch`."""
+        return str(self.line["engine"])
+
+    @property
+    def started(self) -> float:
+        """Seconds since the epoch."""
+        return float(self.line["started"])
+
+    @property
+    def total(self) -> Optional[int]:
+        """Individuals of the whole search; None where it is not known how many there will be."""
+        return self.line.get("total")
+
+    @property
+    def generations(self) -> Optional[int]:
+        """Generations of the whole search; None where it has none, or no known number of them."""
+        return self.line.get("generations")
+
+    @property
+    def stages(self) -> Stages:
+        """The time axis of all reports, as of now: counted anew at each call."""
+        return Stages(self.record, self.total, self.generations)
+
+
+class Stages:
+    """Generations, or where a search has none, groups of consecutive individuals. They are numbered 1, 2, ...
+
+    `name` is what one is called, `plural` what several are: `generation`, `group of 25`, `individual`. `planned` is how
+    many there will be, None where nobody knows; `begun` how many there are so far.
+    """
+
+    def __init__(self, record: Record, total: Optional[int], generations: Optional[int]):
+        members = sorted(id for id, trial in record.trials.items() if trial.role == INDIVIDUAL)
+        known = [trial.generation + 1 for trial in map(record.trials.__getitem__, members)
+                 if trial.generation is not None]
+        self._total = total
+        self._groups: Optional[Dict[int, int]] = None  # individual -> group; None where there are generations
+        self._size: Optional[int]
+        self.planned: Optional[int]
+        if len(known) == len(members) and (members or generations):
+            self.name, self.plural, self.planned = "generation", "generations", generations
+            self._size = total // generations if total and generations else None
+            self.begun = max(known, default=0)
+        else:
+            self._size = size = max(1, -(-(total or len(members)) // GROUPS))
+            grouped = (f"group of {size}", f"groups of {size}")
+            self.name, self.plural = grouped if size > 1 else (INDIVIDUAL, f"{INDIVIDUAL}s")
+            self.planned = -(-total // size) if total else None
+            self._groups = {id: place // size + 1 for place, id in enumerate(members)}
+            self.begun = max(self._groups.values(), default=0)
+
+    @property
+    def until(self) -> int:
+        """The last one's number that an axis has room for: of those planned, else of those begun; at least 1."""
+        return self.planned or max(self.begun, 1)
+
+    def of(self, trial: Trial) -> Optional[int]:
+        """The stage of a trial; None for the default and the final test, which are members of none."""
+        return counted(trial.generation) if self._groups is None else self._groups.get(trial.id)
+
+    def size(self, number: int) -> Optional[int]:
+        """Individuals of a stage when it is complete; None where nobody knows."""
+        if self._groups is None or not self._total or not self._size:
+            return self._size
+        return min(self._size, self._total - (number - 1) * self._size)
+
+
+def counted(generation: Optional[int]) -> Optional[int]:
+    """The generation's number for people: the journal's 0 is the first."""
+    return None if generation is None else generation + 1
 
 
 def read(folder: Path) -> Run:

@@ -10,7 +10,7 @@ from menndl_caffe.arguments import add_run
 from menndl_caffe.errors import UserError
 from menndl_caffe.text import say
 
-# Each module has `write(run, record, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
+# Each module has `write(run, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
 FORMATS = {"csv": "csv_files", "parquet": "parquet_files", "optuna": "optuna_study", "tensorboard": "event_files"}
 
 
@@ -26,15 +26,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Write one format and print the paths; UserError where a library is missing or the folder is not to be used."""
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.export.folder import claim
 
     writer = _writer(arguments.to)
-    record = journal.read(arguments.run)
+    run = recorded.read(arguments.run)
     folder = arguments.out or arguments.run / "export"
     try:
-        claim(folder, record)
-        paths = writer.write(arguments.run, record, folder)
+        claim(folder, run)
+        paths = writer.write(run, folder)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; "
                         "--out DIR takes another folder") from None

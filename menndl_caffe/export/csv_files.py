@@ -5,18 +5,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, List
 
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import curves, trials
-from menndl_caffe.files import replacing
-from menndl_caffe.journal import Record
 from menndl_caffe.text import as_csv
 
 OPEN = "pandas.read_csv('{0}', parse_dates=['started'])"
 
 
-def write(run: Path, record: Record, folder: Path) -> List[Path]:
+def write(run: Run, folder: Path) -> List[Path]:
     """trials.csv and curves.csv; numbers with all their digits, times as 2026-11-21T15:04:05.678+00:00."""
     paths = []
-    for name, table in (("trials.csv", trials(record)), ("curves.csv", curves(record))):
+    for name, table in (("trials.csv", trials(run)), ("curves.csv", curves(run))):
         text = as_csv(list(table.columns), ([_field(value) for value in row] for row in table.rows))
         with replacing(folder / name) as aside:
             aside.write_text(text, encoding="utf-8")

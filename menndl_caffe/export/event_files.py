@@ -6,13 +6,15 @@ generation, and of single trainings there are the default's and those of the BES
     generations/best_so_far, best, mean, ...   "fitness" by generation, in one chart (Time Series, Scalars)
     generations                                the distribution of each gene by generation (Distributions, Histograms),
                                                the share of each choice, failures; what was searched (Text)
-    trials/ID                                  accuracy and loss by iteration; genes (HParams)
+    trials/ID                                  accuracy and loss by iteration; genes and what the net costs (HParams)
+
+Of a search without generations the first two are by groups of individuals, and named so: `groups of 25`.
 """
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Sequence
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -24,11 +26,12 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from menndl_caffe.files import replacing
+from menndl_caffe.experiment.appraise import MEASURES
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.export.folder import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import Generation, best_trained, generations, of_role, searched
-from menndl_caffe.trial import DEFAULT, OK, Result, Trial
+from menndl_caffe.report.summary import Generation, best_trained, generations, members_of, of_role
+from menndl_caffe.trial import DEFAULT, Result, Trial
 
 OPEN = "tensorboard --logdir '{0}'"
 BEST = 30  # with the other folders 39: from 41 on TensorBoard shows none until one is chosen
@@ -49,14 +52,16 @@ class Writer:
         self._file.close()
 
 
-def write(run: Path, record: Record, folder: Path) -> List[Path]:
+def write(run: Run, folder: Path) -> List[Path]:
     """The folder tensorboard/, new as a whole."""
     path = folder / "tensorboard"
+    default = of_role(run, DEFAULT)
+    trainings = [default] if default and not default[1].failed else []
+    trainings += best_trained(run)[:BEST]
+    measured = [name for name in MEASURES if any(name in result.measures for _, result in trainings)]
     with replacing(path) as aside:
-        _write_generations(record, aside / "generations")
-        default = of_role(record, DEFAULT)
-        trainings = [default] if default and default[1].status == OK else []
-        for trial, result in trainings + best_trained(record)[:BEST]:
+        _write_generations(run, measured, aside / run.stages.plural)
+        for trial, result in trainings:
             _write_trial(trial, result, aside / "trials" / str(trial.id))
     return [path]
 
@@ -67,52 +72,42 @@ def _writer(folder: Path) -> Iterator[Writer]:
         yield writer
 
 
-def _write_generations(record: Record, folder: Path) -> None:
-    summaries, ends = generations(record), _ends(record)
-    default = record.default()
+def _write_generations(run: Run, measured: Sequence[str], folder: Path) -> None:
+    summaries, members = generations(run), members_of(run)
+    ends = {number: max(result.started + result.seconds for _, result in pairs) for number, pairs in members.items()}
     for name in ("best_so_far", "best", "upper_quartile", "median", "mean", "lower_quartile", "default"):
         with _writer(folder / name) as writer:
             for summary in summaries:
-                value = _statistic(summary, default, name)
+                value = _statistic(summary, run.record.default(), name)
                 if value is not None:
                     writer.add(scalar_pb("fitness", value), summary.number, ends[summary.number])
     with _writer(folder) as writer:
-        _write_about(record, writer)
+        _write_about(run, measured, writer)
         for summary in summaries:
-            members = [trial for trial, _ in record.individuals() if (trial.generation or 0) + 1 == summary.number]
             time = ends[summary.number]
             writer.add(scalar_pb("individuals_failed", summary.failed), summary.number, time)
-            for gene in searched(record)[1].genes:
-                values = [trial.genome.as_dict()[gene.name] for trial in members]
+            for i, gene in enumerate(run.space.genes):
+                values = [trial.genome.values[i] for trial, _ in members[summary.number]]
                 _write_gene(gene, values, writer, summary.number, time)
-
-
-def _ends(record: Record) -> Dict[int, float]:
-    """When the last result of each generation, by its number, came."""
-    ends: Dict[int, float] = {}
-    for trial, result in record.individuals():
-        number = (trial.generation or 0) + 1
-        ends[number] = max(ends.get(number, 0.0), result.started + result.seconds)
-    return ends
 
 
 def _statistic(summary: Generation, default: Optional[Result], name: str) -> Optional[float]:
     lower, median, upper = summary.quartiles
     values = {"best_so_far": summary.best_so_far, "best": summary.best, "mean": summary.mean, "median": median,
               "lower_quartile": lower, "upper_quartile": upper,
-              "default": default.fitness if default and default.status == OK else None}
+              "default": default.fitness if default and not default.failed else None}
     return values[name]
 
 
-def _write_about(record: Record, writer: Writer) -> None:
+def _write_about(run: Run, measured: Sequence[str], writer: Writer) -> None:
     """What was searched and with what, and the genes' ranges and the metrics for HParams."""
-    run, started = record.run, record.run["started"]
-    lines = [f"{name}: {value}" for name, value in run.items() if name not in ("event", "search")]
-    lines += ["", *run["search"].splitlines()]
-    writer.add(text_pb("run", "\n".join(f"    {line}" for line in lines)), 0, started)  # Markdown for: as it stands
-    genes = [hparams.HParam(gene.name, _domain(gene)) for gene in searched(record)[1].genes]
-    metrics = [hparams.Metric("accuracy"), hparams.Metric("loss")]
-    writer.add(hparams.hparams_config_pb(genes, metrics, started), 0, started)
+    lines = [f"{name}: {value}" for name, value in run.line.items() if name not in ("event", "search")]
+    lines += ["", *run.line["search"].splitlines()]
+    text = "\n".join(f"    {line}" for line in lines)  # Markdown for: as it stands
+    writer.add(text_pb("run", text), 0, run.started)
+    genes = [hparams.HParam(gene.name, _domain(gene)) for gene in run.space.genes]
+    metrics = [hparams.Metric(name) for name in ("accuracy", "loss", *measured)]
+    writer.add(hparams.hparams_config_pb(genes, metrics, run.started), 0, run.started)
 
 
 def _domain(gene: Gene) -> hparams.Domain:
@@ -138,6 +133,9 @@ def _write_trial(trial: Trial, result: Result, folder: Path) -> None:
             time = result.started + result.seconds * iteration / trial.max_iter  # roughly: it is not recorded
             writer.add(scalar_pb("accuracy", accuracy), iteration, time)
             writer.add(scalar_pb("loss", loss), iteration, time)
+        for name in MEASURES:
+            if name in result.measures:
+                writer.add(scalar_pb(name, result.measures[name]), trial.max_iter, end)
         writer.add(_session_end(end), trial.max_iter, end)
 
 

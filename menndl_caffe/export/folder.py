@@ -5,26 +5,24 @@ import json
 from pathlib import Path
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.files import replacing
-from menndl_caffe.journal import Record
 
 RUN = "run.json"  # the journal's first line; says whose export a folder is
 
 
-def claim(folder: Path, record: Record) -> None:
+def claim(folder: Path, run: Run) -> None:
     """Make the folder, or take one with an earlier export of this run; UserError where it holds anything else."""
-    if not record.run:
-        raise UserError("the journal has no first line: the run has not begun, or died before it did; start it again")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        _check_is_of(folder, record)
+        _check_is_of(folder, run)
     with replacing(folder / RUN) as aside:
-        aside.write_text(json.dumps(record.run, indent=2) + "\n")
+        aside.write_text(json.dumps(run.line, indent=2) + "\n")
 
 
-def _check_is_of(folder: Path, record: Record) -> None:
+def _check_is_of(folder: Path, run: Run) -> None:
     try:
-        of_this_run = json.loads((folder / RUN).read_text()) == record.run
+        of_this_run = json.loads((folder / RUN).read_text()) == run.line
     except (FileNotFoundError, ValueError):
         raise UserError(f"{folder}: holds files that are no export of menndl's (it has no {RUN}); "
                         "expected a folder that is new, empty or of an earlier export of this run") from None

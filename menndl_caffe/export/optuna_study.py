@@ -26,46 +26,47 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from menndl_caffe.files import replacing
+from menndl_caffe.experiment.appraise import MEASURES
+from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.export.folder import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import counted, of_role, searched
-from menndl_caffe.trial import OK, TEST, Result, Trial
+from menndl_caffe.report.summary import of_role
+from menndl_caffe.trial import TEST, Result, Trial
 
 OPEN = "optuna-dashboard '{0}'"
 ATTRIBUTES = ("status", "reason", "loss", "seconds", "engine_seconds", "rank", "host", "same_as")
 
 
-def write(run: Path, record: Record, folder: Path) -> List[Path]:
+def write(run: Run, folder: Path) -> List[Path]:
     """optuna.log, with one study of the run's name."""
     path = folder / "optuna.log"
     # Optuna locks and syncs the file for each trial, which a cluster's file system should not have to do.
     with tempfile.TemporaryDirectory() as temporary, replacing(path) as aside:
-        _write_study(run.resolve().name, record, Path(temporary) / "study")
+        _write_study(run, Path(temporary) / "study")
         shutil.copyfile(Path(temporary) / "study", aside)
     return [path]
 
 
-def _write_study(name: str, record: Record, path: Path) -> None:
+def _write_study(run: Run, path: Path) -> None:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=name,
+        study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=run.name,
                                     direction="maximize")
     finally:
         optuna.logging.set_verbosity(verbosity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(["accuracy"])
-    test = of_role(record, TEST)
-    about = {**record.run, "test": test and test[1].as_dict()}
+    test = of_role(run, TEST)
+    about = {**run.line, "test": test and test[1].as_dict()}
     for key, value in about.items():
         if key != "event":
             study.set_user_attr(key, value)
-    distributions = {gene.name: distribution(gene) for gene in searched(record)[1].genes}
+    distributions = {gene.name: distribution(gene) for gene in run.space.genes}
     # The final test measures something else: it would pass for the best.
-    study.add_trials([_frozen(trial, record.results.get(id), distributions)
-                      for id, trial in sorted(record.trials.items()) if trial.role != TEST])
+    study.add_trials([_frozen(trial, run.record.results.get(id), distributions)
+                      for id, trial in sorted(run.record.trials.items()) if trial.role != TEST])
 
 
 def distribution(gene: Gene) -> BaseDistribution:
@@ -81,8 +82,9 @@ def distribution(gene: Gene) -> BaseDistribution:
 def _frozen(trial: Trial, result: Optional[Result], distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
-        **{name: getattr(result, name, None) for name in ATTRIBUTES}}
-    state = TrialState.RUNNING if result is None else TrialState.COMPLETE if result.status == OK else TrialState.FAIL
+        **{name: getattr(result, name, None) for name in ATTRIBUTES},
+        **{name: result.measures.get(name) for name in MEASURES if result}}
+    state = TrialState.RUNNING if result is None else TrialState.FAIL if result.failed else TrialState.COMPLETE
     frozen = create_trial(
         state=state, value=result.fitness if result and state == TrialState.COMPLETE else None,
         params=trial.genome.as_dict(), distributions=distributions,

@@ -8,19 +8,19 @@ from typing import List
 import pyarrow
 import pyarrow.parquet
 
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import Table, curves, trials
-from menndl_caffe.files import replacing
-from menndl_caffe.journal import Record
 
 OPEN = "pandas.read_parquet('{0}')"
 TYPES = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(),
          datetime: pyarrow.timestamp("ms", "UTC")}
 
 
-def write(run: Path, record: Record, folder: Path) -> List[Path]:
+def write(run: Run, folder: Path) -> List[Path]:
     """trials.parquet and curves.parquet."""
     paths = []
-    for name, table in (("trials.parquet", trials(record)), ("curves.parquet", curves(record))):
+    for name, table in (("trials.parquet", trials(run)), ("curves.parquet", curves(run))):
         with replacing(folder / name) as aside:
             pyarrow.parquet.write_table(_arrow(table), str(aside))
         paths.append(folder / name)

@@ -4,15 +4,15 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from menndl_caffe.experiment.appraise import MEASURES
+from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import counted, searched
 from menndl_caffe.trial import Result, Trial
 
 BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
 AFTER_GENES: Dict[str, type] = {
     "status": str, "fitness": float, "loss": float, "seconds": float, "engine_seconds": float, "rank": int, "host": str,
-    "started": datetime, "seed": int, "reason": str, "same_as": int}
+    "started": datetime, "seed": int, "reason": str, "same_as": int, **dict.fromkeys(MEASURES, int)}
 CURVES: Dict[str, type] = {"id": int, "iteration": int, "accuracy": float, "loss": float}
 
 
@@ -23,10 +23,11 @@ class Table(NamedTuple):
     rows: List[Tuple[Any, ...]]
 
 
-def trials(record: Record) -> Table:
+def trials(run: Run) -> Table:
     """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
-    result. `fitness` is an accuracy in [0, 1], 0 for the failed; a trial with `same_as` cost no time of its own."""
-    genes = searched(record)[1].genes
+    result. `fitness` is an accuracy in [0, 1], 0 for the failed; a trial with `same_as` cost no time of its own.
+    Parameters, multiply-adds and memory are as in experiment.appraise.measures."""
+    genes, record = run.space.genes, run.record
     columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES}
     return Table(columns, [_row(record.trials[id], record.results.get(id)) for id in sorted(record.trials)])
 
@@ -47,15 +48,16 @@ def _row(trial: Trial, result: Optional[Result]) -> Tuple[Any, ...]:
         known = dict.fromkeys(AFTER_GENES)
     else:
         known = {name: getattr(result, name, None) for name in AFTER_GENES}
+        known.update((name, int(result.measures[name])) for name in MEASURES if name in result.measures)
         known.update(started=datetime.fromtimestamp(result.started, timezone.utc), reason=result.reason or None)
     return (*before, *{**known, "seed": trial.seed}.values())
 
 
-def curves(record: Record) -> Table:
+def curves(run: Run) -> Table:
     """Every test pass of every training, by trial; a trial with `same_as` has that one's curve."""
     def passes() -> Iterator[Tuple[Any, ...]]:
-        for id in sorted(record.results):
-            if record.results[id].same_as is None:
-                yield from ((id, *point) for point in record.results[id].curve)
+        for id, result in sorted(run.record.results.items()):
+            if result.same_as is None:
+                yield from ((id, *point) for point in result.curve)
 
     return Table(CURVES, list(passes()))

@@ -4,29 +4,28 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, Value
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import best_trained, described, fitness_set, of_role, searched, standard_error
+from menndl_caffe.report.summary import best_trained, described, of_role, standard_error
 from menndl_caffe.text import aligned, fixed, gene_text, interval
-from menndl_caffe.trial import DEFAULT, OK, TEST
+from menndl_caffe.trial import DEFAULT, TEST
 
 
-def best_dict(record: Record, n: int) -> Dict[str, Any]:
+def best_dict(run: Run, n: int) -> Dict[str, Any]:
     """The n fittest different individuals that did not fail, the default, and what the difference means."""
-    message, space = searched(record)
-    ranked = best_trained(record)
-    best = [described(record, trial, result) for trial, result in ranked[:n]]
-    roles = {role: of_role(record, role) for role in (DEFAULT, TEST)}
-    default, test = (described(record, *pair) if pair else None for pair in roles.values())
-    genomes = [trial.genome for trial, _ in record.individuals()]
+    ranked, images = best_trained(run), run.line.get("test_images")
+    best = [described(run, trial, result) for trial, result in ranked[:n]]
+    roles = {role: of_role(run, role) for role in (DEFAULT, TEST)}
+    default, test = (described(run, *pair) if pair else None for pair in roles.values())
+    genomes = [trial.genome for trial, _ in run.record.individuals()]
     return {
-        "type": message.type, "max_iter": message.max_iter, "fitness_set": fitness_set(message),
-        "engine": record.run["engine"], "test_images": record.run.get("test_images"),
-        "evaluated": len(genomes), "total": record.run["total"], "different": len(set(genomes)), "asked": n,
+        "type": run.message.type, "max_iter": run.message.max_iter, "fitness_set": run.fitness_set,
+        "engine": run.engine, "test_images": images,
+        "evaluated": len(genomes), "total": run.total, "different": len(set(genomes)), "asked": n,
         "genes": [{"gene": gene.name, "default": gene.default,
-                   "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in space.genes],
+                   "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in run.space.genes],
         "default": default, "best": best, "test": test,
-        "difference": _difference(best, default, record.run.get("test_images"), len(ranked)),
+        "difference": _difference(best, default, images, len(ranked)),
     }
 
 
@@ -52,9 +51,9 @@ def _difference(best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]
     return {"accuracy": best[0]["accuracy"] - default["accuracy"], "candidates": candidates, "standard_error": error}
 
 
-def best_text(record: Record, n: int = 5) -> str:
+def best_text(run: Run, n: int = 5) -> str:
     """The same for people: Table 3, the individuals one a row, and what the difference to the default means."""
-    best = best_dict(record, n)
+    best = best_dict(run, n)
     blocks = [_head(best)]
     if best["best"] or best["default"]:
         blocks += [_table_3(best), _individuals(best)]
@@ -64,8 +63,9 @@ def best_text(record: Record, n: int = 5) -> str:
 def _head(best: Dict[str, Any]) -> str:
     found, done, total = len(best["best"]), best["evaluated"], best["total"]
     if not done:
-        return f"No individual has a result yet; {total:,} are to come."
-    progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far ({total:,} when complete)"
+        return f"No individual has a result yet; {total:,} are to come." if total else "No individual has a result yet."
+    whole = f" ({total:,} when complete)" if total else ""
+    progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far{whole}"
     which = f"Best {found}" if found else "None"
     few = f" Only {found} different ones succeeded." if found else " All of them failed."
     return (f"{which} of {progress}, {best['different']:,} of them different; {best['max_iter']:,} iterations each, "
@@ -109,7 +109,7 @@ def _remarks(best: Dict[str, Any]) -> List[str]:
 def _on_default(default: Optional[Dict[str, Any]]) -> str:
     if default is None:
         return "default: no result yet, so there is nothing to compare with."
-    return "" if default["status"] == OK else f"default: {default['status']}: {default['reason']}"
+    return "" if default["accuracy"] is not None else f"default: {default['status']}: {default['reason']}"
 
 
 def _on_difference(best: Dict[str, Any]) -> str:
@@ -131,7 +131,7 @@ def _on_test(best: Dict[str, Any]) -> str:
         return ""
     if test is None:
         return "test set: the best individual's accuracy on it, unbiased by the search, follows when that is finished."
-    if test["status"] != OK:
+    if test["accuracy"] is None:
         return f"test set: no figure: {test['status']}: {test['reason']}"
     error = f" (standard error {standard_error(test['accuracy'], images):.4f})" if images else ""
     return (f"test set: the best individual has accuracy {test['accuracy']:.4f}{error} on it: an unbiased figure, "

@@ -8,9 +8,9 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
-from menndl_caffe.genome import ChoiceGene, Gene, RealGene, SearchSpace
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import counted
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import ChoiceGene, Gene, RealGene
+from menndl_caffe.report.summary import members_of
 from menndl_caffe.text import as_csv
 
 REACH = 1.5  # whiskers end at the last values within so many interquartile ranges of the box (Tukey)
@@ -43,14 +43,12 @@ class Shares:
 Spread = Union[Box, Shares]
 
 
-def spreads(record: Record, space: SearchSpace) -> Dict[str, List[Spread]]:
-    """Gene name -> one Box (of a range) or Shares (of a choice) for every generation with a result, failures among
-    them: they are members of the population too."""
-    members: Dict[int, List[Sequence[Any]]] = {}
-    for trial, _ in record.individuals():
-        members.setdefault(counted(trial.generation) or 1, []).append(trial.genome.values)
-    return {gene.name: [spread(gene, number, [values[i] for values in members[number]]) for number in sorted(members)]
-            for i, gene in enumerate(space.genes)}
+def spreads(run: Run) -> Dict[str, List[Spread]]:
+    """Gene name -> one Box (of a range) or Shares (of a choice) for every stage with a result, failures among them:
+    they are members of the population too."""
+    values = {number: [trial.genome.values for trial, _ in members] for number, members in members_of(run).items()}
+    return {gene.name: [spread(gene, number, [genes[i] for genes in values[number]]) for number in sorted(values)]
+            for i, gene in enumerate(run.space.genes)}
 
 
 def spread(gene: Gene, generation: int, values: Sequence[Any]) -> Spread:

@@ -17,8 +17,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Print it, for people or as JSON."""
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report.status import status_dict, status_text
 
-    record, now = journal.read(arguments.run), time.time()
-    print(json.dumps(status_dict(record, now), indent=2) if arguments.json else status_text(record, now))
+    run, now = recorded.read(arguments.run), time.time()
+    print(json.dumps(status_dict(run, now), indent=2) if arguments.json else status_text(run, now))

@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.appraise import MEASURES
+from menndl_caffe.experiment.recorded import Run, Stages, counted
 from menndl_caffe.files import replacing
-from menndl_caffe.genome import SearchSpace
-from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
 from menndl_caffe.report.page import page
-from menndl_caffe.report.stages import staged
-from menndl_caffe.report.summary import Generation, best_trained, counted, fitness_set, generations, searched
+from menndl_caffe.report.summary import Generation, best_trained, generations
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.text import as_csv, fixed, say
-from menndl_caffe.trial import DEFAULT, TEST, Trial
+from menndl_caffe.trial import DEFAULT, TEST
 
 PAGE, COMPARISON = "report.html", "comparison.html"
 BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the paper
@@ -34,34 +33,33 @@ BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the p
 Note = Callable[[str], None]
 
 
-def write_report(run: Path, record: Record, note: Note = say, folder: Optional[Path] = None) -> List[Path]:
-    """Write the page, all tables and figures of a run's record into `folder`, without one into RUN/report; the paths of
-    what was written, the page's first. `note` is told what could not be shown, and why.
+def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> List[Path]:
+    """Write the page, all tables and figures of a run into `folder`, without one into RUN/report; the paths of what
+    was written, the page's first. `note` is told what could not be shown, and why.
 
     UserError where there is no result yet, where the folder cannot be written, and, after page and tables, where
     matplotlib is missing.
     """
-    folder = folder or run / "report"
-    by_stage, unit = staged(record)
-    summaries = generations(by_stage) if searched(record) else []
+    folder = folder or run.folder / "report"
+    stages, summaries = run.stages, generations(run)
     if not summaries:
-        raise UserError(f"{run}: no individual has a result yet, so there is nothing to report; "
-                        f"`menndl status {run}` says how far it is")
-    nets = Nets(run, record)
-    networks = _networks(nets, record)
-    boxes = spreads(by_stage, searched(record)[1])
-    tables = {**_tables(record, nets), "generations.csv": _generations_csv(summaries, unit),
-              "genes.csv": spreads_csv(boxes, unit),
+        raise UserError(f"{run.folder}: no individual has a result yet, so there is nothing to report; "
+                        f"`menndl status {run.folder}` says how far it is")
+    nets = Nets(run)
+    networks = _networks(nets, run)
+    boxes = spreads(run)
+    tables = {**_tables(run, nets), "generations.csv": _generations_csv(summaries, stages.name),
+              "genes.csv": spreads_csv(boxes, stages.name),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
-    texts = {PAGE: page([(run, record)]), **tables}
+    texts = {PAGE: page([run]), **tables}
     written = [_write(folder, name, text.encode()) for name, text in texts.items()]
-    for text in _notes(record, nets, networks):
+    for text in _notes(run, nets, networks):
         note(text)
-    figures = _figures(folder, by_stage, unit, summaries, boxes, networks)
+    figures = _figures(folder, run, stages, summaries, boxes, networks)
     return written + [_write(folder, name, content) for name, content in figures]
 
 
-def write_comparison(runs: Sequence[Tuple[Path, Record]], folder: Path) -> Path:
+def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
     """Write the page that compares runs into `folder`. UserError where that cannot be written."""
     return _write(folder, COMPARISON, page(runs).encode())
 
@@ -76,38 +74,36 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
-def _figures(folder: Path, record: Record, unit: str, summaries: Sequence[Generation],
+def _figures(folder: Path, run: Run, stages: Stages, summaries: Sequence[Generation],
              boxes: Mapping[str, Sequence[Spread]], networks: Mapping[str, List[Layer]]
              ) -> Iterator[Tuple[str, bytes]]:
-    """Name and content of every figure's files, made one after the other. The record's individuals have generations."""
+    """Name and content of every figure's files, made one after the other."""
     try:
         from menndl_caffe.report import figures
     except ImportError as error:
         raise UserError(f"page and tables are in {folder}, but figures need matplotlib ({error}): "
                         "`pip install 'menndl_caffe[report]'`") from None
-    message, space = searched(record)
-    planned, images = record.run["generations"], fitness_set(message)
+    default = run.record.default()
     draw = figures.files_of
-    yield from draw("fitness", lambda: figures.fitness_figure(summaries, planned, record.default(), images, unit))
-    yield from draw("genes", lambda: figures.genes_figure(boxes, space, planned, unit))
-    yield from draw("parallel_coordinates", lambda: figures.parallel_figure(record, space, BEST, unit))
+    yield from draw("fitness", lambda: figures.fitness_figure(summaries, stages, default, run.fitness_set))
+    yield from draw("genes", lambda: figures.genes_figure(boxes, run.space, stages))
+    yield from draw("parallel_coordinates", lambda: figures.parallel_figure(run, BEST))
     for name, layers in networks.items():
         yield from draw(name, functools.partial(figures.network_figure, layers))
 
 
-def _networks(nets: Nets, record: Record) -> Dict[str, List[Layer]]:
+def _networks(nets: Nets, run: Run) -> Dict[str, List[Layer]]:
     """Figure 1 of the default, and of the best individual if there is one yet; those whose nets are to be had."""
-    message, space = searched(record)
-    default = next((trial for trial in record.trials.values() if trial.role == DEFAULT),
-                   Trial(0, space.default, 0, message.max_iter, role=DEFAULT))
-    best = next((trial for trial, _ in best_trained(record)), None)
-    drawn = {"network": network(nets, default, space, best)}
+    default = next((trial for trial in run.record.trials.values() if trial.role == DEFAULT),
+                   run.experiment.trial(0, run.space.default, role=DEFAULT))
+    best = next((trial for trial, _ in best_trained(run)), None)
+    drawn = {"network": network(nets, default, best)}
     if best is not None:
-        drawn["network_best"] = network(nets, best, space, default)
+        drawn["network_best"] = network(nets, best, default)
     return {name: layers for name, layers in drawn.items() if layers}
 
 
-def _notes(record: Record, nets: Nets, networks: Mapping[str, List[Layer]]) -> Iterator[str]:
+def _notes(run: Run, nets: Nets, networks: Mapping[str, List[Layer]]) -> Iterator[str]:
     """What a reader would miss, one line each."""
     if nets.changed and networks:
         yield (f"network: drawn from the run's trials/, and what differs between default and best is marked, since the "
@@ -116,38 +112,38 @@ def _notes(record: Record, nets: Nets, networks: Mapping[str, List[Layer]]) -> I
         yield f"network: not drawn: {nets.changed or 'its template cannot be rendered'}, and trials/ has no net of it"
     if any(layer.output is None for layer in networks.get("network", [])[:1]):
         why = "the net has layers whose shapes Caffe alone knows" if nets.image else \
-            f"the journal does not tell the shape of the images, and no database is in {record.run.get('data_folder')}"
+            f"the journal does not tell the shape of the images, and no database is in {run.line.get('data_folder')}"
         yield f"network: shapes, parameters and multiply-adds are unknown: {why}"
 
 
-def _tables(record: Record, nets: Nets) -> Dict[str, str]:
+def _tables(run: Run, nets: Nets) -> Dict[str, str]:
     """Names and texts of the tables of single individuals."""
-    best = best_dict(record, BEST)
-    costs = costs_of(best, record, nets)
+    best = best_dict(run, BEST)
+    costs = costs_of(best, run, nets)
     rows = table_3(best, costs)
-    return {"best.txt": best_text(record, BEST) + "\n", "best.csv": _best_csv(best, costs),
+    return {"best.txt": best_text(run, BEST) + "\n", "best.csv": _best_csv(best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
-            "individuals.csv": _individuals_csv(record, searched(record)[1])}
+            "individuals.csv": _individuals_csv(run)}
 
 
 def _best_csv(best: Dict[str, Any], costs: Costs) -> str:
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
     rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),
-                   "accuracy", "loss", "seconds", "parameters", "multiply_adds"],
+                   "accuracy", "loss", "seconds", *MEASURES],
                   ([place, row["id"], row["generation"], row["status"], *row["genes"].values(),
                     fixed(row["accuracy"]), fixed(row["loss"]), fixed(row["seconds"], 3),
-                    *(costs[row["id"]] or (None, None))] for place, row in rows))
+                    *map(costs[row["id"]].get, MEASURES)] for place, row in rows))
 
 
-def _individuals_csv(record: Record, space: SearchSpace) -> str:
+def _individuals_csv(run: Run) -> str:
     def rows() -> Iterator[List[Any]]:
-        for trial, result in record.individuals():
+        for trial, result in run.record.individuals():
             yield [trial.id, counted(trial.generation), result.status, fixed(result.fitness), fixed(result.loss),
-                   *trial.genome.values, fixed(result.seconds, 3), fixed(result.started, 3), result.rank, result.host,
-                   result.same_as, result.reason]
+                   *trial.genome.values, *map(result.measures.get, MEASURES), fixed(result.seconds, 3),
+                   fixed(result.started, 3), result.rank, result.host, result.same_as, result.reason]
 
-    return as_csv(["id", "generation", "status", "fitness", "loss", *space.names,
+    return as_csv(["id", "generation", "status", "fitness", "loss", *run.space.names, *MEASURES,
                    "seconds", "started", "rank", "host", "same_as", "reason"], rows())
 
 

@@ -21,8 +21,8 @@ from typing import Any, List, Sequence
 
 import numpy as np
 
-from menndl_caffe.genome import Gene, SearchSpace
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import Gene
 from menndl_caffe.report.summary import best_trained
 
 BINS = 10  # at most so many bins of a gene
@@ -46,14 +46,14 @@ class Importance:
         return self.share > 2 * self.noise
 
 
-def importance(record: Record, space: SearchSpace) -> List[Importance]:
+def importance(run: Run) -> List[Importance]:
     """Every gene's share in gene order; empty where the individuals are too few, or all equally good, to tell."""
-    trained = best_trained(record)
+    trained = best_trained(run)
     accuracy = np.array([result.fitness for _, result in trained])
     if len(accuracy) < 2 * IN_A_BIN or np.ptp(accuracy) == 0:
         return []
     columns = zip(*(trial.genome.values for trial, _ in trained))
-    return [explained(gene, values, accuracy) for gene, values in zip(space.genes, columns)]
+    return [explained(gene, values, accuracy) for gene, values in zip(run.space.genes, columns)]
 
 
 def explained(gene: Gene, values: Sequence[Any], accuracy: Any) -> Importance:

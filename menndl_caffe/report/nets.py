@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, MutableSequence, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, MutableSequence, NamedTuple, Optional, Tuple
 
 from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.appraise import measures_of
 from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import NET_FILE, Renderer
-from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import Sources, parts_of_data
 from menndl_caffe.files import sha256_of
-from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.journal import Record
+from menndl_caffe.genome import Genome
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer
@@ -42,27 +42,19 @@ class Texts(NamedTuple):
     solver: Any
 
 
-class Cost(NamedTuple):
-    """Of a net: numbers that are learned, and multiply-adds of one image's way forward."""
-
-    parameters: int
-    multiply_adds: int
-
-
 class Nets:
     """All nets of one run. `changed` says why the templates cannot be used; it is empty where they can. `image` is the
     shape (C, H, W) of the images, None where it is not recorded and the databases are not here."""
 
-    def __init__(self, run: Path, record: Record):
-        self._folder = run / "trials"
-        self.image = _image_shape(record.run)
+    def __init__(self, run: Run):
+        self._run, self._folder = run, run.folder / "trials"
+        self.image = _image_shape(run.line)
         self.changed = ""
         self._renderer: Optional[Renderer] = None
-        self._sources: Dict[str, Sources] = {}
+        self._sources = {role: _sources(run.line, parts_of_data(run.message, role))
+                         for role in (INDIVIDUAL, DEFAULT, TEST)}
         try:
-            self._renderer = _renderer(record.run)
-            self._sources = {role: _sources(record.run, parts_of_data(self._renderer.experiment.message, role))
-                             for role in (INDIVIDUAL, DEFAULT, TEST)}
+            self._renderer = _renderer(run)
         except UserError as error:
             self.changed = str(error)
 
@@ -96,14 +88,17 @@ class Nets:
             raise UnknownShape("the shape of the images is not recorded", layer.name)
         return self.image
 
-    def cost(self, trial: Trial) -> Optional[Cost]:
-        """What the net of an individual costs; None where that cannot be known."""
+    def measures(self, trial: Trial) -> Mapping[str, float]:
+        """What was measured of an individual's net (see appraise.measures): as the journal has it, else as its files
+        say; nothing where neither is to be had."""
+        result = self._run.record.results.get(trial.id)
+        if result is not None and result.measures:
+            return result.measures
         texts = self.texts(trial)
         shape = self.shape(texts.net) if texts else None
-        first = next(iter(shape.blobs.values()), ()) if shape else ()
-        return Cost(shape.parameters, shape.multiply_adds // first[0]) if shape and first else None
+        return measures_of(shape) if shape else {}
 
-    def searched(self, trial: Trial, space: SearchSpace, other: Optional[Trial]) -> Marks:
+    def searched(self, trial: Trial, other: Optional[Trial]) -> Marks:
         """The fields of an individual's files that genes set.
 
         Found by rendering it with other values of one gene after the other. Without the templates, what differs from
@@ -114,21 +109,21 @@ class Nets:
             return {}
         before = layer_leaves(own)
         marks: Dict[Key, Dict[Path_, FrozenSet[str]]] = {}
-        for gene, changed in self._alternatives(trial, space, other):
+        for gene, changed in self._alternatives(trial, other):
             after = layer_leaves(changed)
             for key, path in _differences(before, after):
                 of_layer = marks.setdefault(key, {})
                 of_layer[path] = of_layer.get(path, frozenset()) | {gene}
         return marks
 
-    def _alternatives(self, trial: Trial, space: SearchSpace, other: Optional[Trial]) -> Iterator[Tuple[str, Texts]]:
+    def _alternatives(self, trial: Trial, other: Optional[Trial]) -> Iterator[Tuple[str, Texts]]:
         """(gene, files with another value of it)."""
         if self._renderer is None:
             texts = self.texts(other) if other else None
             if texts:
                 yield UNKNOWN_GENE, texts
             return
-        for i, gene in enumerate(space.genes):
+        for i, gene in enumerate(self._run.space.genes):
             for value in {gene.from_unit(u) for u in (0.0, 0.5, 1 - 1e-9)} - {trial.genome.values[i]}:
                 values = (*trial.genome.values[:i], value, *trial.genome.values[i + 1:])
                 texts = self.texts(replace(trial, genome=Genome(trial.genome.names, values)))
@@ -158,15 +153,15 @@ def _image_shape(run: Dict[str, Any]) -> Optional[Tuple[int, int, int]]:
     return None
 
 
-def _renderer(run: Dict[str, Any]) -> Renderer:
+def _renderer(run: Run) -> Renderer:
     """The run's templates; UserError where one is gone, has changed or is none any more."""
-    experiment = of_text(run["search"], "the journal's search")
+    experiment = run.experiment
     for kind in TEMPLATES:
         try:
             path = experiment.template(kind)
         except UserError:
             raise UserError(f"{getattr(experiment.message, kind)} is not here") from None
-        if sha256_of(path) != run.get("templates", {}).get(kind):
+        if sha256_of(path) != run.line.get("templates", {}).get(kind):
             raise UserError(f"{path} has changed since the run")
     return Renderer(experiment)
 

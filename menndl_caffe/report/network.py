@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Iterator, List, Optional, Tuple
 
-from menndl_caffe.genome import SearchSpace
 from menndl_caffe.nets.shapes import LayerShape
 from menndl_caffe.report.nets import SOLVER, Key, Leaves, Marks, Nets, Path_, Texts, layer_leaves, layers
 from menndl_caffe.text import as_csv
@@ -40,12 +39,12 @@ class Layer:
     multiply_adds: Optional[int]
 
 
-def network(nets: Nets, trial: Trial, space: SearchSpace, other: Optional[Trial]) -> List[Layer]:
+def network(nets: Nets, trial: Trial, other: Optional[Trial]) -> List[Layer]:
     """The layers of an individual's net; none where its files are gone. `other`: see Nets.searched."""
     texts = nets.texts(trial)
     if texts is None:
         return []
-    marks, fields = nets.searched(trial, space, other), layer_leaves(texts)
+    marks, fields = nets.searched(trial, other), layer_leaves(texts)
     shape = nets.shape(texts.net)
     shapes = iter(shape.layers) if shape else None
     found = [_layer(key, layer, fields[key], marks, _shape_of(layer, shapes)) for key, layer in layers(texts.net)]

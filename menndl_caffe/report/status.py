@@ -5,88 +5,101 @@ import time
 from collections import Counter
 from typing import Any, Dict, List, Optional, Tuple
 
+from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Record
-from menndl_caffe.report.summary import best_trained, busy_seconds, counted, described, fitness_set, of_role, searched
+from menndl_caffe.report.busy import BusyTime
+from menndl_caffe.report.summary import best_trained, described, of_role
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, TEST
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST
 
 # What the journal's first line says beside the search.
 CIRCUMSTANCES = ("engine_found", "data", "data_folder", "test_images", "host", "command", "started")
 
 
-def status_dict(record: Record, now: float) -> Dict[str, Any]:
-    """The state of a run at the time `now` (seconds since the epoch); `_speed` says how the time left is estimated."""
-    message, space = searched(record)
-    best, done, total = best_trained(record), sum(1 for _ in record.individuals()), record.run["total"]
-    ends = {role: of_role(record, role) for role in (DEFAULT, TEST)}
-    needed = (DEFAULT, TEST) if fitness_set(message) == "validation" else (DEFAULT,)
+def status_dict(run: Run, now: float) -> Dict[str, Any]:
+    """The state of a run at the time `now` (seconds since the epoch); `_speed` says how the time left is estimated.
+
+    None where there is no such thing: `generation` and `generations`, `total`, and the time left without a total.
+    """
+    record, total = run.record, run.total
+    best, done = best_trained(run), sum(1 for _ in record.individuals())
+    ends = {role: of_role(run, role) for role in (DEFAULT, TEST)}
+    needed = (DEFAULT, TEST) if run.fitness_set == "validation" else (DEFAULT,)
     return {
-        "search": _search(message, space.names), "engine": record.run["engine"],
-        **{name: record.run.get(name) for name in CIRCUMSTANCES},
-        "generation": _generation(record), "generations": record.run["generations"],
+        "search": _search(run), "engine": run.engine,
+        **{name: run.line.get(name) for name in CIRCUMSTANCES},
+        "generation": _generation(run), "generations": run.generations,
         "done": done, "total": total, "unfinished": len(record.trials) - len(record.results),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
-        **_failures(record),
-        "best": described(record, *best[0]) if best else None,
-        **{role: described(record, *pair) if pair else None for role, pair in ends.items()},
-        **_speed(record, done, total, now),
+        **_failures(run),
+        "best": described(run, *best[0]) if best else None,
+        **{role: described(run, *pair) if pair else None for role, pair in ends.items()},
+        **_speed(run, done, now),
         "complete": done == total and all(ends[role] for role in needed),
     }
 
 
-def _search(message: Any, genes: Tuple[str, ...]) -> Dict[str, Any]:
-    kind = KINDS[message.type]
-    settings = getattr(message, kind.field or "limit")
+def _search(run: Run) -> Dict[str, Any]:
+    message = run.message
+    settings = getattr(message, KINDS[message.type].field or "limit")
     return {"type": message.type,
-            "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields},
-            "net": message.net, "solver": message.solver, "genes": list(genes), "max_iter": message.max_iter,
-            "fitness_set": fitness_set(message), "random_seed": message.random_seed}
+            "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields}
+            if settings else {},
+            "net": message.net, "solver": message.solver, "genes": list(run.space.names), "max_iter": message.max_iter,
+            "fitness_set": run.fitness_set, "random_seed": message.random_seed}
 
 
-def _generation(record: Record) -> Optional[int]:
-    """The last generation that was begun; None before the first."""
-    begun = (trial.generation for trial in record.trials.values() if trial.role == INDIVIDUAL)
+def _generation(run: Run) -> Optional[int]:
+    """The last generation that was begun; None before the first, and where there are none."""
+    begun = (trial.generation for trial in run.record.trials.values() if trial.role == INDIVIDUAL)
     return counted(max((number for number in begun if number is not None), default=None))
 
 
-def _failures(record: Record) -> Dict[str, Any]:
+def _failures(run: Run) -> Dict[str, Any]:
     """Individuals without success by status, and the last trial that failed."""
-    failed = Counter(result.status for _, result in record.individuals() if result.status != OK)
+    record = run.record
+    failed = Counter(result.status for _, result in record.individuals() if result.failed)
     last = next((id for id, result in reversed(list(record.results.items()))
-                 if result.status != OK and result.same_as is None), None)
+                 if result.failed and result.same_as is None), None)
     return {"failed": dict(failed),
-            "last_failure": None if last is None else described(record, record.trials[last], record.results[last])}
+            "last_failure": None if last is None else described(run, record.trials[last], record.results[last])}
 
 
-def _speed(record: Record, done: int, total: int, now: float) -> Dict[str, Any]:
+def _speed(run: Run, done: int, now: float) -> Dict[str, Any]:
     """Trainings an hour over the time in which at least one rank trained, and the time that the remaining individuals
     take at that speed if the same share of them as so far is new."""
-    trained = [result for result in record.results.values() if result.same_as is None]
-    busy, last = busy_seconds(trained), max((result.started + result.seconds for result in trained), default=None)
-    new = sum(result.same_as is None for _, result in record.individuals())
+    trained = [result for result in run.record.results.values() if result.same_as is None]
+    busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
+    new = sum(result.same_as is None for _, result in run.record.individuals())
+    left = (run.total - done) * new / done * busy / len(trained) if run.total and busy and done else None
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
             "trials_per_hour": round(3600 * len(trained) / busy, 2) if busy else None,
-            "seconds_left": round((total - done) * new / done * busy / len(trained), 1) if busy and done else None,
+            "seconds_left": None if left is None else round(left, 1),
             "last_result_seconds_ago": None if last is None else round(now - last, 1)}
 
 
-def status_text(record: Record, now: float) -> str:
+def settings_text(search: Dict[str, Any]) -> str:
+    """Type and settings of `status_dict`'s search: `GA: population 500, generations 35`."""
+    settings = ", ".join(f"{name} {value}" for name, value in search["settings"].items())
+    return f"{search['type']}: {settings}" if settings else str(search["type"])
+
+
+def status_text(run: Run, now: float) -> str:
     """The same for people: one fact a line."""
-    status = status_dict(record, now)
+    status = status_dict(run, now)
     lines = _what(status) + _how_far(status) + _how_fast(status)
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
 
 
 def _what(status: Dict[str, Any]) -> List[Tuple[str, str]]:
     search = status["search"]
-    settings = ", ".join(f"{name} {value}" for name, value in search["settings"].items())
+    individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
-    return [("search", f"{search['type']}: {settings}, random_seed {search['random_seed']}"),
+    return [("search", f"{settings_text(search)}, random_seed {search['random_seed']}"),
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
-            ("budget", f"{status['total']:,} individuals of {search['max_iter']:,} iterations"),
+            ("budget", f"{individuals} of {search['max_iter']:,} iterations"),
             ("fitness", f"accuracy on the {search['fitness_set']} set{images}"),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
@@ -100,16 +113,30 @@ def _engine(status: Dict[str, Any]) -> str:
 
 
 def _how_far(status: Dict[str, Any]) -> List[Tuple[str, str]]:
-    done, total, failed, last = (status[name] for name in ("done", "total", "failed", "last_failure"))
-    lines = [("", ""), ("generation", f"{status['generation'] or 0} of {status['generations']}"),
-             ("individuals", f"{done:,} of {total:,} ({100 * done // total}%), "
+    failed, last = status["failed"], status["last_failure"]
+    generation = generation_text(status)
+    lines = [("", ""), *([("generation", generation)] if generation else []),
+             ("individuals", f"{individuals_text(status)}, "
                              f"{status['reused']:,} of them met before and not trained again")]
     if status["unfinished"]:
         lines.append(("handed out", f"{status['unfinished']:,} without a result yet"))
     lines.append(("failed", f"{sum(failed.values()):,}" + _in_words(failed)))
     if last:
         lines.append(("", f"last: trial {last['id']} {last['status']}: {last['reason']}"))
-    return lines + [(name, _individual(status[name])) for name in ("best", "default")] + _test(status)
+    return lines + [("best", _individual(status["best"]) + _origin(status["best"])),
+                    ("default", _individual(status["default"]))] + _test(status)
+
+
+def generation_text(status: Dict[str, Any]) -> str:
+    """`2 of 35`, or `2` of nobody knows how many; nothing where there are no generations."""
+    begun, planned = status["generation"], status["generations"]
+    return f"{begun or 0} of {planned}" if planned else str(begun or "")
+
+
+def individuals_text(status: Dict[str, Any]) -> str:
+    """`7 of 12 (58%)`, or `7` of nobody knows how many."""
+    done, total = status["done"], status["total"]
+    return f"{done:,} of {total:,} ({100 * done // total}%)" if total else f"{done:,}"
 
 
 def _in_words(failed: Dict[str, int]) -> str:
@@ -119,11 +146,16 @@ def _in_words(failed: Dict[str, int]) -> str:
 def _individual(described: Any) -> str:
     if described is None:
         return "no result yet"
-    if described["status"] != OK:
+    if described["accuracy"] is None:
         return f"{described['status']}: {described['reason']}"
     genome = Genome(tuple(described["genes"]), tuple(described["genes"].values()))
-    origin = f"  (id {described['id']}, generation {described['generation']})" if described["generation"] else ""
-    return f"{described['accuracy']:.4f}  {genome}{origin}"
+    return f"{described['accuracy']:.4f}  {genome}"
+
+
+def _origin(best: Any) -> str:
+    """Which individual the best is."""
+    generation = f", generation {best['generation']}" if best and best["generation"] else ""
+    return f"  (id {best['id']}{generation})" if best else ""
 
 
 def _test(status: Dict[str, Any]) -> List[Tuple[str, str]]:

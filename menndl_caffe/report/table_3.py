@@ -4,19 +4,19 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from menndl_caffe.journal import Record
-from menndl_caffe.report.nets import Cost, Nets
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.report.nets import Nets
 from menndl_caffe.text import as_csv, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST
 
 Rows = List[List[str]]
-Costs = Mapping[int, Optional[Cost]]
+Costs = Mapping[int, Mapping[str, float]]
 
 
-def costs_of(best: Dict[str, Any], record: Record, nets: Nets) -> Costs:
-    """What the nets of `best_dict`'s individuals cost, by id; None where that is unknown."""
+def costs_of(best: Dict[str, Any], run: Run, nets: Nets) -> Costs:
+    """What was measured of the nets of `best_dict`'s individuals, by id; nothing where that is unknown."""
     listed = [row for row in (*best["best"], best[DEFAULT], best[TEST]) if row]
-    return {row["id"]: nets.cost(record.trials[row["id"]]) for row in listed}
+    return {row["id"]: nets.measures(run.record.trials[row["id"]]) for row in listed}
 
 
 def table_3(best: Dict[str, Any], costs: Costs) -> Rows:
@@ -26,13 +26,17 @@ def table_3(best: Dict[str, Any], costs: Costs) -> Rows:
     sets = f"best {len(rows)} sets" if len(rows) > 1 else "best set"
     table = [["parameter", "default", sets]]
     table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
-    known = [cost for cost in (costs[row["id"]] for row in rows) if cost is not None]
-    default_cost = costs.get(default.get("id", -1))
+
+    def measured(name: str, unit: float, form: Callable[[Any], str]) -> List[str]:
+        known = (costs[row["id"]].get(name) for row in rows)
+        of_default = costs[default["id"]].get(name) if default else None
+        return _spans(None if of_default is None else of_default / unit,
+                      [value / unit for value in known if value is not None], form)
+
     return table + [
         ["accuracy", *_spans(default.get("accuracy"), [row["accuracy"] for row in rows], "{:.4f}".format)],
-        ["parameters", *_spans(default_cost and default_cost.parameters, [c.parameters for c in known], "{:,}".format)],
-        ["multiply-adds (millions)", *_spans(default_cost and default_cost.multiply_adds / 1e6,
-                                             [cost.multiply_adds / 1e6 for cost in known], three_digits)],
+        ["parameters", *measured("parameters", 1, "{:,.0f}".format)],
+        ["multiply-adds (millions)", *measured("multiply_adds", 1e6, three_digits)],
         ["training time (s)", *_spans(default.get("seconds"), [row["seconds"] for row in rows], three_digits)]]
 
 

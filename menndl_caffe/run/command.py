@@ -26,6 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Any) -> None:
     """Run or go on with the search, and print its best individuals on the master."""
+    from menndl_caffe.experiment.recorded import Run
     from menndl_caffe.report.best import best_text
     from menndl_caffe.run.launch import Options, run
 
@@ -33,4 +34,4 @@ def main(arguments: Any) -> None:
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
                          live=not arguments.plain, time_limit=arguments.time_limit))
     if record is not None:
-        print(best_text(record), flush=True)
+        print(best_text(Run(arguments.out, record)), flush=True)

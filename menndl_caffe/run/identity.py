@@ -37,11 +37,7 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
     """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
     if not record.run:
         return
-    try:
-        before, now = features({"mean": identity["mean"], **record.run}), features(identity)  # older ones have none
-    except KeyError as missing:
-        raise UserError(f"{out}: the journal's first line has no field {missing}: "
-                        "it is of another version of menndl") from None
+    before, now = features({"mean": identity["mean"], **record.run}, out), features(identity, out)  # older: no mean
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
@@ -49,8 +45,13 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
                             "give another --out, or the settings it was started with")
 
 
-def features(identity: Mapping[str, Any]) -> Dict[str, Any]:
-    """An identity as name -> value, the search's fields by their paths, those left out at their defaults."""
+def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:
+    """An identity as name -> value, the search's fields by their paths, those left out at their defaults; UserError
+    where the first line of the run's journal has no such."""
+    for name in ("search", "templates", "data", "engine"):
+        if name not in identity:
+            raise UserError(f"{run}: the journal's first line has no field {name!r}: "
+                            "it is of another version of menndl")
     search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}

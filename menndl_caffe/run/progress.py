@@ -7,7 +7,7 @@ import sys
 import time
 from typing import IO, Optional
 
-from menndl_caffe.text import duration
+from menndl_caffe.text import HowFar, duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
@@ -37,19 +37,21 @@ class Progress:
         self._total, self._generations, self._live = total, generations, screen is not None
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0
-        self._best = self._default = -1.0
-        self._generation = -1
+        self._best: Optional[float] = None
+        self._default: Optional[float] = None
+        self._generation = 0  # the last one begun: 1, 2, ...
         self._start, self._told = time.monotonic(), 0.0
 
     def __call__(self, trial: Trial, result: Result, recorded: bool) -> None:
         """Take note of a result."""
-        begins = trial.generation is not None and trial.generation > self._generation
-        if trial.role == DEFAULT:
+        generation = 0 if trial.generation is None else trial.generation + 1
+        begins = generation > self._generation
+        self._generation = max(self._generation, generation)
+        self._done += trial.role == INDIVIDUAL
+        if trial.role == DEFAULT and not result.failed:
             self._default = result.fitness
-        elif trial.role == INDIVIDUAL:
-            self._done += 1
-            self._best = max(self._best, result.fitness)
-            self._generation = max(self._generation, trial.generation or 0)
+        elif trial.role == INDIVIDUAL and not result.failed:
+            self._best = max(self._best or 0.0, result.fitness)
         if not recorded:
             self._told_of += 1
             self._trained += result.same_as is None
@@ -67,22 +69,14 @@ class Progress:
             self._write(self.line())
 
     def line(self) -> str:
-        """Generation, done/total, best, failures, speed and time left, as far as there are such."""
-        parts = [f"generation {self._generation + 1}/{self._generations}"] if self._generations else []
-        parts.append(f"{self._done}/{self._total}" if self._total else f"{self._done} individuals")
-        if self._best >= 0:
-            parts.append(f"best {self._best:.4f}")
-        if self._default >= 0:
-            parts.append(f"default {self._default:.4f}")
-        if self._failed:
-            parts.append(f"failed {self._failed}")
-        if self._trained:
-            speed = self._trained / (time.monotonic() - self._start)
+        """generation, done/total, best, failures, speed and time left."""
+        speed = self._trained / (time.monotonic() - self._start) if self._trained else None
+        left = ""
+        if speed and self._total:
             new = self._trained / self._told_of  # others are answered at once: individuals met before
-            parts.append(f"{3600 * speed:.0f} trials/h")
-            if self._total:
-                parts.append(f"{duration((self._total - self._done) * new / speed)} left")
-        return "  ".join(parts)
+            left = f"{duration((self._total - self._done) * new / speed)} left"
+        return str(HowFar(self._done, self._total, self._generation, self._generations, self._best, self._default,
+                          self._failed, 3600 * speed if speed else None, left))
 
     def _write(self, text: str) -> None:
         self._put(("\r\x1b[K" if self._live else "") + text + "\n")

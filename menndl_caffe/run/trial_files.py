@@ -18,19 +18,17 @@ class TrialFiles:
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
         self._folder, self._renderer = run / "trials", renderer
-        # As Record.best ranks them: of equally fit individuals the one with the smaller id.
-        ranked = [(result.fitness, -trial.id) for trial, result in record.best(1) if not result.failed]
-        self._best = ranked[0] if ranked else None
+        self._best = next((result for _, result in record.best(1) if not result.failed), None)
 
     def keep(self, trial: Trial, result: Result) -> None:
         """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
         if result.failed or trial.role != INDIVIDUAL:
             self._write(trial, result)
-        elif self._best is None or (result.fitness, -trial.id) > self._best:
+        elif self._best is None or result.rank_key < self._best.rank_key:
             self._write(trial, result)
             if self._best is not None:
-                shutil.rmtree(self._folder / str(-self._best[1]), ignore_errors=True)
-            self._best = (result.fitness, -trial.id)
+                shutil.rmtree(self._folder / str(self._best.id), ignore_errors=True)
+            self._best = result
 
     def _write(self, trial: Trial, result: Result) -> None:
         directory = self._folder / str(trial.id)

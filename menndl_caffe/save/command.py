@@ -29,10 +29,10 @@ def main(arguments: Any) -> None:
         from menndl_caffe.save.individual import save
 
         return print(save(arguments.run, arguments.save, arguments.n or 1, arguments.data, say))
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report.best import best_dict, best_text
 
     if arguments.data:
         raise UserError("--data goes with --save")
-    record, n = journal.read(arguments.run), arguments.n or 5
-    print(json.dumps(best_dict(record, n), indent=2) if arguments.json else best_text(record, n))
+    run, n = recorded.read(arguments.run), arguments.n or 5
+    print(json.dumps(best_dict(run, n), indent=2) if arguments.json else best_text(run, n))

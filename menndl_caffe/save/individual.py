@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Tuple
 
-from menndl_caffe import journal
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import subtracts_mean
-from menndl_caffe.experiment.experiment import TEMPLATES
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Rendered
-from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.files import staging
-from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import best_trained
@@ -24,35 +22,36 @@ from menndl_caffe.run.identity import features, identity
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, readme
-from menndl_caffe.trial import OK, Result, Trial
+from menndl_caffe.trial import Result, Trial
 
 WEIGHTS, DEPLOY, MEAN, README = "weights.caffemodel", "deploy.prototxt", "mean.binaryproto", "README.md"
 Say = Callable[[str], None]
 
 
-def save(run: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
-    """Train the individual of this rank (1: the best) again and write its files; what came of it, in words.
+def save(source: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
+    """Train the individual of this rank (1: the best) of a run's folder again and write its files; what came of it, in
+    words.
 
     UserError where there is no such individual, where `folder` is not new, and where templates or data are missing or
     are not those of the run. `folder` appears when all of it is there.
     """
-    record = journal.read(run)
-    trial, result = _chosen(run, record, rank)
+    run = recorded.read(source)
+    trial, result = _chosen(run, rank)
     with _new(folder) as aside:
-        parts = _parts(run, record, data)
+        parts = _parts(run, data)
         rendered = _write_files(parts, trial, aside)
         no_deploy = _write_deploy(rendered, aside)
-        again = _train(parts, trial, result, record, aside / WEIGHTS, say)
-        saved = Saved(run, record, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
+        again = _train(parts, trial, result, run, aside / WEIGHTS, say)
+        saved = Saved(run, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
         (aside / README).write_text(readme(saved), encoding="utf-8")
     return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n{difference(saved)}"
 
 
-def _chosen(run: Path, record: Record, rank: int) -> Tuple[Trial, Result]:
-    ranked = best_trained(record)
+def _chosen(run: Run, rank: int) -> Tuple[Trial, Result]:
+    ranked = best_trained(run)
     if rank > len(ranked):
         few = f"only {len(ranked)} different individuals have" if ranked else "no individual has"
-        raise UserError(f"{run}: {few} succeeded so far, so there is none of rank {rank}")
+        raise UserError(f"{run.folder}: {few} succeeded so far, so there is none of rank {rank}")
     return ranked[rank - 1]
 
 
@@ -71,26 +70,20 @@ def _new(folder: Path) -> Iterator[Path]:
         os.replace(aside, folder)
 
 
-def _parts(run: Path, record: Record, data: Any) -> Parts:
+def _parts(run: Run, data: Any) -> Parts:
     """Experiment and engine of the run, from its journal; UserError where something is missing or is another now."""
-    line = record.run
-    try:
-        then = features(line)
-    except KeyError as missing:
-        raise UserError(f"{run}: the journal's first line has no field {missing}: "
-                        "it is of another version of menndl") from None
-    experiment = of_text(line["search"], f"{run}: its search")
-    for kind in TEMPLATES:
-        experiment.template(kind)
+    line = run.line
+    then = features(line, run.folder)
     where = Path(data or line.get("data_folder", "."))
     if not where.is_dir():
-        raise UserError(f"{run}: its data were in {where}, which is not here; --data DIR says where they are now")
-    experiment.message.data = str(where.resolve())
-    parts = Parts(experiment, line["engine"], line.get("math", "float32"), line.get("threads", 1))
-    now = features(identity(experiment, parts.default, parts.engine))
+        raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
+                        "--data DIR says where they are now")
+    run.message.data = str(where.resolve())
+    parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
+    now = features(identity(run.experiment, parts.default, parts.engine), run.folder)
     changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]
     if changed:
-        raise UserError(f"{run}: cannot be repeated with what is here now: {'; '.join(changed)}")
+        raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")
     return parts
 
 
@@ -114,9 +107,9 @@ def _write_deploy(rendered: Rendered, folder: Path) -> str:
     return ""
 
 
-def _train(parts: Parts, trial: Trial, before: Result, record: Record, weights: Path, say: Say) -> Result:
+def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, say: Say) -> Result:
     """Train as the run did, with every test pass told beside the recorded one."""
-    first = record.results.get(trial.id if before.same_as is None else before.same_as, before)
+    first = run.record.results.get(trial.id if before.same_as is None else before.same_as, before)
     say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
         f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
     recorded = {iteration: (accuracy, loss) for iteration, accuracy, loss in before.curve}
@@ -130,7 +123,7 @@ def _train(parts: Parts, trial: Trial, before: Result, record: Record, weights: 
                 say(f"iteration {iteration:,} of {trial.max_iter:,}: accuracy {accuracy:g}, loss {loss:g}"
                     + _recorded(recorded.get(iteration), (accuracy, loss)))
             told = len(evaluator.curve)
-    if result.status != OK:
+    if result.failed:
         raise SystemExit(f"menndl best: individual {trial.id} did not succeed this time: {result.status}: "
                          f"{result.reason}; nothing was written")
     if not weights.exists():

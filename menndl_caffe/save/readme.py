@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any, Dict
 
 from menndl_caffe.data import describe
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Rendered, Template
 from menndl_caffe.experiment.sources import datum_shape
-from menndl_caffe.journal import Record
 from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
-from menndl_caffe.report.summary import fitness_set, of_role, searched
-from menndl_caffe.trial import OK, TEST, Result, Trial
+from menndl_caffe.report.summary import of_role
+from menndl_caffe.trial import TEST, Result, Trial
 
 
 @dataclass(frozen=True)
 class Saved:
     """An individual trained again: `before` is its recorded result, `again` the new one."""
 
-    run: Path
-    record: Record
+    run: Run
     rank: int
     trial: Trial
     before: Result
@@ -37,7 +36,7 @@ def difference(saved: Saved) -> str:
     if again.curve == before.curve:
         passes = f"all {len(again.curve)} test passes" if len(again.curve) > 1 else "the test pass"
         return f"{measured}: equal to the recorded ones, in {passes}"
-    then = saved.record.run.get("versions", {})
+    then = saved.run.line.get("versions", {})
     changed = [f"{name} was {then.get(name)}, is {saved.versions.get(name)}"
                for name in sorted({*then, *saved.versions}) if then.get(name) != saved.versions.get(name)]
     why = "; ".join(changed) or ("the engine's versions are equal, but another processor may round otherwise: "
@@ -47,13 +46,13 @@ def difference(saved: Saved) -> str:
 
 def readme(saved: Saved) -> str:
     """README.md of the folder: where the individual comes from, the files, the commands."""
-    test = of_role(saved.record, TEST)
-    tested = test is not None and test[0].genome == saved.trial.genome and test[1].status == OK
+    test = of_role(saved.run, TEST)
+    tested = test is not None and test[0].genome == saved.trial.genome and not test[1].failed
     data = layers_of_phase(saved.rendered.net.message, "TEST", 0, ())[0].layer
     return Template(Path(__file__).with_name("README.md.j2")).render({
-        **vars(saved), "run": saved.record.run, "run_name": saved.run.resolve().name,
+        **vars(saved), "run": saved.run.line, "run_name": saved.run.name,
         "versions": ", ".join(f"{name} {value}" for name, value in saved.versions.items()),
-        "difference": difference(saved), "fitness_set": fitness_set(searched(saved.record)[0]),
+        "difference": difference(saved), "fitness_set": saved.run.fitness_set,
         "test_accuracy": test[1].fitness if test and tested else None, "transform": data.transform_param,
         "prepared": _prepared(data), **_test_pass(saved, data)})
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.journal import Follower, Record
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.journal import Follower
 
-Make = Callable[[Path, Record], str]  # the page of a run's folder and record
+Make = Callable[[Run], str]  # the page of a run
 
 REST = 5.0  # seconds between the making of two pages, or so many times as long as one takes
 
@@ -17,12 +18,13 @@ REST = 5.0  # seconds between the making of two pages, or so many times as long 
 class LivePage:
     """The page of one run; any number of threads may ask."""
 
-    def __init__(self, run: Path, make: Make):
+    def __init__(self, folder: Path, make: Make):
         """UserError where there is no run."""
-        self._run, self._make = run, make
+        self._folder, self._make = folder, make
+        self._run: Optional[Run] = None
         self._lock = threading.Lock()
         self._page, self._results, self._next = "", 0, 0.0
-        self._follower = Follower(run)
+        self._follower = Follower(folder)
         self._follower.look()
 
     def results(self) -> int:
@@ -36,7 +38,8 @@ class LivePage:
         with self._lock:
             if not self._rests() and (self._look() > self._results or not self._page):
                 begin = time.monotonic()
-                page, results = self._make(self._run, self._follower.record), len(self._follower.record.results)
+                self._run = self._run or Run(self._folder, self._follower.record)
+                page, results = self._make(self._run), len(self._follower.record.results)
                 self._page, self._results = f"{page}<!--{results}-->", results
                 self._next = time.monotonic() + REST * max(1.0, time.monotonic() - begin)
             return self._page
@@ -48,6 +51,6 @@ class LivePage:
         try:
             self._follower.look()
         except UserError:  # a journal that was mended or begun anew is read from its beginning
-            self._follower, self._page, self._results = Follower(self._run), "", 0
+            self._follower, self._run, self._page, self._results = Follower(self._folder), None, "", 0
             raise
         return len(self._follower.record.results)

@@ -8,13 +8,14 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Value
-from menndl_caffe.journal import Entry, Follower, Record
+from menndl_caffe.journal import Entry, Follower
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import generations, searched
+from menndl_caffe.report.summary import generations
 from menndl_caffe.text import duration
-from menndl_caffe.trial import OK, CurvePoint
-from menndl_caffe.watch.ranks import Doing, Ranks
+from menndl_caffe.trial import CurvePoint
+from menndl_caffe.watch.ranks import Doing, doing, slots
 
 QUIET_SECONDS = 60.0  # without a result before that is worth a warning, where trials are shorter
 COST_SHARE = 0.05  # of the time may go into counting anew
@@ -26,12 +27,12 @@ class Picture:
 
     status: Dict[str, Any]  # as report.status_dict has it
     defaults: Dict[str, Value]
-    best_so_far: List[float]  # by generation
+    best_so_far: List[float]  # by stage (see Run.stages)
     mean: List[float]
     curve: Tuple[CurvePoint, ...]  # of the best individual
     seconds: Optional[Tuple[float, float, float, float]]  # successful trainings: lower quartile, median, upper, longest
     doing: List[Doing]
-    training: int
+    slots: Optional[int]  # trials that can be trained at once
     last_result: Optional[float]  # seconds since the epoch
 
     def silence(self, now: float) -> str:
@@ -53,11 +54,12 @@ class Watched:
     """A run that is looked at again and again. Reading costs as much as there is new; counting is of the whole record,
     and done so seldom that it takes no more than a twentieth of the time."""
 
-    def __init__(self, run: Path):
+    def __init__(self, folder: Path):
         """UserError where there is no run."""
-        self.run = run
+        self.folder = folder
         self.picture: Optional[Picture] = None  # None until the journal has its first line
-        self._follower, self._ranks = Follower(run), Ranks()
+        self._follower = Follower(folder)
+        self._run: Optional[Run] = None
         self._changed, self._next_count = False, 0.0
         self.look()
 
@@ -69,23 +71,22 @@ class Watched:
     def look(self) -> List[Entry]:
         """What is new in the journal; `picture` says the same, or will at a later look."""
         entries = self._follower.look()
-        for entry in entries:
-            self._ranks.take(entry)
         self._changed |= bool(entries)
         begin = time.monotonic()
         if self._changed and self._follower.record.run and begin >= self._next_count:
-            self.picture = _picture(self._follower.record, self._ranks)
+            self._run = self._run or Run(self.folder, self._follower.record)
+            self.picture = _picture(self._run)
             self._changed = False
             self._next_count = begin + (time.monotonic() - begin) / COST_SHARE
         return entries
 
 
-def _picture(record: Record, ranks: Ranks) -> Picture:
-    status, (_, space), summaries = status_dict(record, 0.0), searched(record), generations(record)
+def _picture(run: Run) -> Picture:
+    status, summaries, results = status_dict(run, 0.0), generations(run), run.record.results
     best, ago = status["best"], status["last_result_seconds_ago"]
-    seconds = [result.seconds for result in record.results.values() if result.status == OK and result.same_as is None]
+    seconds = [result.seconds for result in results.values() if not result.failed and result.same_as is None]
     low, middle, high, longest = np.percentile(seconds or [0.0], [25, 50, 75, 100])
-    return Picture(status, space.default.as_dict(), [row.best_so_far for row in summaries],
-                   [row.mean for row in summaries], record.results[best["id"]].curve if best else (),
-                   (low, middle, high, longest) if seconds else None, ranks.doing(), ranks.training,
+    return Picture(status, run.space.default.as_dict(), [row.best_so_far for row in summaries],
+                   [row.mean for row in summaries], results[best["id"]].curve if best else (),
+                   (low, middle, high, longest) if seconds else None, doing(run.record), slots(run.record),
                    None if ago is None else -ago)

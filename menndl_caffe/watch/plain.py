@@ -4,29 +4,20 @@ from __future__ import annotations
 import time
 from typing import List
 
-from menndl_caffe.text import duration, printable
-from menndl_caffe.trial import OK, Result
+from menndl_caffe.text import HowFar, duration, printable
+from menndl_caffe.trial import Result
 from menndl_caffe.watch.picture import Picture, Watched
 
 FIRST_WARNING = 300.0  # seconds without a result; the next come after twice as long each
 
 
 def line(picture: Picture) -> str:
-    """generation, done/total, best, default, failures, speed and time left, as `menndl run` shows them."""
-    status = picture.status
-    parts = [f"generation {status['generation'] or 0}/{status['generations']}", f"{status['done']}/{status['total']}"]
-    parts += [f"{name} {status[name]['accuracy']:.4f}" for name in ("best", "default")
-              if status[name] and status[name]["accuracy"] is not None]
-    failed = sum(status["failed"].values())
-    if failed:
-        parts.append(f"failed {failed}")
-    if status["trials_per_hour"] is not None:
-        parts.append(f"{status['trials_per_hour']:.0f} trials/h")
-    if status["complete"]:
-        parts.append("complete")
-    elif status["seconds_left"] is not None:
-        parts.append(f"{duration(status['seconds_left'])} left")
-    return "  ".join(parts)
+    """How far the run is, as `menndl run` shows it."""
+    status, left = picture.status, picture.status["seconds_left"]
+    best, default = (status[name] and status[name]["accuracy"] for name in ("best", "default"))
+    ending = "complete" if status["complete"] else "" if left is None else f"{duration(left)} left"
+    return str(HowFar(status["done"], status["total"], status["generation"], status["generations"], best, default,
+                      sum(status["failed"].values()), status["trials_per_hour"], ending))
 
 
 def follow(watched: Watched, interval: float, once: bool) -> None:
@@ -48,4 +39,4 @@ def follow(watched: Watched, interval: float, once: bool) -> None:
             return
         time.sleep(interval)
         failures = [entry for entry in watched.look()
-                    if isinstance(entry, Result) and entry.status != OK and entry.same_as is None]
+                    if isinstance(entry, Result) and entry.failed and entry.same_as is None]

@@ -33,14 +33,14 @@ def main(arguments: Any) -> None:
         return _serve(arguments)
     if arguments.port is not None or arguments.host:
         raise UserError("--port and --host go with --watch")
-    from menndl_caffe import journal
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.report.files import write_comparison, write_report
 
     run, *others = arguments.runs
     folder = arguments.out or run / "report"
     if others:
-        return print(write_comparison([(one, journal.read(one)) for one in arguments.runs], folder))
-    page, *files = write_report(run, journal.read(run), folder=folder)
+        return print(write_comparison(list(map(recorded.read, arguments.runs)), folder))
+    page, *files = write_report(recorded.read(run), folder=folder)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
     print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
 

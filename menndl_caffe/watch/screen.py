@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 from rich.text import Text
 
 from menndl_caffe.genome import Value
+from menndl_caffe.report.status import generation_text, individuals_text
 from menndl_caffe.text import duration, gene_text, printable
 from menndl_caffe.watch.charts import bars, levels
 from menndl_caffe.watch.picture import Picture
@@ -74,14 +75,18 @@ class Screen:
 
     def _progress(self, picture: Picture, now: float) -> List[Text]:
         status = picture.status
-        done, total = status["done"], status["total"]
-        begun = f"{status['generation'] or 0} of {status['generations']}"
-        count = f"  {done:,} of {total:,} ({100 * done // total}%)"
-        room = max(5, min(self._columns, WIDE) - NAMES - len(begun) - 2 - len(count))
-        full = room * done // total
+        name, begun, count = "generation", generation_text(status), f"  {individuals_text(status)}"
+        if not begun:
+            name, begun, count = "individuals", individuals_text(status), ""
+        bar = self._bar(status, len(begun) + len(count)) if status["total"] else []
+        return [self._row(name, (begun, VALUE), *bar, count), self._row("speed", *self._speed(picture, now))]
+
+    def _bar(self, status: Dict[str, Any], taken: int) -> List[Any]:
+        """The share of all individuals that is done, in what a row has beside the columns that are taken."""
+        room = max(5, min(self._columns, WIDE) - NAMES - taken - 2)
+        full = room * status["done"] // status["total"]
         line, rest = "#." if self._ascii else "━─"
-        return [self._row("generation", (begun, VALUE), "  ", (line * full, LINE), (rest * (room - full), NAME), count),
-                self._row("speed", *self._speed(picture, now))]
+        return ["  ", (line * full, LINE), (rest * (room - full), NAME)]
 
     def _speed(self, picture: Picture, now: float) -> List[Any]:
         status = picture.status
@@ -101,7 +106,8 @@ class Screen:
         if default is not None and default["accuracy"] is not None:
             difference = best["accuracy"] - default["accuracy"]
             parts.append(f"  default {default['accuracy']:.4f} ({difference:+.4f})")
-        parts.append((f"  trial {best['id']:,}, generation {best['generation']}", NAME))
+        generation = f", generation {best['generation']}" if best["generation"] else ""
+        parts.append((f"  trial {best['id']:,}{generation}", NAME))
         rows = [self._row("best", *parts), *self._genes(best["genes"], picture.defaults)]
         if test is not None and test["accuracy"] is not None:
             rows.append(self._row("on test set", (f"{test['accuracy']:.4f}", VALUE), "  unbiased by the search"))
@@ -121,7 +127,7 @@ class Screen:
         return [self._row("" if i else "genes", row) for i, row in enumerate(rows)]
 
     def _generations(self, picture: Picture) -> List[Text]:
-        """A level for each generation, and its first and last value."""
+        """A level for each generation or group of individuals, and the first and last value."""
         rows, columns = [], self._left - NAMES - len("  0.1234 to 0.1234")
         for name, values in (("best so far", picture.best_so_far), ("mean", picture.mean)):
             if values:
@@ -154,13 +160,13 @@ class Screen:
         head = self._training(picture, now)
         across = max(1, (columns + 2) // (RANK_COLUMNS + 2))
         down = min(max(0, rows - len(head)), -(-len(picture.doing) // across))
-        longest_first = sorted(picture.doing, key=lambda doing: (not doing.trials, doing.since, doing.rank))
+        longest_first = sorted(picture.doing, key=lambda doing: (doing.trial is None, doing.since, doing.rank))
         cells = [self._rank(doing, now) for doing in longest_first]
         return head + [self._text("  ".join(cells[i:down * across:down])) for i in range(down)]
 
     def _training(self, picture: Picture, now: float) -> List[Text]:
-        ranks = len(picture.doing)
-        busy = f"{min(picture.training, ranks):,} of {ranks:,} have a recorded trial"
+        training = sum(doing.trial is not None for doing in picture.doing)
+        busy = f"{training:,} of {picture.slots or len(picture.doing):,} have a recorded trial"
         if picture.is_quiet(now):
             busy += ", if the run still goes on"
         rows = [self._row("ranks", busy)]
@@ -170,13 +176,7 @@ class Screen:
         return rows
 
     def _rank(self, doing: Doing, now: float) -> str:
-        """Rank, host, trial as far as it is known, for how long at most."""
-        if not doing.trials:
-            what, most = "none recorded", ""
-        elif len(doing.trials) == 1 and not doing.may_idle:
-            what, most = f"trial {doing.trials[0]:,}", ""
-        else:
-            what, most = "perhaps one" if doing.may_idle else f"1 of {len(doing.trials):,}", "<"
-        elapsed = most + duration(max(0.0, now - doing.since))
+        """Rank, host, trial, for how long."""
+        what = "none recorded" if doing.trial is None else f"trial {doing.trial:,}"
         host = printable(doing.host).partition(".")[0]
-        return f"{doing.rank:>5} {host:<8.8} {what:<13} {elapsed:>9}"
+        return f"{doing.rank:>5} {host:<8.8} {what:<13} {duration(max(0.0, now - doing.since)):>9}"

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Optional
 
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.watch.live import LivePage, Make
 from menndl_caffe.watch.server import ReportServer
 
@@ -29,7 +29,7 @@ def _name(server: ReportServer) -> str:
     return f"[{server.server_name}]" if ":" in server.server_name else server.server_name
 
 
-def _page(run: Path, record: Record) -> str:
+def _page(run: Run) -> str:
     from menndl_caffe.report.page import page
 
-    return page([(run, record)])
+    return page([run])

@@ -73,7 +73,7 @@ def _until_the_end(watched: Watched, interval: float, live: Live) -> None:
 def _view(watched: Watched, console: Console) -> Group:
     ascii = not console.encoding.startswith("utf")
     screen = Screen(console.width, console.height - 1, ascii)  # the last row is the prompt's, in the end
-    return Group(*screen.show(watched.run, watched.picture, time.time()))
+    return Group(*screen.show(watched.folder, watched.picture, time.time()))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
 from menndl_caffe.report.page import page
 from menndl_caffe.report.page.comparison import different
 from tests.support import big_journal, odd_runs
@@ -26,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> List[Path]:
 @pytest.fixture(scope="module")
 def html(runs: List[Path]) -> Path:
     file = runs[0].parent / "comparison.html"
-    file.write_bytes(page([(run, journal.read(run)) for run in runs]).encode())
+    file.write_bytes(page(list(map(recorded.read, runs))).encode())
     return file
 
 
@@ -56,7 +57,7 @@ def test_nothing_is_wrong_at_first_sight(chromium: Any, html: Path, width: int) 
 def test_runs_without_results(chromium: Any, tmp_path: Path, width: int) -> None:
     some = [odd_runs.KINDS[kind](tmp_path / kind) for kind in ("empty", "failed", "one")]
     file = tmp_path / "some.html"
-    file.write_bytes(page([(run, journal.read(run)) for run in some]).encode())
+    file.write_bytes(page(list(map(recorded.read, some))).encode())
     opened = Tab(chromium, file, width)
     assert opened.faults() == []
     rows = opened.table("#summary table")
@@ -149,4 +150,4 @@ def test_a_run_that_has_not_begun_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn" / journal.NAME).write_text('{"event": "run", "sea')
     runs = [odd_runs.one(tmp_path / "one"), tmp_path / "torn"]
     with pytest.raises(UserError, match="torn: the journal has no first line"):
-        page([(run, journal.read(run)) for run in runs])
+        page(list(map(recorded.read, runs)))

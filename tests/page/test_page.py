@@ -9,6 +9,8 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page
@@ -289,14 +291,13 @@ def test_who_went_on_with_it(chromium: Any, tmp_path: Path) -> None:
     opened.close()
 
 
-@pytest.mark.parametrize("command, rendering", [
-    ("menndl run x.prototxt --out r", "menndl render x.prototxt --seed 3"),
-    ("menndl run --out r --plain 'a b' --iterations 5", "menndl render 'a b' --seed 3 --iterations 5"),
-    ("/bin/menndl run --engine=torch --plain --data 'd d' x --threads 2", "menndl render x --seed 3 --data 'd d'"),
-    ("menndl run --out=run run --iter=7", "menndl render run --seed 3 --iter 7"),
-    ("cli.py 'torn", "menndl render SEARCH --seed 3")])
-def test_the_command_renders_as_the_run_did(command: str, rendering: str) -> None:
-    assert render_command({"command": command, "seed": 3}) == rendering
+@pytest.mark.parametrize("line, rendering", [
+    ({"search_file": "x.prototxt", "data_folder": "data/cifar10"},
+     "menndl render x.prototxt --seed 9 --data data/cifar10 --iterations 500"),
+    ({"search_file": "a b", "data_folder": "d d"}, "menndl render 'a b' --seed 9 --data 'd d' --iterations 500"),
+    ({"command": "menndl run x.prototxt"}, "menndl render SEARCH --seed 9 --iterations 500")])
+def test_the_command_renders_as_the_run_did(tmp_path: Path, line: Dict[str, Any], rendering: str) -> None:
+    assert render_command(recorded.read(mixed_run.write(tmp_path, **line))) == rendering
 
 
 # What is not yet, and what should not be
@@ -304,7 +305,7 @@ def test_the_command_renders_as_the_run_did(command: str, rendering: str) -> Non
 def test_a_run_that_goes_on(chromium: Any, tmp_path: Path) -> None:
     run = odd_runs.default_only(tmp_path / "young")
     file = run.with_suffix(".html")
-    file.write_text(page([(run, journal.read(run))], now=1022.0))
+    file.write_text(page([recorded.read(run)], now=1022.0))
     opened = Tab(chromium, file)
     state = opened.text("#state")
     assert "0 of 4 individuals (0%)" in state and moment(1022.0) in state and "0:12 after its last result" in state
@@ -350,21 +351,17 @@ def test_text_stays_text(chromium: Any, tmp_path: Path) -> None:
 
 
 def test_no_file_but_those_of_a_trial_is_read(tmp_path: Path) -> None:
-    """Ids of a journal from elsewhere may be anything; trials/ may be a file."""
-    run = odd_runs.one(tmp_path / "run")
-    text = (run / journal.NAME).read_text()
-    (run / journal.NAME).write_text(text.replace('"id": 1', '"id": "../../secret"'))
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "solver.prototxt").write_text("secret")
-    (run / "trials").mkdir()
+    """An id of a journal from elsewhere is a number or nothing; trials/ may be a file."""
     from menndl_caffe.report.page.files import kept_files
 
-    assert kept_files(run, journal.read(run), []) == {}
-    (run / "trials").rmdir()
+    run = odd_runs.one(tmp_path / "run")
     (run / "trials").write_text("")
-    assert kept_files(run, journal.read(run), []) == {}
+    assert kept_files(recorded.read(run), []) == {}
+    text = (run / journal.NAME).read_text()
+    (run / journal.NAME).write_text(text.replace('"id": 1', '"id": "../../secret"'))
+    with pytest.raises(UserError, match=r"field 'id' is \"../../secret\""):
+        recorded.read(run)
 
 
 def test_the_same_journal_gives_the_same_page(run: Path) -> None:
-    records = [(run, journal.read(run))]
-    assert page(records, now=1.0) == page(records, now=1.0)
+    assert page([recorded.read(run)], now=1.0) == page([recorded.read(run)], now=1.0)

@@ -26,6 +26,31 @@ def test_the_list_is_sorted_and_paged(tab: Tab, lines: Lines) -> None:
     assert [row[0] for row in tab.table("#table")] == [str(result["id"]) for result in expected[:25]]
 
 
+def test_what_each_net_costs_is_listed(tab: Tab, lines: Lines) -> None:
+    """A column each, which sorts; in the hint and the panel too. They are the journal's own."""
+    names = tab.page.locator("#table thead th").evaluate_all("(cells) => cells.map((cell) => cell.title)")
+    at = names.index("multiply-adds")
+    assert names[at - 2:at + 2] == ["loss", "parameters", "multiply-adds", "seconds"]
+    tab.page.locator("#table").get_by_role("button", name="multiply-adds").click()
+    expected = sorted(lines.individuals, key=lambda result: (  # of three digits
+        float(f"{result['measures']['multiply_adds']:.3g}"), result["id"]))[:25]
+    assert [[row[0], row[at - 1], row[at]] for row in tab.table("#table")] == [
+        [str(result["id"]), f"{result['measures']['parameters']:,}",
+         f"{result['measures']['multiply_adds'] / 1e6:.3g} M"] for result in expected]
+    result = expected[0]
+    costs = f"parameters {result['measures']['parameters']:,}, multiply-adds "
+    shown = tab.page.evaluate(f"menndl.run.show(menndl.run.rowOf({result['id']})), menndl.run.measured.length")
+    facts = {row[0]: row[1] for row in tab.table("#panel .facts")}
+    assert shown == 2 and f"parameters {facts['parameters']}, multiply-adds " == costs
+
+
+def test_journals_that_do_not_say_what_nets_cost(chromium: Any, tmp_path: Path) -> None:
+    opened = Tab(chromium, written(mixed_run.write(tmp_path)))
+    names = opened.page.locator("#table thead th").evaluate_all("(cells) => cells.map((cell) => cell.title)")
+    assert names[-5:] == ["accuracy", "loss", "seconds", "rank", "host"] and opened.errors == []
+    opened.close()
+
+
 def test_a_brush_by_pointer_filters_all_views(tab: Tab, lines: Lines) -> None:
     ticks = tick_positions(tab, "kernel1")
     step = ticks["3"] - ticks["4"]
@@ -108,6 +133,7 @@ def test_hover_and_click_show_an_individual(tab: Tab, lines: Lines) -> None:
     assert f"generation {result['generation'] + 1}" in found
     assert f"accuracy {result['fitness']:.4f}, loss {result['loss']:.4f}" in found
     assert ", ".join(f"{name} {value}" for name, value in result["genes"].items()) in found
+    assert f"parameters {result['measures']['parameters']:,}, multiply-adds " in found
     assert tab.page.locator("#panel").is_visible() and str(result["id"]) in tab.text("#panel-title")
     facts = {row[0]: row[1] for row in tab.table("#panel .facts")}
     assert (facts["seed"], facts["rank"], facts["host"]) == (str(result["seed"]), str(result["rank"]), result["host"])

@@ -6,6 +6,7 @@ as long as a net's multiply-adds, fitness that is a smooth function of the genes
 from __future__ import annotations
 
 import heapq
+import json
 import random
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -16,7 +17,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Journal
+from menndl_caffe.journal import NAME, Journal
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.run.loop import Loop
@@ -71,8 +72,18 @@ def write(folder: Path, population: int = 500, generations: int = 35, seed: int 
         loop = Loop(algorithm, PlayedFarm(ranks, failures), journal, numbering, None, keep, lambda *_: None)
         loop.run([default])
         kept += journal.record.best(1)
+        _say_who_had_what(folder, journal.record.results)
     _write_files(folder, Renderer(experiment), kept)
     return folder
+
+
+def _say_who_had_what(folder: Path, results: Dict[int, Result]) -> None:
+    """In each trial's line, on the farm's clock: the rank that trained it, and since when."""
+    lines = [json.loads(line) for line in (folder / NAME).read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "trial" and results[line["id"]].same_as is None:
+            line.update(rank=results[line["id"]].rank, given=results[line["id"]].started)
+    (folder / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _run_line(experiment: search_file.Experiment, ranks: int) -> Dict[str, Any]:
@@ -80,7 +91,7 @@ def _run_line(experiment: search_file.Experiment, ranks: int) -> Dict[str, Any]:
     message.CopyFrom(experiment.message)
     ga = message.ga_param
     return {
-        "search": prototxt.dumps(message),
+        "search": prototxt.dumps(message), "search_file": "solvers/paper.search.prototxt",
         "templates": {kind: sha256_of(experiment.template(kind)) for kind in ("net", "solver")},
         "data": "train 50,000 images 2c86b5b8d9ab, test 10,000 images 1b0d3f2c6a47", "engine": "caffe",
         "math": "float32", "menndl": "0.1.0",
@@ -143,7 +154,8 @@ def played(trial: Trial, failures: float, started: float, rank: int) -> Result:
     """What becomes of a trial: decided by its seed alone, but for when and where."""
     chance = random.Random(trial.seed)
     seconds = training_seconds(trial) * chance.uniform(0.97, 1.06)
-    known: Dict[str, Any] = {"started": round(started, 3), "rank": rank, "host": _host(rank)}
+    known: Dict[str, Any] = {"started": round(started, 3), "rank": rank, "host": _host(rank),
+                             "measures": measures(trial.genome)}
     accuracy = round(expected_accuracy(trial.genome) + chance.gauss(0, 0.005), 4)
     curve = _curve(accuracy, trial.max_iter, chance)
     if trial.role != DEFAULT and chance.random() < failures:
@@ -182,15 +194,27 @@ def training_seconds(trial: Trial) -> float:
 
 
 def multiply_adds(genome: Genome) -> float:
-    """Of one image through cifar10_quick with pad 2 (shapes.py says the same)."""
+    """Of one image through cifar10_quick."""
+    return float(measures(genome)["multiply_adds"])
+
+
+def measures(genome: Genome) -> Dict[str, int]:
+    """Of cifar10_quick with pad 2 (shapes.py says the same): see experiment.appraise.measures."""
     genes: Dict[str, Any] = genome.as_dict()
-    size, channels, total = 32, 3, 0
+    size, channels, parameters, total = 32, 3, 0, 0
+    numbers = 3 * 32 * 32 + 1  # of an image's blobs: that of a convolution, of a ReLU in its place, of its pooling
     for i in "123":
         kernel, outputs = genes[f"kernel{i}"], genes[f"output{i}"]
         size += 2 * 2 - kernel + 1
+        parameters += (kernel * kernel * channels + 1) * outputs
         total += size * size * kernel * kernel * channels * outputs
-        size, channels = -(-(size - 3) // 2) + 1, outputs
-    return float(total + size * size * channels * 64 + 64 * 10)
+        before, size, channels = size, -(-(size - 3) // 2) + 1, outputs
+        relu = size if i == "1" else before  # the first comes after the pooling
+        numbers += outputs * (before * before + size * size + relu * relu)
+    inputs = size * size * channels
+    return {"parameters": parameters + (inputs + 1) * 64 + (64 + 1) * 10,
+            "multiply_adds": total + inputs * 64 + 64 * 10,
+            "memory": 4 * (BATCH_SIZE * (numbers + 64 + 10) + 1)}
 
 
 def _host(rank: int) -> str:

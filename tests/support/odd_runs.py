@@ -1,4 +1,4 @@
-"""Journals as they seldom are: nothing yet, failures alone, one individual, every kind of gene, hostile text."""
+"""Journals as they seldom are: nothing yet, failures alone, one individual, no generations, hostile text."""
 from __future__ import annotations
 
 import random
@@ -15,7 +15,7 @@ NAMES = ("base_lr", "momentum", "pool", "fixed", "a_long_name_of_a_gene_that_nob
 SEARCH = """\
 net: "net.j2"
 solver: "solver.j2"
-ga_param {{ population: {population} generations: {generations} }}
+{algorithm}
 gene {{ name: "base_lr" real_range {{ min: 0.00001 max: 0.1 scale: LOG }} default: 0.001 }}
 gene {{ name: "momentum" real_range {{ min: 0.5 max: 0.99 }} default: 0.9 }}
 gene {{ name: "pool" choice {{ value: "MAX" value: "<i>AVE</i>" value: "STOCHASTIC" default: "MAX" }} }}
@@ -28,13 +28,14 @@ random_seed: 9
 Pair = Tuple[Trial, Optional[Result]]
 
 
-def _write(folder: Path, pairs: Iterable[Pair], population: int = 4, generations: int = 1,
+def _write(folder: Path, pairs: Iterable[Pair], total: Optional[int] = 4, generations: Optional[int] = 1,
            search_more: str = "", **run: Any) -> Path:
+    algorithm = f"ga_param {{ population: {(total or 0) // generations} generations: {generations} }}" \
+        if generations else 'type: "RANDOM"\nlimit { trials: 100 }'
+    sizes = {name: number for name, number in (("total", total), ("generations", generations)) if number}
     with Journal(folder, fsync=False) as journal:
-        search = SEARCH.format(population=population, generations=generations) + search_more
-        journal.begin({"search": search, "engine": "caffe", "seed": 9, "command": "menndl run x",
-                       "test_images": 1000, "total": population * generations, "generations": generations,
-                       "started": 990.0, **run})
+        journal.begin({"search": SEARCH.format(algorithm=algorithm) + search_more, "engine": "caffe", "seed": 9,
+                       "command": "menndl run x", "test_images": 1000, "started": 990.0, **sizes, **run})
         for trial, result in pairs:
             journal.add_trial(trial)
             if result is not None:
@@ -78,7 +79,7 @@ def failed(folder: Path) -> Path:
 
 def one(folder: Path) -> Path:
     """One individual, no default."""
-    return _write(folder, [(_trial(1), _ok(1, 0.5))], population=1)
+    return _write(folder, [(_trial(1), _ok(1, 0.5))], total=1)
 
 
 def default_only(folder: Path) -> Path:
@@ -95,7 +96,7 @@ def hostile(folder: Path) -> Path:
             result = Result(i, TIMEOUT, reason=f"late {HOSTILE}", started=1000.0 + 4 * i, seconds=20, rank=i % 3,
                             host=HOSTILE)
         pairs.append((_trial(i, i // 40), result))
-    run = _write(folder, pairs, 40, 4, engine=HOSTILE, data=HOSTILE, versions={HOSTILE: HOSTILE}, host=HOSTILE,
+    run = _write(folder, pairs, 160, 4, engine=HOSTILE, data=HOSTILE, versions={HOSTILE: HOSTILE}, host=HOSTILE,
                  templates=HOSTILE, math=HOSTILE, command=f"menndl run '{HOSTILE}' \" --out x")
     (run / "trials" / "11").mkdir(parents=True)
     for name in ("train_test.prototxt", "<img src=x onerror=hacked=1>"):
@@ -108,8 +109,19 @@ def validated(folder: Path) -> Path:
     pairs: List[Pair] = [(_trial(0, None), _ok(0, 0.5))]
     pairs += [(replace(_trial(i), generation=None), _ok(i, 0.4 + i / 100, 1000.0 + 4 * i)) for i in range(1, 31)]
     pairs.append((replace(_trial(31), role=TEST, genome=_trial(30).genome, generation=None), _ok(31, 0.65, 1200.0)))
-    return _write(folder, pairs, population=30, search_more="fitness_set: VALIDATION\n")
+    return _write(folder, pairs, 30, None, "fitness_set: VALIDATION\n")
+
+
+def open_ended(folder: Path) -> Path:
+    """45 individuals of a search without generations, and nobody knows how many will follow; every fifth failed."""
+    pairs: List[Pair] = [(_trial(0, None), _ok(0, 0.5))]
+    for i in range(1, 46):
+        measures = {"parameters": 1000 + i, "multiply_adds": 2_000_000 + i, "memory": 4000 * i}
+        result = replace(_ok(i, round(0.4 + i / 100, 2), 1000.0 + 4 * i), measures=measures) if i % 5 else \
+            Result(i, DIVERGED, reason="loss is nan", started=1000.0 + 4 * i, seconds=1, measures=measures)
+        pairs.append((replace(_trial(i), generation=None), result))
+    return _write(folder, [*pairs, (replace(_trial(46), generation=None), None)], None, None)
 
 
 KINDS: Dict[str, Callable[[Path], Path]] = {
-    made.__name__: made for made in (empty, waiting, failed, one, default_only, hostile, validated)}
+    made.__name__: made for made in (empty, waiting, failed, one, default_only, hostile, validated, open_ended)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from menndl_caffe import journal
+from menndl_caffe.experiment import recorded
 from menndl_caffe.report.page import page
 from tests.support.browser import Tab
 
@@ -13,7 +14,7 @@ from tests.support.browser import Tab
 def written(*runs: Path) -> Path:
     """The page of these runs, in a file beside the first."""
     file = runs[0].with_name(f"{runs[0].name} {len(runs)}.html")
-    file.write_bytes(page([(run, journal.read(run)) for run in runs]).encode())
+    file.write_bytes(page(list(map(recorded.read, runs))).encode())
     return file
 
 

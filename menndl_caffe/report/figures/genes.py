@@ -5,6 +5,7 @@ from typing import Any, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from menndl_caffe.experiment.recorded import Stages
 from menndl_caffe.genome import ChoiceGene, Gene, RealGene, SearchSpace
 from menndl_caffe.report.boxes import Box, Shares, Spread
 from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, tick_text, ticks, whole_numbers
@@ -15,8 +16,8 @@ LEGEND = ("quartiles", "median", "outliers", "default")
 BOX = 0.36  # half the width of a box, in generations
 
 
-def genes_figure(found: Mapping[str, Sequence[Spread]], space: SearchSpace, planned: int, unit: str) -> Figure:
-    """One panel a gene over the `planned` generations: `found` is what `boxes.spreads` says."""
+def genes_figure(found: Mapping[str, Sequence[Spread]], space: SearchSpace, stages: Stages) -> Figure:
+    """One panel a gene over the generations: `found` is what `boxes.spreads` says."""
     columns = 1 if len(space.genes) <= ROWS else 2
     rows = -(-len(space.genes) // columns)
     figure = Figure(figsize=(COLUMN if columns == 1 else PAGE, PANEL * rows + 0.5), constrained_layout=True)
@@ -29,7 +30,7 @@ def genes_figure(found: Mapping[str, Sequence[Spread]], space: SearchSpace, plan
     for axes in panels[len(space.genes):]:
         axes.set_visible(False)
     for last in range(rows - 1, len(panels), rows):
-        _label(panels[min(last, len(space.genes) - 1)], planned, unit)
+        _label(panels[min(last, len(space.genes) - 1)], stages)
     _legend(panels[0], panels, space)
     return figure
 
@@ -85,9 +86,9 @@ def _choices(axes: Any, gene: ChoiceGene, found: Sequence[Shares]) -> None:
     axes.set_ylim(-0.6, len(gene.choices) - 0.4)
 
 
-def _label(axes: Any, planned: int, unit: str) -> None:
-    axes.set_xlabel(unit)
-    axes.set_xlim(0.3, planned + 0.7)
+def _label(axes: Any, stages: Stages) -> None:
+    axes.set_xlabel(stages.name)
+    axes.set_xlim(0.3, stages.until + 0.7)
     axes.tick_params(labelbottom=True)
     whole_numbers(axes.xaxis)
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run, Stages
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
 from menndl_caffe.report.figures.style import (
     BLACK,
     COLUMN,
@@ -22,8 +22,8 @@ from menndl_caffe.report.figures.style import (
     tick_text,
     ticks,
 )
-from menndl_caffe.report.summary import best_trained, counted, of_role
-from menndl_caffe.trial import DEFAULT, OK, Result, Trial
+from menndl_caffe.report.summary import best_trained, of_role
+from menndl_caffe.trial import DEFAULT, Result, Trial
 
 HEIGHT = 1.9  # inches of the axes
 FAILED = -0.1  # where on the fitness axis those are that have none
@@ -33,36 +33,37 @@ DARKEST, GAMMA = 0.7, 0.3  # opacity where most lines meet, and its exponent els
 Pairs = Sequence[Tuple[Trial, Result]]
 
 
-def parallel_figure(record: Record, space: SearchSpace, best: int, unit: str) -> Figure:
+def parallel_figure(run: Run, best: int) -> Figure:
     """One line an individual, the `best` different ones highlighted, and the default, which has no generation.
 
     The fitness axis goes from the worst to the best of all that did not fail; failed ones end below it. A gene's
     axis is its whole range, its values each in the middle of their share of it.
     """
-    everyone, best_ones = list(record.individuals()), best_trained(record)[:best]
-    default = [pair for pair in [of_role(record, DEFAULT)] if pair]
-    of_axes = _axis_genes(record, space, everyone + default, unit)
+    stages = run.stages
+    everyone, best_ones = list(run.record.individuals()), best_trained(run)[:best]
+    default = [pair for pair in [of_role(run, DEFAULT)] if pair]
+    of_axes = _axis_genes(run, stages, everyone + default)
     labels = [[tick_text(value) for value in ticks(gene)] for gene in of_axes]
     width, slanted = _room(of_axes, labels)
     figure = Figure(figsize=(width, HEIGHT + (0.75 if slanted else 0.45)), constrained_layout=True)
     axes = figure.add_subplot()
     axes.set_axis_off()
-    heights = np.array([_heights(of_axes, *pair) for pair in everyone])
+    heights = _heights(of_axes, stages, everyone)
     axes.imshow(_painted(heights, width), extent=(0, len(of_axes) - 1, *LIMITS), aspect="auto", origin="lower")
     axes.set_xlim(-0.1, len(of_axes) - 0.93)
-    _highlight(axes, of_axes, best_ones, default)
+    _highlight(axes, _heights(of_axes, stages, best_ones), _heights(of_axes, stages, default))
     for x, gene in enumerate(of_axes):
         _axis(axes, x, gene, 72 * width / len(of_axes), slanted)
-    if any(result.status != OK for _, result in everyone + default):
+    if any(result.failed for _, result in everyone + default):
         axes.text(len(of_axes) - 1 + 0.08, FAILED, "failed", va="center")
     _legend(axes, len(everyone), len(best_ones), bool(default))
     return figure
 
 
-def _axis_genes(record: Record, space: SearchSpace, drawn: Pairs, unit: str) -> List[Gene]:
+def _axis_genes(run: Run, stages: Stages, drawn: Pairs) -> List[Gene]:
     """The axes as genes: generation, the genes themselves, fitness of all that are drawn."""
-    fitness = [result.fitness for _, result in drawn if result.status == OK] or [0.0]
-    return [IntGene(unit, 1, record.run["generations"], 1, 1), *space.genes,
+    fitness = [result.fitness for _, result in drawn if not result.failed] or [0.0]
+    return [IntGene(stages.name, 1, stages.until, 1, 1), *run.space.genes,
             RealGene("accuracy", min(fitness), max(fitness), False, 0.0)]
 
 
@@ -74,12 +75,15 @@ def _room(of_axes: Sequence[Gene], labels: Sequence[Sequence[str]]) -> Tuple[flo
     return width, max(text_width(gene.name) for gene in of_axes) + 4 > 72 * width / len(of_axes)
 
 
-def _heights(of_axes: Sequence[Gene], trial: Trial, result: Result) -> List[float]:
-    """Where an individual's line crosses the axes; NaN at the generation of one that has none."""
-    generation = counted(trial.generation)
-    values = (generation, *trial.genome.values, result.fitness)
-    places = [float("nan") if value is None else position(gene, value) for gene, value in zip(of_axes, values)]
-    return places if result.status == OK else [*places[:-1], FAILED]
+def _heights(of_axes: Sequence[Gene], stages: Stages, pairs: Pairs) -> np.ndarray:
+    """Where individuals' lines cross the axes, shape (individuals, axes); NaN at the generation of one that has none.
+    """
+    def heights(trial: Trial, result: Result) -> List[float]:
+        values = (stages.of(trial), *trial.genome.values, result.fitness)
+        places = [float("nan") if value is None else position(gene, value) for gene, value in zip(of_axes, values)]
+        return [*places[:-1], FAILED] if result.failed else places
+
+    return np.array([heights(*pair) for pair in pairs])
 
 
 def _painted(heights: np.ndarray, width: float) -> np.ndarray:
@@ -98,12 +102,11 @@ def _painted(heights: np.ndarray, width: float) -> np.ndarray:
     return image
 
 
-def _highlight(axes: Any, of_axes: Sequence[Gene], best: Pairs, default: Pairs) -> None:
-    x = np.arange(len(of_axes))
-    for pair in reversed(best):
-        axes.plot(x, _heights(of_axes, *pair), color=PURPLE, linewidth=1.1, zorder=3)
-    for pair in default:
-        axes.plot(x, _heights(of_axes, *pair), color=BLACK, linewidth=1.0, linestyle="--", zorder=4)
+def _highlight(axes: Any, best: np.ndarray, default: np.ndarray) -> None:
+    for line in best[::-1]:
+        axes.plot(line, color=PURPLE, linewidth=1.1, zorder=3)
+    for line in default:
+        axes.plot(line, color=BLACK, linewidth=1.0, linestyle="--", zorder=4)
 
 
 def _axis(axes: Any, x: int, gene: Gene, room: float, slanted: bool) -> None:

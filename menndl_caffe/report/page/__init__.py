@@ -7,22 +7,21 @@ parallel coordinates plotly.js needs WebGL and `unsafe-eval`, and without a GPU 
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.report.page import comparison, document, single
 
 __all__ = ["page"]
 
 
-def page(records: Sequence[Tuple[Path, Record]], now: Optional[float] = None) -> str:
-    """The HTML of one run, or of a comparison where there are several: (folder, record) each, at least one.
+def page(runs: Sequence[Run], now: Optional[float] = None) -> str:
+    """The HTML of one run, or of a comparison where there are several: at least one.
 
     Reads RUN/trials beside, writes nothing. `now` is when the journals were read, in seconds since the epoch: this
-    moment, unless given. UserError where a run has not begun. May be written as UTF-8 whatever the journal holds.
+    moment, unless given. May be written as UTF-8 whatever the journal holds.
     """
     moment = time.time() if now is None else now
-    if len(records) == 1:
-        return document.assembled("run.html.j2", *single.content(*records[0], moment))
-    return document.assembled("comparison.html.j2", *comparison.content(records, moment))
+    if len(runs) == 1:
+        return document.assembled("run.html.j2", *single.content(runs[0], moment))
+    return document.assembled("comparison.html.j2", *comparison.content(runs, moment))

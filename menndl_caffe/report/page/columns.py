@@ -5,41 +5,18 @@ The journal's text may hold anything; what leaves here is numbers, or text that 
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
-from menndl_caffe.journal import Record
-from menndl_caffe.report.stages import staged
-from menndl_caffe.report.summary import counted
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
+from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.text import printable
-from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, STATUSES, Result, Trial
 
-
-class BusyTime:
-    """The clock of a run: seconds in which at least one rank trained, so that the pauses of an interrupted run, and
-    clocks set anew, take no room on a time axis."""
-
-    def __init__(self, results: Iterable[Result]):
-        spans = sorted((result.started, result.started + result.seconds) for result in results
-                       if result.same_as is None)
-        merged: List[List[float]] = []
-        for start, end in spans:
-            if merged and start <= merged[-1][1]:
-                merged[-1][1] = max(merged[-1][1], end)
-            else:
-                merged.append([start, end])
-        self._spans = np.array(merged or [[0.0, 0.0]])
-        lengths = self._spans[:, 1] - self._spans[:, 0]
-        self._before = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
-
-    def at(self, moments: Sequence[float]) -> Any:
-        """The clock at these moments (seconds since the epoch), shape (n,)."""
-        moment = np.asarray(moments, dtype=float)
-        span = np.clip(np.searchsorted(self._spans[:, 0], moment, side="right") - 1, 0, None)
-        inside = np.clip(moment - self._spans[span, 0], 0, self._spans[span, 1] - self._spans[span, 0])
-        return self._before[span] + inside
+# What is measured of a net -> its significant digits in the page; more would double the column there.
+MEASURED = {"parameters": 9, "multiply_adds": 3}
 
 
 class Names:
@@ -57,32 +34,33 @@ class Names:
         return place
 
 
-def columns(record: Record, space: SearchSpace) -> Dict[str, Any]:
+def columns(run: Run) -> Dict[str, Any]:
     """All results in the order of their coming, with genes and curves.
 
     `time` is when a result came and `begin` when its training began, both on the run's clock of BusyTime; a result
-    taken over from the same individual takes no time. A failed result has no accuracy. `stage` says what `generation`
-    counts, where the search has none.
+    taken over from the same individual takes no time. A failed result has no accuracy. `generation` is the stage of
+    Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in.
     """
-    by_stage, stage = staged(record)
-    pairs = [(by_stage.trials[id], result) for id, result in record.results.items()]
+    stages, trials = run.stages, run.record.trials
+    pairs = [(trials[id], result) for id, result in run.record.results.items()]
     hosts, reasons = Names(), Names()
     begin, end = _clock([result for _, result in pairs])
     curves, curve_of = _curves(pairs)
     return {
-        "genes": [gene_dict(gene) for gene in space.genes], "stage": stage,
+        "genes": [gene_dict(gene) for gene in run.space.genes], "stage": stages.name,
         "statuses": list(STATUSES),
         "id": [trial.id for trial, _ in pairs],
         "individual": [int(trial.role == INDIVIDUAL) for trial, _ in pairs],
         "role": {trial.role: row for row, (trial, _) in enumerate(pairs) if trial.role != INDIVIDUAL},
-        "generation": [counted(trial.generation) for trial, _ in pairs],
+        "generation": [stages.of(trial) for trial, _ in pairs],
         "values": [[_position(gene, trial.genome.values[i]) for trial, _ in pairs]
-                   for i, gene in enumerate(space.genes)],
+                   for i, gene in enumerate(run.space.genes)],
         "status": [STATUSES.index(result.status) for _, result in pairs],
-        "accuracy": [finite(result.fitness) if result.status == OK else None for _, result in pairs],
+        "accuracy": [None if result.failed else finite(result.fitness) for _, result in pairs],
         "loss": [finite(result.loss) for _, result in pairs],
         "begin": begin, "time": end,
         "seconds": [finite(result.seconds) for _, result in pairs],
+        "measures": _measures([result for _, result in pairs]),
         "rank": [result.rank for _, result in pairs],
         "host": [hosts.index(result.host) for _, result in pairs],
         "reason": [reasons.index(result.reason) for _, result in pairs],
@@ -90,6 +68,15 @@ def columns(record: Record, space: SearchSpace) -> Dict[str, Any]:
         "same": [result.same_as for _, result in pairs],
         "curve": curve_of, "curves": curves, "hosts": hosts.texts, "reasons": reasons.texts,
     }
+
+
+def _measures(results: Sequence[Result]) -> Dict[str, List[Optional[int]]]:
+    def column(name: str, digits: int) -> List[Optional[int]]:
+        values = (result.measures.get(name) for result in results)
+        return [None if value is None else int(float(f"{value:.{digits}g}")) for value in values]
+
+    return {name: column(name, digits) for name, digits in MEASURED.items()
+            if any(name in result.measures for result in results)}
 
 
 def finite(value: Any) -> Optional[float]:

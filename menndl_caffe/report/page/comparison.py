@@ -4,45 +4,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from menndl_caffe.errors import UserError
-from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import ChoiceGene, Gene
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.page.single import BEST, costed
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import best_trained, searched
+from menndl_caffe.report.summary import best_trained
 from menndl_caffe.text import printable
 
 TOP = 50  # different individuals of a run whose genes are shown
 
-Run = Tuple[Path, Record]
-
 
 def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The template's context and the script's data; UserError where one has not begun."""
-    spaces = [_space(*run) for run in runs]
-    names = different([folder for folder, _ in runs])
-    described = [{"name": name, "status": status_dict(record, now), "search": record.run["search"],
-                  **costed(best_dict(record, BEST), record, Nets(folder, record))}
-                 for name, (folder, record) in zip(names, runs)]
-    known = [dict(facts(record, run["status"])) for run, (_, record) in zip(described, runs)]
-    sets = sorted({run["best"]["fitness_set"] for run in described})
+    """The template's context and the script's data."""
+    names = different([run.folder for run in runs])
+    described = [{"name": name, "status": status_dict(run, now), "search": run.line["search"],
+                  **costed(best_dict(run, BEST), run, Nets(run))} for name, run in zip(names, runs)]
+    known = [dict(facts(run, of_run["status"])) for of_run, run in zip(described, runs)]
+    sets = sorted({run.fitness_set for run in runs})
     data = {"kind": "comparison", "images": f"accuracy on the {' or '.join(sets)} set",
-            "runs": [{"name": printable(name, lines=True), **progress(record, space)}
-                     for name, (_, record), space in zip(names, runs, spaces)],
-            "genes": spreads(runs, spaces)}
+            "runs": [{"name": printable(name, lines=True), **progress(run)} for name, run in zip(names, runs)],
+            "genes": spreads(runs)}
     return {"runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
             "side_by_side": side_by_side(described)}, data
-
-
-def _space(folder: Path, record: Record) -> SearchSpace:
-    try:
-        return searched(record)[1]
-    except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
 
 
 def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:
@@ -69,9 +56,9 @@ def different(folders: Sequence[Path]) -> List[str]:
     return names if len(set(names)) == len(names) else [f"{name} ({i})" for i, name in enumerate(names, 1)]
 
 
-def progress(record: Record, space: SearchSpace) -> Dict[str, Any]:
+def progress(run: Run) -> Dict[str, Any]:
     """When the best so far rose, in individuals evaluated and in seconds of the run's clock; where the run ended."""
-    kept = columns(record, space)
+    kept = columns(run)
     steps: List[Dict[str, Any]] = []
     evaluations, last, default = 0, 0.0, kept["role"].get("default")
     for individual, accuracy, time in zip(kept["individual"], kept["accuracy"], kept["time"]):
@@ -82,12 +69,12 @@ def progress(record: Record, space: SearchSpace) -> Dict[str, Any]:
             "default": None if default is None else kept["accuracy"][default]}
 
 
-def spreads(runs: Sequence[Run], spaces: Sequence[SearchSpace]) -> List[Dict[str, Any]]:
+def spreads(runs: Sequence[Run]) -> List[Dict[str, Any]]:
     """Every gene of any run: the range over all of them, and each run's values in its TOP best individuals."""
-    best = [best_trained(record)[:TOP] for _, record in runs]
+    best = [best_trained(run)[:TOP] for run in runs]
     genes: Dict[str, List[Optional[Gene]]] = {}
-    for i, space in enumerate(spaces):
-        for gene in space.genes:
+    for i, run in enumerate(runs):
+        for gene in run.space.genes:
             genes.setdefault(gene.name, [None] * len(runs))[i] = gene
     return [_spread(of_runs, [[trial.genome.as_dict().get(name) for trial, _ in some] for some in best])
             for name, of_runs in genes.items()]

@@ -3,34 +3,34 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.report.page.document import moment
+from menndl_caffe.report.status import settings_text
 
 HOSTS = 32  # that are listed
 MAY_CHANGE = ("command", "ranks", "host", "threads", "data_folder", "engine_found", "platform")  # in a run gone on with
 
 
-def facts(record: Record, status: Dict[str, Any]) -> List[Tuple[str, str]]:
+def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What was run on what, a line each: name and text; what the journal does not say is left out."""
-    run, search = record.run, status["search"]
-    hashes, images = run.get("templates"), run.get("test_images")
-    settings = ", ".join(f"{name} {value}" for name, value in search["settings"].items())
-    engine = f"{run['engine']} ({run.get('engine_found') or 'where it was found is not recorded'})"
+    line, search = run.line, status["search"]
+    hashes, images = line.get("templates"), line.get("test_images")
     known = [
-        ("command", run.get("command")), ("started", moment(run["started"])),
-        ("resumed", "; ".join(_resumed(line, run) for line in record.resumes if "started" in line)),
-        ("search", f"{search['type']}: {settings}"), ("random seed", run.get("seed")),
+        ("command", line.get("command")), ("started", moment(run.started)),
+        ("resumed", "; ".join(_resumed(one, line) for one in run.record.resumes if "started" in one)),
+        ("search", settings_text(search)), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
         ("net template", _hashed(search["net"], hashes, "net")),
         ("solver template", _hashed(search["solver"], hashes, "solver")),
-        ("data", run.get("data")), ("data folder", run.get("data_folder")),
+        ("data", line.get("data")), ("data folder", line.get("data_folder")),
         ("fitness", f"accuracy on the {search['fitness_set']} set"),
         ("images it is measured on", images and f"{images:,}"),
-        ("engine", engine), ("math", run.get("math")), ("threads of a trainer", run.get("threads")),
-        ("versions", _versions(run)), ("ranks", run.get("ranks")), ("hosts that trained", _hosts(record)),
-        ("host of the master", run.get("host")), ("platform", run.get("platform")),
+        ("engine", f"{run.engine} ({line.get('engine_found') or 'where it was found is not recorded'})"),
+        ("math", line.get("math")), ("threads of a trainer", line.get("threads")),
+        ("versions", _versions(line)), ("ranks", line.get("ranks")), ("hosts that trained", _hosts(run)),
+        ("host of the master", line.get("host")), ("platform", line.get("platform")),
     ]
     return [(name, str(text)) for name, text in known if text]
 
@@ -50,10 +50,10 @@ def _versions(line: Dict[str, Any]) -> str:
                      if text is not None)
 
 
-def _hosts(record: Record) -> str:
+def _hosts(run: Run) -> str:
     """Each host with the number of its ranks, the first HOSTS of them."""
     ranks: Dict[str, Set[int]] = defaultdict(set)
-    for result in record.results.values():
+    for result in run.record.results.values():
         if result.host and result.same_as is None:
             ranks[result.host].add(result.rank)
     named = [f"{host} ({len(ranks[host])} rank{'s' * (len(ranks[host]) > 1)})" for host in sorted(ranks)]
@@ -66,30 +66,11 @@ def _hashed(name: str, hashes: Any, kind: str) -> str:
     return f"{name}, SHA-256 {known}" if known else name
 
 
-def render_command(run: Dict[str, Any]) -> str:
-    """The command that writes an individual's two files, up to its genes."""
-    try:
-        words = shlex.split(str(run.get("command", "")))
-    except ValueError:
-        words = []
-    search, options = _arguments(words[words.index("run") + 1:] if "run" in words else [])
-    given = [f"{name} {shlex.quote(value)}" for name, value in options.items()
-             if "--data".startswith(name) or "--iterations".startswith(name)]
-    return " ".join(["menndl render", shlex.quote(search), f"--seed {run.get('seed', 1)}", *given])
-
-
-def _arguments(words: Sequence[str]) -> Tuple[str, Dict[str, str]]:
-    """The search file and the options of a `menndl run`; argparse takes shortened names of options too."""
-    search, options, waiting = "", {}, ""
-    for word in words:
-        if waiting:
-            options[waiting], waiting = word, ""
-        elif word.startswith("-"):
-            name, has_value, value = word.partition("=")
-            if has_value or "--plain".startswith(name):
-                options[name] = value
-            else:
-                waiting = name
-        else:
-            search = search or word
-    return search or "SEARCH", options
+def render_command(run: Run) -> str:
+    """The command that writes an individual's two files, up to its genes. Journals of menndl 0.1 do not name the
+    search file."""
+    line = run.line
+    data = f"--data {shlex.quote(str(line['data_folder']))}" if line.get("data_folder") else ""
+    return " ".join(filter(None, (
+        "menndl render", shlex.quote(str(line.get("search_file") or "SEARCH")), f"--seed {run.message.random_seed}",
+        data, f"--iterations {run.message.max_iter}")))

@@ -4,8 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import FILES
-from menndl_caffe.journal import Record
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.text import printable
 
@@ -14,18 +14,17 @@ LONGEST = 100_000  # characters of a text
 IN_ALL = 100_000_000  # characters of all texts that are rendered; what differs among them is in the page
 
 
-def kept_files(folder: Path, record: Record, first: Sequence[int]) -> Dict[str, Any]:
+def kept_files(run: Run, first: Sequence[int]) -> Dict[str, Any]:
     """By id: `names`, the files in RUN/trials/ID, and `texts`, those of net and solver, {} after the first MOST ids.
 
-    `first` are the ids to begin with. Only folders that RUN/trials itself holds are looked into: an id of a journal
-    from elsewhere may be `../..`.
+    `first` are the ids to begin with.
     """
-    trials = folder / "trials"
+    trials = run.folder / "trials"
     try:
         present = {entry.name for entry in trials.iterdir() if entry.is_dir()}
     except OSError:
         return {}
-    ids = [id for id in dict.fromkeys([*first, *record.results]) if str(id) in present]
+    ids = [id for id in dict.fromkeys([*first, *run.record.results]) if str(id) in present]
     return {str(id): {"names": _names(trials / str(id)), "texts": _texts(trials / str(id)) if place < MOST else {}}
             for place, id in enumerate(ids)}
 
@@ -49,7 +48,7 @@ def _texts(directory: Path) -> Dict[str, str]:
     return texts
 
 
-def rendered_files(nets: Nets, record: Record) -> Dict[str, Any]:
+def rendered_files(nets: Nets, run: Run) -> Dict[str, Any]:
     """Net and solver of every individual that was trained, as the run's templates render them; the fittest first, until
     they are too long in all.
 
@@ -59,8 +58,8 @@ def rendered_files(nets: Nets, record: Record) -> Dict[str, Any]:
     bases: List[Dict[int, List[str]]] = [{} for _ in FILES]
     of: Dict[str, Any] = {}
     left = IN_ALL
-    for result in sorted(record.results.values(), key=lambda result: -result.fitness):
-        texts = nets.rendered(record.trials[result.id]) if result.same_as is None and left > 0 else None
+    for result in sorted(run.record.results.values(), key=lambda result: -result.fitness):
+        texts = nets.rendered(run.record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))
             of[str(result.id)] = [_changes([printable(line, lines=True) for line in text.split("\n")], known)

@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from menndl_caffe.journal import Record
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.report.best import best_dict
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
@@ -14,38 +13,35 @@ from menndl_caffe.report.page.columns import columns
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import searched
 from menndl_caffe.report.table_3 import costs_of, table_3
 from menndl_caffe.text import duration, fixed, printable
-from menndl_caffe.trial import OK
 
 BEST = 5  # individuals in Table 3
 REASONS = 25  # different reasons that are listed, the most frequent first
 
 
-def content(folder: Path, record: Record, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The template's context and the script's data; UserError where the run has not begun."""
-    message, space = searched(record)
-    status, best, nets = status_dict(record, now), best_dict(record, BEST), Nets(folder, record)
-    data = columns(record, space)
-    first = [row["id"] for row in best["best"]] + list(record.trials)[:1]
-    data.update(kind="run", images=best["fitness_set"], folder=printable(str(folder), lines=True),
-                render=printable(render_command(record.run), lines=True), files=kept_files(folder, record, first),
-                rendered=rendered_files(nets, record))
+def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The template's context and the script's data."""
+    status, best, nets = status_dict(run, now), best_dict(run, BEST), Nets(run)
+    data = columns(run)
+    first = [row["id"] for row in best["best"]] + list(run.record.trials)[:1]
+    data.update(kind="run", images=run.fitness_set, folder=printable(str(run.folder), lines=True),
+                render=printable(render_command(run), lines=True), files=kept_files(run, first),
+                rendered=rendered_files(nets, run))
     context = {
-        "name": folder.resolve().name, "now": now, "status": status, "tiles": tiles(status, best),
-        **costed(best, record, nets),
-        "importance": sorted(importance(record, space), key=lambda gene: -gene.share),
-        "failures": failures(record), "facts": facts(record, status), "search": record.run["search"],
-        "evaluated": bool(record.results), "curves": bool(data["curves"]["grid"]),
-        "busy": rank_shares(record, status["busy_seconds"]),
+        "name": run.name, "now": now, "status": status, "tiles": tiles(status, best),
+        **costed(best, run, nets), "stage": run.stages.name,
+        "importance": sorted(importance(run), key=lambda gene: -gene.share),
+        "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
+        "evaluated": bool(run.record.results), "curves": bool(data["curves"]["grid"]),
+        "busy": rank_shares(run, status["busy_seconds"]),
     }
     return context, data
 
 
-def costed(best: Dict[str, Any], record: Record, nets: Nets) -> Dict[str, Any]:
-    """The best, what their nets cost, by id, and Table 3."""
-    costs = costs_of(best, record, nets)
+def costed(best: Dict[str, Any], run: Run, nets: Nets) -> Dict[str, Any]:
+    """The best, what was measured of their nets, by id, and Table 3."""
+    costs = costs_of(best, run, nets)
     return {"best": best, "costs": costs, "table_3": table_3(best, costs)}
 
 
@@ -93,13 +89,13 @@ def _speed(status: Dict[str, Any]) -> str:
     return f"{status['trials_per_hour']:,.0f} trainings an hour" if status["trials_per_hour"] else "no training yet"
 
 
-def failures(record: Record) -> List[Dict[str, Any]]:
+def failures(run: Run) -> List[Dict[str, Any]]:
     """Failed individuals by status and reason, the most frequent first; reasons that differ in their numbers alone
     count as one. `id` is the first of them."""
     counts: Counter[Tuple[str, str]] = Counter()
     example: Dict[Tuple[str, str], Tuple[int, str]] = {}
-    for trial, result in record.individuals():
-        if result.status != OK:
+    for trial, result in run.record.individuals():
+        if result.failed:
             kind = (result.status, re.sub(r"\d+", "0", result.reason))
             counts[kind] += 1
             example.setdefault(kind, (trial.id, result.reason))
@@ -110,10 +106,10 @@ def failures(record: Record) -> List[Dict[str, Any]]:
     return rows + ([{"status": "", "count": left, "id": None, "reason": "other reasons"}] if left else [])
 
 
-def rank_shares(record: Record, busy: float) -> Dict[str, Any]:
+def rank_shares(run: Run, busy: float) -> Dict[str, Any]:
     """How many ranks trained, and their shares of the run's busy time: mean, lowest and highest; {} before a result."""
     seconds: Dict[int, float] = defaultdict(float)
-    for result in record.results.values():
+    for result in run.record.results.values():
         seconds[result.rank] += result.seconds if result.same_as is None else 0.0
     trained = sorted(value for value in seconds.values() if value)
     if not trained or not busy:

@@ -9,6 +9,7 @@ async function unpacked(id) {
 /* A run's data with what is derived from it:
    rows       the rows of individuals, in the order of their coming (rows of the default and of the test left out)
    axes       generation, every gene, accuracy: {name, scale, of(row) -> value or null, text(row)}
+   measured   what was measured of the nets, if anything: {name, of(row) -> value or null, text(row)}
    span       [lowest, highest] accuracy of the individuals and the default; null where all failed
    records    rows in which the best so far rose
    rowOf(id)  the row of a trial */
@@ -28,7 +29,19 @@ function prepared(data) {
   const rowOf = new Map(data.id.map((id, row) => [id, row]));
   run.rowOf = (id) => rowOf.get(id);
   run.axes = axesOf(run);
+  run.measured = measuredOf(run);
   return run;
+}
+
+function measuredOf(run) {
+  const forms = {
+    parameters: ["parameters", number],
+    multiply_adds: ["multiply-adds", (value) => `${number(value / 1e6)} M`],
+  };
+  return Object.entries(run.measures).map(([key, values]) => {
+    const [name, form] = forms[key];
+    return { name, of: (row) => values[row], text: (row) => (values[row] === null ? "–" : form(values[row])) };
+  });
 }
 
 function span(values) {

@@ -2,11 +2,8 @@
 
 const NET_AND_SOLVER = ["train_test.prototxt", "solver.prototxt"];
 
-function genesText(run, row) {
-  return run.axes
-    .slice(1, -1)
-    .map((axis) => `${axis.name} ${axis.text(row)}`)
-    .join(", ");
+function textOf(columns, row) {
+  return columns.map((column) => `${column.name} ${column.text(row)}`).join(", ");
 }
 
 function outcome(run, row) {
@@ -18,7 +15,7 @@ function outcome(run, row) {
 function titleOf(run, row) {
   const role = Object.keys(run.role).find((name) => run.role[name] === row);
   if (role) return `${role === "test" ? "Best on the test set" : "Default"} (${run.id[row]})`;
-  return `Individual ${run.id[row]}, ${run.stage} ${run.generation[row]}`;
+  return `Individual ${run.id[row]}${run.stage === "generation" ? `, generation ${run.generation[row]}` : ""}`;
 }
 
 function filesOf(run, row) {
@@ -46,7 +43,8 @@ function described(run, row) {
   const parts = [
     element("strong", {}, titleOf(run, row)),
     element("div", {}, shortened(outcome(run, row), 160)),
-    element("div", {}, genesText(run, row)),
+    element("div", {}, textOf(run.axes.slice(1, -1), row)),
+    ...(run.measured.length ? [element("div", {}, textOf(run.measured, row))] : []),
     element("div", {}, files ? `files: ${files.folder}` : "files: not kept; click for net and solver"),
   ];
   const curve = run.curve[row];
@@ -108,7 +106,7 @@ function factsOf(run, row) {
   const same = run.same[row];
   const facts = [
     ["status", run.statuses[run.status[row]]],
-    ...run.axes.slice(1, -1).map((axis) => [axis.name, axis.text(row)]),
+    ...[...run.axes.slice(1, -1), ...run.measured].map((column) => [column.name, column.text(row)]),
     ["seed", run.seed[row]],
     ["rank", run.rank[row]],
     ["host", run.hosts[run.host[row]]],

@@ -16,6 +16,7 @@ function table(run, chosen) {
       text: (row) => fixed(run.accuracy[row]) || run.statuses[run.status[row]],
     },
     { name: "loss", of: (row) => run.loss[row], text: (row) => fixed(run.loss[row]) || "–" },
+    ...run.measured,
     {
       name: "seconds",
       of: (row) => run.seconds[row],
