@@ -12,7 +12,7 @@ from typing import Dict, List
 import pytest
 
 from menndl_caffe import cli, export
-from menndl_caffe.export import FORMATS
+from menndl_caffe.export.command import FORMATS
 from menndl_caffe.journal import NAME
 
 # GA, 4 generations of 8, complete; 7 individuals were met again, 4 diverged. Ranks 1 and 2 trained.
