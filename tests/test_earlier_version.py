@@ -11,7 +11,8 @@ from typing import Dict, List
 
 import pytest
 
-from menndl_caffe import cli, export
+from menndl_caffe import cli
+from menndl_caffe.export import command
 from menndl_caffe.export.command import FORMATS
 from menndl_caffe.journal import NAME
 
@@ -80,8 +81,8 @@ def test_watch(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 @pytest.mark.parametrize("to", FORMATS)
 def test_exports(run: Path, to: str, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    export.main(parser.parse_args([str(run), "--to", to, "--out", str(tmp_path)]))
+    command.add_arguments(parser)
+    command.main(parser.parse_args([str(run), "--to", to, "--out", str(tmp_path)]))
     assert json.loads((tmp_path / "run.json").read_text())["menndl"] == "0.1.0"
     if to == "csv":
         trials = rows(tmp_path / "trials.csv")

@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Optional
 import pytest
 from rich.console import Console, Group
 
-from menndl_caffe import export
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.recorded import Run, Stages
+from menndl_caffe.export import command
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Record
 from menndl_caffe.report.best import best_dict, best_text
@@ -198,8 +198,8 @@ def test_the_line_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 def exported(run: Run, to: str, out: Path) -> Path:
     parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    export.main(parser.parse_args([str(run.folder), "--to", to, "--out", str(out)]))
+    command.add_arguments(parser)
+    command.main(parser.parse_args([str(run.folder), "--to", to, "--out", str(out)]))
     return out
 
 
