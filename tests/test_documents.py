@@ -271,6 +271,9 @@ def test_the_picture_shows_every_room_once_and_none_over_another(picture: Elemen
              for box in picture.iter(f"{SVG}rect") if box.get("x")]
     width, height = (float(size) for size in picture.attrib["viewBox"].split()[2:])
     assert width <= 900
+    rooms = [text for text in picture.iter(f"{SVG}text") if text.get("class") == "room"]
+    legend = [text for text in picture.iter(f"{SVG}text") if text.get("class") == "said"]
+    assert max(float(text.attrib["x"]) for text in rooms) + 60 < min(float(text.attrib["x"]) for text in legend)
     for x, y, wide, high in boxes:
         assert 0 <= x and x + wide <= width and 0 <= y and y + high <= height
     for (x, y, wide, high), (x2, y2, wide2, high2) in itertools.combinations(boxes, 2):

@@ -20,7 +20,7 @@ GROUPS = {
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes
-WIDTH, MARGIN = 900, 14
+WIDTH, MARGIN, LEGEND = 900, 14, 590
 ROW, BOX, GAP, LETTER, PORT = 66, 30, 18, 7.9, 11
 Imports = Dict[str, Set[str]]
 Edge = Tuple[str, str]
@@ -128,11 +128,11 @@ def _head(height: int) -> Iterator[str]:
 
 
 def _legend() -> Iterator[str]:
-    """In the upper left corner, where the few rooms that know many leave space."""
+    """To the right of all rooms."""
     for i, text in enumerate(("An arrow: imports. It is left out where", "others lead to the same room.",
                               "Dashed: a pipe to a process of its own.")):
-        yield f'<text class="said" x="{MARGIN}" y="{32 + 19 * i}">{text}</text>'
+        yield f'<text class="said" x="{LEGEND}" y="{32 + 19 * i}">{text}</text>'
     for i, (fill, border, text, _) in enumerate(group for group in GROUPS.values() if group[2]):
         y = 98 + 26 * i
-        yield (f'<rect x="{MARGIN}" y="{y}" width="18" height="18" rx="4" fill="{fill}" stroke="{border}"/>'
-               f'<text class="said" x="{MARGIN + 28}" y="{y + 14}">{text}</text>')
+        yield (f'<rect x="{LEGEND}" y="{y}" width="18" height="18" rx="4" fill="{fill}" stroke="{border}"/>'
+               f'<text class="said" x="{LEGEND + 28}" y="{y + 14}">{text}</text>')
