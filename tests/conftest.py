@@ -112,9 +112,27 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
     """The individuals of that search when nothing goes wrong."""
+    return _undisturbed(search, tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+@pytest.fixture(scope="module")
+def random_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many individuals by random search."""
     from tests.support import runs
 
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_search(folder / "random.search.prototxt", runs.small_data(folder / "data"), kind=runs.RANDOM)
+
+
+@pytest.fixture(scope="module")
+def random_undisturbed(random_search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
+    """The individuals of that search when nothing goes wrong."""
+    return _undisturbed(random_search, tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+def _undisturbed(search: Path, run: Path) -> List:
+    from tests.support import runs
+
     assert runs.start(["run", search, "--out", run]).wait(runs.PATIENCE) == 0
     assert len(runs.individuals(run)) == 18
     return runs.individuals(run)

@@ -15,6 +15,7 @@ from typing import List, Sequence
 
 import pytest
 
+from menndl_caffe import journal
 from tests.conftest import missing
 from tests.support import runs
 from tests.test_farm import ranks_of
@@ -91,8 +92,10 @@ class Job:
         return [int(rank) for rank in re.findall(rf"^menndl: rank (\d+) on {HOST} has died; i", self.text, re.M)]
 
 
-@pytest.mark.parametrize("victims", [[2], [1, 3]])
-def test_dead_ranks_do_not_stop_the_search(search: Path, undisturbed: List, tmp_path: Path, victims: List[int]) -> None:
+@pytest.mark.parametrize("victims, kind", [([2], ""), ([1, 3], ""), ([1, 3], "random_")])
+def test_dead_ranks_do_not_stop_the_search(request: pytest.FixtureRequest, tmp_path: Path, victims: List[int],
+                                           kind: str) -> None:
+    search, undisturbed = (request.getfixturevalue(f"{kind}{name}") for name in ("search", "undisturbed"))
     job = Job.in_the_middle(search, tmp_path)
     job.kill(victims)
     assert job.tells_of(victims), job.text
@@ -101,6 +104,8 @@ def test_dead_ranks_do_not_stop_the_search(search: Path, undisturbed: List, tmp_
     assert sorted(job.dead) == victims
     assert f"menndl: rank {victims[0]} on {HOST} has died; its trial " in job.text
     assert runs.individuals(job.run) == undisturbed  # reading refuses a second result of the same trial
+    given = journal.read(job.run).given
+    assert all(given[id].rank == result.rank for id, result in journal.read(job.run).results.items() if id in given)
     assert "Best 5 of 18 individuals" in job.text
 
 
@@ -180,8 +185,10 @@ def test_sigterm_with_a_dead_rank(search: Path, undisturbed: List, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_20_kills_at_random_moments(search: Path, undisturbed: List, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["", "random_"], ids=["GA", "RANDOM"])
+def test_20_kills_at_random_moments(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
     """From the first line of the journal to after the end."""
+    search, undisturbed = (request.getfixturevalue(f"{kind}{name}") for name in ("search", "undisturbed"))
     draw = random.Random(4)
     told = 0
     for i in range(20):

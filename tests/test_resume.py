@@ -77,23 +77,6 @@ def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, tar
     kills(search, tmp_path, 3, target, 20, 3.0, undisturbed)
 
 
-@pytest.fixture(scope="module")
-def random_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many individuals by random search."""
-    folder = tmp_path_factory.mktemp("search")
-    return runs.write_search(folder / "r.search.prototxt", runs.small_data(folder / "data"), kind=runs.RANDOM)
-
-
-@pytest.fixture(scope="module")
-def random_undisturbed(random_search: Path, tmp_path_factory: pytest.TempPathFactory) -> List:
-    """The individuals of that search when nothing goes wrong."""
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    run.parent.mkdir(exist_ok=True)
-    finish(random_search, run, 0)
-    assert len(runs.individuals(run)) == 18
-    return runs.individuals(run)
-
-
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_kills_of_a_random_search(random_search: Path, random_undisturbed: List, tmp_path: Path, target: str,
