@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, List
 
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import curves, trials
+from menndl_caffe.files import replacing
 from menndl_caffe.text import as_csv
 
 OPEN = "pandas.read_csv('{0}', parse_dates=['started'])"

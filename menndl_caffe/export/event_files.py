@@ -28,7 +28,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.export.folder import replacing
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.report.summary import Generation, best_trained, generations, members_of, of_role
 from menndl_caffe.trial import DEFAULT, Result, Trial

@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run, counted
-from menndl_caffe.export.folder import replacing
+from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.report.summary import of_role
 from menndl_caffe.trial import TEST, Result, Trial

@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.parquet
 
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.export.folder import replacing
 from menndl_caffe.export.tables import Table, curves, trials
+from menndl_caffe.files import replacing
 
 OPEN = "pandas.read_parquet('{0}')"
 TYPES = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(),

@@ -44,8 +44,7 @@ def _search(run: Run) -> Dict[str, Any]:
     message = run.message
     settings = getattr(message, KINDS[message.type].field or "limit")
     return {"type": message.type,
-            "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields}
-            if settings else {},
+            "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields},
             "net": message.net, "solver": message.solver, "genes": list(run.space.names), "max_iter": message.max_iter,
             "fitness_set": run.fitness_set, "random_seed": message.random_seed}
 
@@ -82,7 +81,7 @@ def _speed(run: Run, done: int, now: float) -> Dict[str, Any]:
 def settings_text(search: Dict[str, Any]) -> str:
     """Type and settings of `status_dict`'s search: `GA: population 500, generations 35`."""
     settings = ", ".join(f"{name} {value}" for name, value in search["settings"].items())
-    return f"{search['type']}: {settings}" if settings else str(search["type"])
+    return f"{search['type']}: {settings}"
 
 
 def status_text(run: Run, now: float) -> str:
