@@ -17,7 +17,7 @@ from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.messages import ANSWERS, INTRODUCTION, LINE_BYTES, Conversation, Unfit
-from menndl_caffe.rank.process import TrainerDied, TrainerProcess
+from menndl_caffe.rank.process import LOG_BYTES, LONGEST_LOG, TrainerDied, TrainerProcess
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK
 from tests.support import runs
 
@@ -151,6 +151,16 @@ def died(command: str, net: str = "") -> TrainerDied:
 def test_a_line_without_end_is_no_message() -> None:
     death = died(f"echo '{READY}'; exec tr '\\0' x </dev/zero")
     assert f"'{80 * 'x'}', more than {LINE_BYTES} bytes without an end of line" in str(death) and not death.blameless
+
+
+def test_a_log_does_not_fill_the_memory() -> None:
+    script = f"head -c {LONGEST_LOG} /dev/zero | tr '\\0' x >&2; echo the end >&2; echo '{READY}'; exec sleep 1000"
+    with contextlib.closing(TrainerProcess(["sh", "-c", script], os.environ)) as process:
+        process.start()
+        assert runs.wait_until(lambda: process.poll(0.1) is not None)  # so all is written
+        log, = (link for link in Path("/proc/self/fd").iterdir() if "trainer's log" in os.path.realpath(link))
+        process.poll(0.0)
+        assert log.stat().st_size == LOG_BYTES and process.log().endswith("xxxthe end\n")
 
 
 def test_a_trainer_that_closes_its_output_and_stays_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

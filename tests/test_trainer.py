@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Sequence
 import numpy as np
 import pytest
 
-from menndl_caffe.rank.engine import Engine
+from menndl_caffe.rank.engine import TRAINER, Engine
 from menndl_caffe.rank.process import TrainerProcess, last_words
 from menndl_caffe.trainer import train as trainer
 from tests.support import fake_engine, runs
@@ -184,6 +184,31 @@ def test_a_trainer_says_who_it_is(environment: Dict[str, str]) -> None:
         assert ready == {"event": "ready", "engine": "caffe", "math": "float32", "version": "0.fake"}
         assert versions == {"version": "0.fake", "blas": versions["blas"], "numpy": np.__version__,
                             "python": platform.python_version()}
+
+
+def test_started_by_its_path_it_takes_nothing_else_from_there_and_no_other_menndl(environment: Dict[str, str],
+                                                                                  tmp_path: Path) -> None:
+    """What is installed beside menndl must not come before the engine's own modules."""
+    for folder, module in (("beside", "numpy.py"), ("other", "menndl_caffe.py")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / module).write_text("raise ImportError('the wrong one')")
+    (tmp_path / "beside" / "menndl_caffe").symlink_to(runs.REPOSITORY / "menndl_caffe")
+    command = [sys.executable, str(tmp_path / "beside" / "menndl_caffe" / "trainer"), "caffe"]
+    path = f"{tmp_path / 'other'}:{environment['PYTHONPATH']}"
+    with contextlib.closing(TrainerProcess(command, {**environment, "PYTHONPATH": path})) as process:
+        assert training(process, "quiet") == ["ready", "test", "test", "done"]
+
+
+@pytest.mark.parametrize(("files", "answer"), [([], "False"), (["__init__.py"], "False"),
+                                               (["__init__.py", "pycaffe.py"], "True")])
+def test_whether_there_is_a_pycaffe_is_told_without_an_import(files: List[str], answer: str, tmp_path: Path) -> None:
+    """An unrelated package of that name has no pycaffe.py."""
+    (tmp_path / "caffe").mkdir()
+    for name in files:
+        (tmp_path / "caffe" / name).write_text("raise ImportError('imported')")
+    command = [sys.executable, "-S", TRAINER, "--has", "caffe"]
+    done = subprocess.run(command, cwd="/", env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{answer}\n", "")
 
 
 def test_an_exception_of_the_engine_is_the_end_of_its_training_alone(environment: Dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.rank.messages import LINE_BYTES, SHOWN, Conversation, Message, Unfit
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
+LONGEST_LOG = 64 * LOG_BYTES  # that is held in memory until it is cut
 CLOSING_SECONDS = 10.0  # from the end of a process's output to its own
 # By which an operator, a scheduler or the kernel ends a process, and no program itself.
 KILLS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -88,8 +89,7 @@ class TrainerProcess:
             self._forget()  # it died after its last training, so that is not the next one's fault
         if self._process is None:
             self._conversation, self._unread, self._unsent, self._closed = Conversation(), b"", b"", None
-            # Appending, so that truncating the log for the next training is safe while the trainer holds it open.
-            with open(f"/proc/self/fd/{self._log.fileno()}", "ab") as log:
+            with self._appending() as log:
                 self._process = self._popen(log)
 
     def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
@@ -107,6 +107,7 @@ class TrainerProcess:
         TrainerDied where the process has ended, or is ended for saying what no trainer may say.
         """
         deadline = time.monotonic() + seconds
+        self._cut_log()
         while b"\n" not in self._unread:
             if len(self._unread) > LINE_BYTES:
                 raise self._refused(self._unread, Unfit(f"more than {LINE_BYTES} bytes without an end of line"))
@@ -124,8 +125,7 @@ class TrainerProcess:
 
     def log(self) -> str:
         """The end of what the engine logged since the last `start`."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES)).decode(errors="replace")
+        return self._end_of_log().decode(errors="replace")
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
@@ -139,6 +139,21 @@ class TrainerProcess:
         """End the process; nothing can be started after that."""
         self.kill()
         self._log.close()
+
+    def _end_of_log(self) -> bytes:
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES))
+
+    def _cut_log(self) -> None:
+        if os.fstat(self._log.fileno()).st_size > LONGEST_LOG:
+            end = self._end_of_log()
+            self._log.truncate(0)
+            with self._appending() as log:
+                log.write(end)
+
+    def _appending(self) -> IO[bytes]:
+        """So that truncating the log is safe while the trainer holds it open."""
+        return open(f"/proc/self/fd/{self._log.fileno()}", "ab")
 
     def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         try:
