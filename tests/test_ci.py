@@ -35,7 +35,14 @@ def spoiled():
 def test_in_teardown(spoiled): pass
 """
 CRASH = "def test_crash(): import os; os._exit(1)\n"
-CRASH_ONCE = ONCE.replace("test_once", "test_crash").replace("assert not first", "if first: import os; os._exit(1)")
+CRASH_ONCE = """\
+import os, pathlib
+def test_crash():
+    seen = pathlib.Path("crashed")
+    first = not seen.exists()
+    seen.touch()
+    if first: os._exit(1)
+"""
 INTERRUPTED = "def test_interrupted(): raise KeyboardInterrupt\n"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -96,7 +103,7 @@ def test_tests_that_do_not_come_to_their_end_fail(broken: str, ci: Run) -> None:
 
 
 def test_a_crash_of_one_of_several_processes_fails(ci: Run) -> None:
-    done = ci(WELL, CRASH_ONCE, make_test=f"exec {sys.executable} -m pytest -p xdist.plugin -n 2 --dist loadfile")
+    done = ci(ONCE, CRASH_ONCE, make_test=f"exec {sys.executable} -m pytest -p xdist.plugin -n 2 --dist loadfile")
     assert done.returncode != 0 and "crashed while running" in done.stdout, done.stdout
     assert "nothing to repeat: the tests did not come to their end" in done.stdout
 
