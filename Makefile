@@ -40,7 +40,8 @@ run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## 
 	$(MENNDL) report "$(OUT)"
 
 test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20 $(TESTS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	    --durations 20 $(TESTS)
 
 test-slow: build/venv/test build/venv/torch caffe build/chromium  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(TESTS)

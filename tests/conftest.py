@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import drawn_images, once
-from tests.support.again import pytest_sessionfinish
+from tests.support.again import pytest_sessionfinish, pytest_testnodedown
 
-__all__ = ["pytest_sessionfinish"]
+__all__ = ["pytest_sessionfinish", "pytest_testnodedown"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_IMAGES = REPOSITORY.parent / "shared" / "data"

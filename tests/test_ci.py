@@ -35,6 +35,14 @@ def spoiled():
 def test_in_teardown(spoiled): pass
 """
 CRASH = "def test_crash(): import os; os._exit(1)\n"
+CRASH_ONCE = """\
+import os, pathlib
+def test_crash():
+    seen = pathlib.Path("crashed")
+    first = not seen.exists()
+    seen.touch()
+    if first: os._exit(1)
+"""
 INTERRUPTED = "def test_interrupted(): raise KeyboardInterrupt\n"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -47,13 +55,13 @@ def ci(tmp_path: Path) -> Run:
     (tmp_path / "build" / "venv" / "bin").mkdir(parents=True)
     write_program(tmp_path / "build" / "venv" / "bin" / "python", f'exec {sys.executable} "$@"')
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "conftest.py").write_text("from tests.support.again import pytest_sessionfinish\n")
+    (tmp_path / "conftest.py").write_text("from tests.support.again import pytest_sessionfinish, pytest_testnodedown\n")
 
     def run(*tests: str, make_test: str = f"exec {sys.executable} -m pytest") -> subprocess.CompletedProcess[str]:
         (tmp_path / "test_it.py").write_text("".join(tests))
         write_program(tmp_path / "make", f"[[ $* != test ]] || {make_test}")
         env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY),
-               "PYTEST_ADDOPTS": ""}
+               "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         return subprocess.run([tmp_path / ".ci" / "run"], env=env, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=600)
 
@@ -91,6 +99,12 @@ def test_what_is_not_whole_when_repeated_fails(tests: List[str], ci: Run) -> Non
 def test_tests_that_do_not_come_to_their_end_fail(broken: str, ci: Run) -> None:
     done = ci(ONCE, broken)
     assert done.returncode != 0 and named(done) == [], done.stdout
+    assert "nothing to repeat: the tests did not come to their end" in done.stdout
+
+
+def test_a_crash_of_one_of_several_processes_fails(ci: Run) -> None:
+    done = ci(ONCE, CRASH_ONCE, make_test=f"exec {sys.executable} -m pytest -p xdist.plugin -n 2 --dist loadfile")
+    assert done.returncode != 0 and "crashed while running" in done.stdout, done.stdout
     assert "nothing to repeat: the tests did not come to their end" in done.stdout
 
 

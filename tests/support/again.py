@@ -11,13 +11,22 @@ from typing import Any, List
 import pytest
 
 STATUS = "menndl/exit_status"
+CRASHED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """One of xdist's processes has ended; whether the others did all of its tests is not known. For conftest.py."""
+    if error:
+        node.config.stash[CRASHED] = True
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keeps how the tests ended, beside pytest's own list of those that failed. A part of conftest.py."""
-    cache = getattr(session.config, "cache", None)
-    if cache is not None and not hasattr(session.config, "workerinput"):  # of all tests, not one process's share
-        cache.set(STATUS, int(exitstatus))
+    """Keeps how the tests ended, beside pytest's own list of those that failed. For conftest.py."""
+    config = session.config
+    cache = getattr(config, "cache", None)
+    if cache is not None and not hasattr(config, "workerinput"):  # of all tests, not one process's share
+        cache.set(STATUS, None if config.stash.get(CRASHED, False) else int(exitstatus))
 
 
 class Repetition:
