@@ -1,12 +1,113 @@
-"""Plain data that comes from elsewhere, judged field by field: a ValueError names the one that is missing or no good.
+"""Plain data that comes from elsewhere, judged field by field. A table says of each field what its value must be.
 
-`record` is always a JSON object, as a dict. True and False are no numbers here, and no number is NaN or infinite.
+True and False are no numbers here.
 """
 from __future__ import annotations
 
 import json
 import math
-from typing import Any, Collection, Dict, Mapping, NoReturn
+from typing import Any, Callable, Collection, Dict, Mapping, NamedTuple, NoReturn
+
+SHOWN = 80  # characters of what is told of a value
+MOST = 2**63 - 1  # the largest whole number that all know who read our tables
+
+
+class Field(NamedTuple):
+    """What the value of a field must be: in words, and as a function that gives it as it is read, and raises ValueError,
+    TypeError or OverflowError for any other."""
+
+    valid: str
+    read: Callable[[Any], Any]
+
+
+class Wrong(ValueError):
+    """A field that is no good: `found` is what stands there, empty where it is missing; `valid` what should."""
+
+    def __init__(self, name: str, found: str, valid: str):
+        super().__init__(f"field {name!r} is {found or 'missing'}; expected {valid}")
+        self.name, self.found, self.valid = name, found, valid
+
+
+def read(record: Mapping[str, Any], table: Mapping[str, Field]) -> Dict[str, Any]:
+    """The fields of a table, each as it is read; Wrong for the first that is missing or no good."""
+    values = {}
+    for name, field in table.items():
+        if name not in record:
+            raise Wrong(name, "", field.valid)
+        values[name] = judged(name, field, record[name])
+    return values
+
+
+def read_present(record: Mapping[str, Any], table: Mapping[str, Field]) -> Dict[str, Any]:
+    """The same of a table's fields that are there."""
+    return read(record, {name: field for name, field in table.items() if name in record})
+
+
+def judged(name: str, field: Field, value: Any) -> Any:
+    """A value as it is read; Wrong where it is no good, or what its own reading says of a part of it."""
+    try:
+        return field.read(value)
+    except Wrong:
+        raise
+    except (ValueError, TypeError, OverflowError):
+        raise Wrong(name, shown(value), field.valid) from None
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, its end cut off."""
+    return "a list or an object" if isinstance(value, (list, dict)) else json.dumps(value)[:SHOWN]
+
+
+def _of_type(kind: type) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:  # True is an int as well
+            raise ValueError
+        return value
+    return read
+
+
+def whole(low: int = 0) -> Field:
+    """A whole number that is not below `low`."""
+    def read(value: Any) -> int:
+        if not low <= WHOLE.read(value) <= MOST:
+            raise ValueError
+        return int(value)
+    return Field(f"a whole number, {low} or more", read)
+
+
+def number(low: float = -math.inf, high: float = math.inf) -> Field:
+    """A finite number from `low` to `high`."""
+    def read(value: Any) -> float:
+        if not (math.isfinite(NUMBER.read(value)) and low <= value <= high):
+            raise ValueError
+        return float(value)
+    limits = "" if low == -math.inf else f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
+    return Field(f"a finite number{limits}", read)
+
+
+def one_of(values: Collection[str]) -> Field:
+    """One of these texts."""
+    def read(value: Any) -> str:
+        if TEXT.read(value) not in values:
+            raise ValueError
+        return str(value)
+    return Field(f"one of {', '.join(values)}", read)
+
+
+def or_none(field: Field) -> Field:
+    """The same, or null."""
+    return Field(f"{field.valid}, or null", lambda value: None if value is None else field.read(value))
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError
+    return float(value)
+
+
+WHOLE, TEXT, OBJECT = (Field(valid, _of_type(kind)) for valid, kind in
+                       (("a whole number", int), ("a text", str), ("a JSON object", dict)))
+NUMBER = Field("a number", _number)  # be it NaN or infinite
 
 
 def parsed(line: bytes) -> Dict[str, Any]:
@@ -19,56 +120,3 @@ def parsed(line: bytes) -> Dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
-
-
-def whole(record: Mapping[str, Any], name: str, low: int = 0, high: int = 2**63 - 1) -> int:
-    """A whole number from `low` to `high`."""
-    value: Any = record.get(name)
-    if type(value) is not int or not low <= value <= high:
-        raise wrong(record, name, f"a whole number from {low} to {high}")
-    return value
-
-
-def number(record: Mapping[str, Any], name: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number from `low` to `high`."""
-    value: Any = record.get(name)
-    if not is_number(value) or not low <= value <= high:
-        limits = "" if low == -math.inf else f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
-        raise wrong(record, name, f"a finite number{limits}")
-    return float(value)
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def text(record: Mapping[str, Any], name: str) -> str:
-    """A text."""
-    value = record.get(name)
-    if not isinstance(value, str):
-        raise wrong(record, name, "a text")
-    return value
-
-
-def one_of(record: Mapping[str, Any], name: str, values: Collection[str]) -> str:
-    """One of these texts."""
-    value = record.get(name)
-    if value not in values:
-        raise wrong(record, name, f"one of {', '.join(values)}")
-    return str(value)
-
-
-def mapping(record: Mapping[str, Any], name: str) -> Dict[str, Any]:
-    """A JSON object."""
-    value = record.get(name)
-    if not isinstance(value, dict):
-        raise wrong(record, name, "a JSON object")
-    return value
-
-
-def wrong(record: Mapping[str, Any], name: str, expected: str) -> ValueError:
-    """The error for a field that is not what is expected."""
-    if name not in record:
-        return ValueError(f"field {name!r} is missing; expected {expected}")
-    return ValueError(f"field {name!r} is {json.dumps(record[name])[:80]}; expected {expected}")

@@ -128,20 +128,20 @@ class Follower:
 
 def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
     """Add one line to the record, and return what it says; ValueError where it cannot stand there."""
-    event = fields.one_of(line, "event", EVENTS)
+    event = fields.read(line, _LINE)["event"]
     if (event == "run") != (number == 1):
         raise ValueError("the first line, and no other, is the event 'run'")
     if event == "trial":
-        given = Given(fields.whole(line, "rank"), fields.number(line, "given", 0)) if "rank" in line else None
+        given = Given(*fields.read(line, _GIVEN).values()) if "rank" in line else None
         return _take_trial(record, Trial.from_dict(line), given)
     if event == "result":
         return _take_result(record, Result.from_dict(line))
     if event == "run":
-        _check_run(line)
+        fields.read(line, _RUN)
+        fields.read_present(line, _SIZE)
         record.run = line
     else:
-        if "started" in line:
-            fields.number(line, "started", 0)
+        fields.read_present(line, {"started": _TIME})
         record.resumes.append(line)
     return line
 
@@ -169,15 +169,11 @@ def _take_result(record: Record, result: Result) -> Result:
     return result
 
 
-def _check_run(line: Dict[str, Any]) -> None:
-    """What every reader of a run needs of its first line. A search that goes on until a limit has neither `total` nor
-    `generations`."""
-    for name in ("search", "engine"):
-        fields.text(line, name)
-    fields.number(line, "started", 0)
-    for name in ("total", "generations"):
-        if name in line:
-            fields.whole(line, name, 1)
+_TIME = fields.number(0)
+_LINE = {"event": fields.one_of(EVENTS)}
+_GIVEN = {"rank": fields.whole(), "given": _TIME}
+_RUN = {"search": fields.TEXT, "engine": fields.TEXT, "started": _TIME}  # what every reader needs of the first line
+_SIZE = {"total": fields.whole(1), "generations": fields.whole(1)}  # which not every search has
 
 
 class Journal:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from menndl_caffe import fields
+from menndl_caffe.fields import Field
 from menndl_caffe.genome import Genome, Value
 
 INDIVIDUAL = "individual"  # a member of the population
@@ -48,17 +49,22 @@ class Trial:
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Trial:
         """Inverse of `as_dict`; ValueError names a field that is missing or no good."""
-        generation = None if record.get("generation", 0) is None else fields.whole(record, "generation")
-        return Trial(fields.whole(record, "id"), _genome(record), fields.whole(record, "seed"),
-                     fields.whole(record, "max_iter", 1), generation, fields.one_of(record, "role", ROLES))
+        known = fields.read(record, _TRIAL)
+        return Trial(genome=known.pop("genes"), **known)
 
 
-def _genome(record: Mapping[str, Any]) -> Genome:
-    genes = fields.mapping(record, "genes")
-    if not genes or not all(isinstance(value, str) or fields.is_number(value) for value in genes.values()):
-        raise fields.wrong(record, "genes", "names with numbers or texts")
-    values: Tuple[Value, ...] = tuple(genes.values())
+def _genome(genes: Any) -> Genome:
+    values: Tuple[Value, ...] = tuple(fields.OBJECT.read(genes).values())
+    if not genes:
+        raise ValueError
+    for value in values:
+        if type(value) is not str:
+            fields.number().read(value)
     return Genome(tuple(genes), values)
+
+
+_TRIAL = {"id": fields.whole(), "genes": Field("names with numbers or texts", _genome), "seed": fields.whole(),
+          "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,7 @@ class Result:
     def from_dict(record: Mapping[str, Any]) -> Result:
         """Inverse of `as_dict`; fields it does not know are ignored. ValueError names one that is missing or no good.
         """
-        known: Dict[str, Any] = {name: number(record, name, 0) for name, number in _NUMBERS.items() if name in record}
-        known.update((name, fields.text(record, name)) for name in ("reason", "host", "log") if name in record)
-        if "loss" in record:
-            known["loss"] = fields.number(record, "loss")
-        return Result(fields.whole(record, "id"), fields.one_of(record, "status", STATUSES),
-                      fields.number(record, "fitness", 0, 1), curve=_curve(record), measures=_measures(record), **known)
+        return Result(**fields.read(record, _RESULT), **fields.read_present(record, _KNOWN))
 
     def copied_to(self, trial: Trial) -> Result:
         """The same result for another trial of the same individual; it cost no time."""
@@ -121,24 +122,25 @@ class Result:
                        seconds=0.0, engine_seconds=0.0, log="")
 
 
-_NUMBERS = {"started": fields.number, "seconds": fields.number, "engine_seconds": fields.number, "rank": fields.whole,
-            "same_as": fields.whole}
+def _curve(points: Any) -> Tuple[CurvePoint, ...]:
+    if not isinstance(points, list):
+        raise ValueError
+    return tuple((fields.WHOLE.read(iteration), _FINITE.read(accuracy), _FINITE.read(loss))
+                 for iteration, accuracy, loss in points)
 
 
-def _curve(record: Mapping[str, Any]) -> Tuple[CurvePoint, ...]:
-    points = record.get("curve", [])
-    if not isinstance(points, list) or not all(
-            isinstance(point, (list, tuple)) and len(point) == 3 and type(point[0]) is int
-            and fields.is_number(point[1]) and fields.is_number(point[2]) for point in points):
-        raise fields.wrong(record, "curve", "[iteration, accuracy, loss] of each test pass")
-    return tuple((iteration, accuracy, loss) for iteration, accuracy, loss in points)
+def _measures(measures: Any) -> Dict[str, float]:
+    for value in fields.OBJECT.read(measures).values():
+        _FINITE.read(value)
+    return dict(measures)
 
 
-def _measures(record: Mapping[str, Any]) -> Dict[str, float]:
-    measures = fields.mapping(record, "measures") if "measures" in record else {}
-    if not all(map(fields.is_number, measures.values())):
-        raise fields.wrong(record, "measures", "names with finite numbers")
-    return measures
+_FINITE, _TIME = fields.number(), fields.number(0)
+_RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": fields.number(0, 1)}
+_KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
+          "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
+          "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
+          "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures), "log": fields.TEXT}
 
 
 def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:

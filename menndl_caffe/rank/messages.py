@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
+
+from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
 
 LINE_BYTES = 2**20  # no message is longer
-SHOWN = 80  # characters of what is told of a message, or of one value in it
 
 Message = Dict[str, Any]
 
@@ -25,62 +26,29 @@ class Unfit(ValueError):
         self.late = late
 
 
-class Field(NamedTuple):
-    """What the value of a field must be, in words and as a function that raises ValueError or OverflowError."""
-
-    valid: str
-    read: Callable[[Any], Any]
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:  # True is an int as well
-        raise ValueError
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError
-    return float(value)
-
-
-def _seconds(value: Any) -> float:
-    if not 0 <= _number(value) < math.inf:
-        raise ValueError
-    return float(value)
-
-
 def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError
-    value.encode()  # no half of a surrogate pair, which nobody can print
-    return value
+    TEXT.read(value).encode()  # no half of a surrogate pair, which nobody can print
+    return str(value)
 
 
 def _versions(value: Any) -> Dict[str, Any]:
     return {_text(name): [_text(one) for one in said] if type(said) is list else _text(said)
-            for name, said in _object(value).items()}
+            for name, said in OBJECT.read(value).items()}
 
 
 def _outputs(value: Any) -> Dict[str, float]:
-    return {_text(name): _read(name, NUMBER, output) for name, output in _object(value).items()}
+    return {_text(name): judged(name, NUMBER, output) for name, output in OBJECT.read(value).items()}
 
 
-def _object(value: Any) -> Dict[str, Any]:
-    if type(value) is not dict:
-        raise ValueError
-    return value
-
-
-WHOLE, TEXT, NUMBER = Field("a whole number", _whole), Field("a text", _text), Field("a number", _number)
-SECONDS = Field("seconds, 0 or more", _seconds)
-INTRODUCTION = {"engine": TEXT, "math": TEXT, "version": TEXT, "pid": WHOLE,  # each may be missing
+PRINTABLE = Field(TEXT.valid, _text)
+SECONDS = Field("seconds, 0 or more", number(0).read)
+INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "pid": WHOLE,  # each may be missing
                 "versions": Field("an object of texts and of lists of texts", _versions)}
 ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "test": {"id": WHOLE, "iteration": WHOLE, "outputs": Field("an object of numbers", _outputs)},
     "done": {"id": WHOLE, "engine_seconds": SECONDS},
-    "diverged": {"id": WHOLE, "reason": TEXT, "engine_seconds": SECONDS},
-    "error": {"id": WHOLE, "reason": TEXT}}
+    "diverged": {"id": WHOLE, "reason": PRINTABLE, "engine_seconds": SECONDS},
+    "error": {"id": WHOLE, "reason": PRINTABLE}}
 
 
 class Conversation:
@@ -106,12 +74,12 @@ class Conversation:
         message = _parsed(line)
         event = message.get("event")
         if event == "ready" and not self.ready:
-            message = _checked(message, {name: field for name, field in INTRODUCTION.items() if name in message})
+            message = _checked(message, read_present, INTRODUCTION)
             self.ready = True
         elif event not in tuple(ANSWERS) or not self.ready:
-            raise Unfit(f"whose event is {_shown(event)}; expected {' or '.join(ANSWERS) if self.ready else 'ready'}")
+            raise Unfit(f"whose event is {shown(event)}; expected {' or '.join(ANSWERS) if self.ready else 'ready'}")
         else:
-            message = _checked(message, ANSWERS[event])
+            message = _checked(message, read, ANSWERS[event])
             self._check_order(message)
         return message
 
@@ -119,7 +87,7 @@ class Conversation:
         """Unfit unless this may follow what has been said before."""
         number, event = message["id"], message["event"]
         if number != self._request or self._over:
-            raise Unfit(f"whose id is {_shown(number)}; expected {self._request}", late=0 < number < self._request)
+            raise Unfit(f"whose id is {shown(number)}; expected {self._request}", late=0 < number < self._request)
         if event == "test":
             self._check_test(message["iteration"], message["outputs"])
         elif event == "done" and self._iteration != self._max_iter:
@@ -128,7 +96,7 @@ class Conversation:
 
     def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
         if not self._iteration < iteration <= self._max_iter:
-            raise Unfit(f"whose iteration is {_shown(iteration)}; expected more than {self._iteration}, "
+            raise Unfit(f"whose iteration is {shown(iteration)}; expected more than {self._iteration}, "
                         f"at most {self._max_iter}")
         self._iteration = iteration
         accuracy = outputs.get(self._accuracy, 0.0)
@@ -138,7 +106,7 @@ class Conversation:
 
 def _parsed(line: bytes) -> Message:
     try:
-        return _object(json.loads(line.decode(), object_pairs_hook=_once))
+        return dict(OBJECT.read(json.loads(line.decode(), object_pairs_hook=_once)))
     except (ValueError, RecursionError):
         raise Unfit("no message of its protocol") from None
 
@@ -150,24 +118,10 @@ def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return dict(pairs)
 
 
-def _checked(message: Message, fields: Mapping[str, Field]) -> Message:
+def _checked(message: Message, reader: Callable[..., Message], table: Mapping[str, Field]) -> Message:
     """The message with its fields as they are read."""
-    read = dict(message)
-    for name, field in fields.items():
-        if name not in message:
-            raise Unfit(f"without {name}; expected {field.valid}")
-        read[name] = _read(name, field, message[name])
-    return read
-
-
-def _read(name: str, field: Field, value: Any) -> Any:
     try:
-        return field.read(value)
-    except Unfit:
-        raise
-    except (ValueError, OverflowError):
-        raise Unfit(f"whose {name} is {_shown(value)}; expected {field.valid}") from None
-
-
-def _shown(value: Any) -> str:
-    return "a list or an object" if isinstance(value, (list, dict)) else json.dumps(value)[:SHOWN]
+        return {**message, **reader(message, table)}
+    except Wrong as wrong:
+        what = f"whose {wrong.name} is {wrong.found}" if wrong.found else f"without {wrong.name}"
+        raise Unfit(f"{what}; expected {wrong.valid}") from None

@@ -13,7 +13,8 @@ import time
 from typing import IO, Any, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.rank.messages import LINE_BYTES, SHOWN, Conversation, Message, Unfit
+from menndl_caffe.fields import SHOWN
+from menndl_caffe.rank.messages import LINE_BYTES, Conversation, Message, Unfit
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
 LONGEST_LOG = 64 * LOG_BYTES  # that is held in memory until it is cut
