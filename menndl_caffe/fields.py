@@ -13,8 +13,8 @@ MOST = 2**63 - 1  # the largest whole number that all know who read our tables
 
 
 class Field(NamedTuple):
-    """What the value of a field must be: in words, and as a function that gives it as it is read, and raises ValueError,
-    TypeError or OverflowError for any other."""
+    """What the value of a field must be: in words, and as a function that gives it as it is read; ValueError, TypeError
+    or OverflowError for any other."""
 
     valid: str
     read: Callable[[Any], Any]
