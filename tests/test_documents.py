@@ -146,9 +146,9 @@ def test_the_journals_page_says_when_a_field_is_there(written: List[Dict[str, An
     results = [line for line in written if line["event"] == "result"]
     assert {line["status"] for line in results} == {"ok", "invalid"}
     always = set.intersection(*map(set, results))
-    assert set().union(*results) - always == {"loss", "reason", "same_as"}
-    assert all(("loss" in line, "reason" in line) == ((True, False) if line["status"] == "ok" else (False, True))
-               for line in results)
+    assert set().union(*results) - always == {"loss", "reason", "same_as", "measures"}
+    assert all(("loss" in line, "measures" in line, "reason" in line)
+               == ((True, True, False) if line["status"] == "ok" else (False, False, True)) for line in results)
     by_id = {(line["id"], line["started"]): line for line in results}
     copies = [line for line in results if "same_as" in line]
     assert copies

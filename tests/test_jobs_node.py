@@ -302,7 +302,7 @@ def test_no_folder_that_will_do(choose: Callable[..., Any]) -> None:
     assert done.returncode == 1 and "1 MB free: set LOCAL_ROOT" in done.stderr
 
 
-@pytest.mark.parametrize("program", [STAGE, GPU, REPOSITORY / "tests" / "support" / "one-node-slurm.sh"])
+@pytest.mark.parametrize("program", [STAGE, GPU, *(REPOSITORY / "tests" / "support").glob("*.sh")])
 def test_help(program: Path) -> None:
     done = subprocess.run([str(program), "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {program.name}") and done.stderr == ""

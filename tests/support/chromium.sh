@@ -2,6 +2,9 @@
 # The tests look at pages in a browser: the machine's own Chromium, or Debian's where root may install it.
 set -euo pipefail
 
+# shellcheck source=containers/host.sh
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../../containers/host.sh"
+
 case ${1:-} in
     '') ;;
     --help) echo "usage: chromium.sh   installs Debian's chromium where there is no Chromium and this is root"; exit ;;
@@ -15,6 +18,4 @@ if ((EUID != 0)); then
     exit
 fi
 echo "installing Debian's chromium and a font on this machine"
-# shellcheck source=containers/host.sh
-. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../containers/host.sh"
 install_on_host chromium fonts-dejavu-core >/dev/null

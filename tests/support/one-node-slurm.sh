@@ -24,7 +24,7 @@ fail() { printf 'one-node-slurm: error: %s\n' "$*" >&2; exit 1; }
 misuse() { printf 'one-node-slurm: error: %s (see --help)\n' "$*" >&2; exit 2; }
 
 # shellcheck source=containers/host.sh
-. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../containers/host.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../../containers/host.sh"
 
 install_packages() {
     local missing=() package
