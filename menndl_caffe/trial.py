@@ -23,6 +23,7 @@ TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
 CurvePoint = Tuple[int, float, float]  # iteration, accuracy, loss of one test pass
+Work = Tuple[Genome, int, int, bool]  # genome, seed, max_iter, whether it is measured on the test set
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Trial:
     role: str = INDIVIDUAL
 
     @property
-    def work(self) -> Tuple[Genome, int, int, bool]:
+    def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
         return self.genome, self.seed, self.max_iter, self.role == TEST
 

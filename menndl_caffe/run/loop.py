@@ -6,15 +6,14 @@ result is told, in the order of the lines. So a search that breeds from what it 
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Deque, Dict, List, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import Farm
-from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.search import OtherTrial, Search
-from menndl_caffe.trial import INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, Result, Trial, Work
 from menndl_caffe.walltime import Stopped
 
 PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTERM, mpirun kills within a second
@@ -22,7 +21,6 @@ PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTE
 Keep = Callable[[Trial, Result], None]  # called with every new result before it is recorded
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
 Stop = Callable[[], str]  # says why the run must end now, or nothing
-Work = Tuple[Genome, int, int, bool]
 
 
 def never() -> str:
@@ -142,7 +140,8 @@ class Loop:
 
     def _stopped(self, reason: str) -> Stopped:
         done = sum(1 for _ in self._journal.record.individuals())
-        return Stopped(f"{reason}: {done} of {self._total} individuals are done; the same command goes on")
+        of_all = f" of {self._total}" if self._total else ""
+        return Stopped(f"{reason}: {done}{of_all} individuals are done; the same command goes on")
 
     # ---- results ----
 
