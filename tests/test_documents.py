@@ -15,6 +15,7 @@ import pytest
 from menndl_caffe import journal
 from menndl_caffe.experiment import search_file
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.search import KINDS
 from tests.conftest import REPOSITORY
 from tests.documents import architecture, tutorial
 from tests.documents import search_file as reference
@@ -226,6 +227,11 @@ def test_the_search_files_page_has_every_field_and_its_default(message: str) -> 
         name, kind, shown, meaning, example = row
         assert shown == (f"`{default(field)}`" if field.has_default_value else "-")
         assert kind and len(meaning) > 8 and field.name in example
+
+
+def test_the_search_files_page_has_every_type_of_search() -> None:
+    row = next(line for line in section("search-file.md", "SearchParameter").splitlines() if line.startswith("| `type`"))
+    assert all(f'"{name}"' in row for name in KINDS)
 
 
 def test_the_example_with_every_field_is_a_good_one() -> None:
