@@ -230,7 +230,8 @@ def test_the_search_files_page_has_every_field_and_its_default(message: str) -> 
 
 
 def test_the_search_files_page_has_every_type_of_search() -> None:
-    row = next(line for line in section("search-file.md", "SearchParameter").splitlines() if line.startswith("| `type`"))
+    rows = section("search-file.md", "SearchParameter").splitlines()
+    row = next(row for row in rows if row.startswith("| `type`"))
     assert all(f'"{name}"' in row for name in KINDS)
 
 
