@@ -130,8 +130,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         check_identity(options.out, journal.record, this)
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
         default = numbering(experiment.space.default, role=DEFAULT)
-        algorithm = search.make(experiment.message, experiment.space, numbering,
-                                lambda genome: expected_cost(parts.renderer, where, genome))
+        cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
+        algorithm = search.make(experiment.message, experiment.space, numbering, cost)
         size = _size(experiment, algorithm)
         journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size})
         screen = terminal(launched_size() > 0) if options.live else None
