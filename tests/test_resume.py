@@ -77,8 +77,7 @@ def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, tar
     kills(search, tmp_path, 3, target, 20, 3.0, undisturbed)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("ranks, target", [*((0, target) for target in TARGETS), (3, "everything")])
 def test_kills_of_a_random_search(random_search: Path, random_undisturbed: List, tmp_path: Path, target: str,
                                   ranks: int) -> None:
     kills(random_search, tmp_path, ranks, target, 2, 3.0 if ranks else 1.0, random_undisturbed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -97,6 +98,17 @@ def test_status(open_ended: Run, planned: Run) -> None:
     assert status["failed"] == {"diverged": 9} and (status["best"]["id"], status["best"]["accuracy"]) == (44, 0.84)
     assert status["best"]["measures"] == {"parameters": 1044, "multiply_adds": 2_000_044, "memory": 176_000}
     assert status["default"]["measures"] == {}
+
+
+def test_the_best_without_a_column_of_generations(open_ended: Run) -> None:
+    text, html = best_text(open_ended), page([open_ended])
+    head = next(line for line in text.splitlines() if " accuracy  " in line and " id " in line)
+    assert head.split() == ["id", *open_ended.space.names, "accuracy", "loss", "seconds"]
+    table = html.split('class="numbers individuals"')[1].split("</table>")[0]
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table.split("</thead>")[0])
+    rows = [row for row in table.split("<tr>")[2:]]
+    assert heads[:2] == ["id", open_ended.space.names[0]] and "generation" not in heads
+    assert all(row.count("<td>") == len(heads) for row in rows) and len(rows) == 6
 
 
 def test_status_for_people(open_ended: Run, planned: Run) -> None:

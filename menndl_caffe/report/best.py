@@ -87,9 +87,10 @@ def _table_3(best: Dict[str, Any]) -> str:
 
 def _individuals(best: Dict[str, Any]) -> str:
     genes = [gene["gene"] for gene in best["genes"]]
-    rows = [["", "id", "generation", *genes, "accuracy", "loss", "seconds"]]
+    generation = ["generation"] * any(row["generation"] for row in best["best"])  # not every search has such
+    rows = [["", "id", *generation, *genes, "accuracy", "loss", "seconds"]]
     for place, row in _places(best):
-        rows.append([place, str(row["id"]), str(row["generation"] or "-"),
+        rows.append([place, str(row["id"]), *(str(row[name] or "-") for name in generation),
                      *(gene_text(row["genes"][name]) for name in genes),
                      fixed(row["accuracy"]) or row["status"], fixed(row["loss"]) or "-", fixed(row["seconds"], 1)])
     return aligned(rows)
