@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import replacing, sync
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
@@ -45,16 +46,9 @@ def write_file(path: Path, content: bytes) -> None:
         if target.exists() and not target.is_file():  # such as /dev/null
             target.write_bytes(content)
             return
-        aside = target.with_name(f"{target.name}.{os.getpid()}.part")
-        try:
-            with open(aside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, target)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise
+        with replacing(target) as aside:
+            aside.write_bytes(content)
+            sync(aside)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
