@@ -389,3 +389,24 @@ def test_a_default_is_taken_exactly_where_the_steps_reach_it(low: int, width: in
     else:
         with pytest.raises(UserError, match=f"of g is {low + offset}; expected a whole number from {low} to "):
             search_file.of_text(text, "s")
+
+
+OF_GA = GOOD[GOOD.index('type: "GA"'):GOOD.index("gene {")]
+
+
+@pytest.mark.parametrize("head, expected", [
+    ('type: "RANDOM"', "4: type: is RANDOM, which goes on until a limit: expected limit { trials: 100 }, or another "),
+    ('type: "RANDOM" limit { }', "4: type: is RANDOM, which goes on until a limit: expected limit { trials: 100 }, or "),
+    ('type: "RANDOM"\nlimit { trials: 0 }', "5: limit.trials: is 0; expected 1 or more"),
+    ('limit { trials: 9 }', "4: limit: is for searches without generations, and GA has them; ga_param says how many"),
+])
+def test_a_limit_is_for_searches_without_generations(tmp_path: Path, head: str, expected: str) -> None:
+    with pytest.raises(UserError) as error:
+        search_file.load(written(tmp_path, GOOD.replace(OF_GA, head + "\n")))
+    assert str(error.value).startswith(f"{tmp_path / 'my.search.prototxt'}:{expected}")
+
+
+def test_a_random_search_says_how_many_individuals_it_has(tmp_path: Path) -> None:
+    head = 'type: "RANDOM" limit { trials: 100 }\n'
+    message = search_file.load(written(tmp_path, GOOD.replace(OF_GA, head))).message
+    assert (message.type, message.limit.trials) == ("RANDOM", 100)
