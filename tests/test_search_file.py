@@ -396,7 +396,7 @@ OF_GA = GOOD[GOOD.index('type: "GA"'):GOOD.index("gene {")]
 
 @pytest.mark.parametrize("head, expected", [
     ('type: "RANDOM"', "4: type: is RANDOM, which goes on until a limit: expected limit { trials: 100 }, or another "),
-    ('type: "RANDOM" limit { }', "4: type: is RANDOM, which goes on until a limit: expected limit { trials: 100 }, or "),
+    ('type: "RANDOM" limit { }', "4: type: is RANDOM, which goes on until a limit: expected limit { trials: 100 }"),
     ('type: "RANDOM"\nlimit { trials: 0 }', "5: limit.trials: is 0; expected 1 or more"),
     ('limit { trials: 9 }', "4: limit: is for searches without generations, and GA has them; ga_param says how many"),
 ])
