@@ -7,6 +7,7 @@ OUT     ?= build/run
 ENGINE  ?= caffe
 CIFAR10 ?=
 TESTS   ?= tests
+WORKERS ?= $(shell echo $$(($$(nproc) < 3 ? $$(nproc) + 1 : 4)))
 IMAGE   ?= build/menndl-caffe.sif
 OPTIONS ?=
 MPIRUN  ?= $(or $(shell command -v mpirun),$(BIN)/mpirun)
@@ -32,7 +33,7 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
 	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) OPTIONS=$(OPTIONS) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON)"
-	@echo "          TESTS=$(TESTS) IMAGE=$(IMAGE)"
+	@echo "          TESTS=$(TESTS) WORKERS=$(WORKERS) IMAGE=$(IMAGE)"
 
 run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe (or ENGINE=torch); again: go on, or show the result
 	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
@@ -40,7 +41,7 @@ run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## 
 	$(MENNDL) report "$(OUT)"
 
 test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	    --durations 20 $(TESTS)
 
 test-slow: build/venv/test build/venv/torch caffe build/chromium  ## the slow tests
