@@ -5,7 +5,7 @@ import re
 from itertools import product
 from math import ceil
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 import pytest
 from google.protobuf import text_format
@@ -255,11 +255,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refused(folder: Path, net: str = "", solver: str = SOLVER, search: str = SEARCH_TEXT) -> str:
+def refusals(folder: Path, net: str = "", solver: str = SOLVER, search: str = SEARCH_TEXT) -> List[str]:
     with pytest.raises(UserError) as caught:
         render_texts(folder, net, solver, search)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return str(caught.value).split("\n")
+
+
+def refused(folder: Path, net: str = "", solver: str = SOLVER, search: str = SEARCH_TEXT) -> str:
+    said, *more = refusals(folder, net, solver, search)
+    assert not more
+    return said
 
 
 @pytest.mark.parametrize("net, line, parts", [
@@ -342,3 +347,9 @@ def test_a_name_that_no_template_uses_is_refused(name: str, place: str, folder: 
     said = refused(folder, "# {{ kernel1 }}", search=SEARCH_TEXT.replace(f'"{name}"', f'"{name}x"'))
     unused = f"'{name}x' is used by neither net.j2 nor solver.j2; did you mean {name}?"
     assert said.startswith(f"my.search.prototxt:{place}{unused}")
+
+
+def test_all_names_that_no_template_uses_are_told_at_once(folder: Path) -> None:
+    search = SEARCH_TEXT.replace('"kernel1"', '"kernel1x"').replace('"pad"', '"padx"')
+    said = refusals(folder, "# {{ kernel1 }}", SOLVER.replace("{{ max_iter }}", "3"), search)
+    assert [line.split(" ")[0] for line in said] == ["my.search.prototxt:4:", "my.search.prototxt:9:", "solver.j2:"]

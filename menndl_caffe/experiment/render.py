@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Iterator, Mapping, Tuple
 
 import jinja2
 import jinja2.meta
@@ -94,7 +94,9 @@ class Renderer:
         self._fixed: Dict[str, Any] = dict(experiment.constants)
         mode = experiment.message.DESCRIPTOR.fields_by_name["solver_mode"].enum_type
         self._fixed["solver_mode"] = mode.values_by_number[experiment.message.solver_mode].name
-        self._check_names()
+        wrong = [*self._unused_names(), *self._missing_names()]
+        if wrong:
+            raise UserError("\n".join(wrong))
 
     def render(self, trial: Trial, sources: Sources, directory: str = ".") -> Rendered:
         """The files of one trial; `directory` is where they are or would be.
@@ -114,17 +116,19 @@ class Renderer:
                   **{name: CEscape(path, as_utf8=True) for name, path in paths.items()}}  # they stand in quotes there
         return self._net.render(values), self._solver.render(values)
 
-    def _check_names(self) -> None:
-        """Every gene and constant is used, and so are the seed and the budget: else a search would vary nothing."""
+    def _unused_names(self) -> Iterator[str]:
+        """Every gene and constant is to be used: else a search would vary nothing."""
         used = self._net.names | self._solver.names
-        experiment = self.experiment
         for kind in ("gene", "constant"):
-            for i, item in enumerate(getattr(experiment.message, kind)):
+            for i, item in enumerate(getattr(self.experiment.message, kind)):
                 if item.name not in used:
-                    raise experiment.document.error(
-                        (kind, i, "name"), f"{item.name!r} is used by neither {self._net.path} nor {self._solver.path}"
-                                           f"{did_you_mean(item.name, used - set(RESERVED))}")
+                    text = (f"{item.name!r} is used by neither {self._net.path} nor {self._solver.path}"
+                            f"{did_you_mean(item.name, used - set(RESERVED))}")
+                    yield str(self.experiment.document.error((kind, i, "name"), text))
+
+    def _missing_names(self) -> Iterator[str]:
+        """And so are the seed and the budget."""
         for name in ("random_seed", "max_iter"):
             if name not in self._solver.names:
-                raise UserError(f"{self._solver.path}: names no {{{{ {name} }}}}; "
-                                f"expected a line '{name}: {{{{ {name} }}}}', so that it is the search that sets it")
+                yield (f"{self._solver.path}: names no {{{{ {name} }}}}; "
+                       f"expected a line '{name}: {{{{ {name} }}}}', so that it is the search that sets it")
