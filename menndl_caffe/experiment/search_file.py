@@ -74,7 +74,7 @@ def _settings(message: Any) -> Iterator[Wrong]:
             yield (field,), f"is {getattr(message, field)}; expected {expected}"
     if message.type in KINDS:
         kind = KINDS[message.type]
-        for name, found, expected in kind.check(getattr(message, kind.field)) if kind.field else ():
+        for name, found, expected in kind.check(kind.settings(message)):
             yield (kind.field, name), f"is {found}; expected {expected}"
         yield from _limit(message, kind)
     else:

@@ -13,8 +13,7 @@ KINDS: Dict[str, Kind] = {"GA": ga.KIND, "RANDOM": sampling.RANDOM}
 def make(message: Any, space: SearchSpace, new_trial: NewTrial, cost: Cost) -> Search:
     """The search that a SearchParameter of a valid `type` describes."""
     kind = KINDS[message.type]
-    settings = getattr(message, kind.field) if kind.field else None
-    return kind.make(space, settings, message.random_seed, new_trial, cost)
+    return kind.make(space, kind.settings(message), message.random_seed, new_trial, cost)
 
 
 __all__ = ["Cost", "KINDS", "Kind", "NewTrial", "OtherTrial", "Search", "make"]

@@ -66,3 +66,7 @@ class Kind(NamedTuple):
     field: str = ""  # of a SearchParameter, with its settings; none for an algorithm without
     check: Callable[[Any], Iterator[Wrong]] = lambda settings: iter(())  # what is wrong with the settings
     limited: bool = False  # whether it goes on until `limit`
+
+    def settings(self, message: Any) -> Any:
+        """The algorithm's own part of a SearchParameter; None where it has none."""
+        return getattr(message, self.field) if self.field else None
