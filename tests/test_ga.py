@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from menndl_caffe.genome import Genome, IntGene, SearchSpace
-from menndl_caffe.search import OtherTrial
+from menndl_caffe.search import OtherTrial, Problem
 from menndl_caffe.search.ga import GeneticAlgorithm, cross, mutate, pairs, random_population, survivors
 from menndl_caffe.trial import Result, Trial
 
@@ -32,7 +32,7 @@ def search(population: int = 20, generations: int = 5, seed: int = 1, cost: Call
         id = next(ids)
         return Trial(id, genome, id, 1, generation)
 
-    return GeneticAlgorithm(SPACE, settings, seed, new_trial, cost)
+    return GeneticAlgorithm(Problem(SPACE, seed, new_trial, cost), settings)
 
 
 def ask(ga: GeneticAlgorithm, n: int) -> List[Trial]:

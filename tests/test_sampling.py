@@ -8,7 +8,7 @@ from typing import List, Optional
 import pytest
 
 from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
-from menndl_caffe.search import OtherTrial
+from menndl_caffe.search import OtherTrial, Problem
 from menndl_caffe.search.sampling import RandomSearch
 from menndl_caffe.trial import Result, Trial
 
@@ -22,7 +22,7 @@ def search(seed: int = 1) -> RandomSearch:
     def new_trial(genome: Genome, generation: Optional[int]) -> Trial:
         return Trial(next(ids), genome, 7, 10, generation)
 
-    return RandomSearch(SPACE, None, seed, new_trial, lambda genome: 0.0)
+    return RandomSearch(Problem(SPACE, seed, new_trial))
 
 
 def ask(of: RandomSearch, n: int) -> List[Trial]:

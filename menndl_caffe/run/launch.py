@@ -131,7 +131,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
         default = numbering(experiment.space.default, role=DEFAULT)
         cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
-        algorithm = search.make(experiment.message, experiment.space, numbering, cost)
+        problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost)
+        algorithm = search.make(experiment.message, problem)
         size = _size(experiment, algorithm)
         journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size})
         screen = terminal(launched_size() > 0) if options.live else None

@@ -3,17 +3,16 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from menndl_caffe.genome import SearchSpace
 from menndl_caffe.search import ga, sampling
-from menndl_caffe.search.search import Cost, Kind, NewTrial, OtherTrial, Search
+from menndl_caffe.search.search import Kind, NewTrial, OtherTrial, Problem, Search
 
 KINDS: Dict[str, Kind] = {"GA": ga.KIND, "RANDOM": sampling.RANDOM}
 
 
-def make(message: Any, space: SearchSpace, new_trial: NewTrial, cost: Cost) -> Search:
-    """The search that a SearchParameter of a valid `type` describes."""
+def make(message: Any, problem: Problem) -> Search:
+    """The search of a SearchParameter of a valid `type`."""
     kind = KINDS[message.type]
-    return kind.make(space, kind.settings(message), message.random_seed, new_trial, cost)
+    return kind.make(problem, kind.settings(message))
 
 
-__all__ = ["Cost", "KINDS", "Kind", "NewTrial", "OtherTrial", "Search", "make"]
+__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "make"]

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.search.search import Cost, Kind, NewTrial, OtherTrial, Wrong
+from menndl_caffe.search.search import Kind, OtherTrial, Problem, Wrong
 from menndl_caffe.trial import Result, Trial
 
 
@@ -73,16 +73,16 @@ class GeneticAlgorithm:
     out longest expected first, so that no rank begins a long training when all others are about to finish.
     """
 
-    def __init__(self, space: SearchSpace, settings: Any, seed: int, new_trial: NewTrial, cost: Cost):
-        """`settings`: a GAParameter; `new_trial`: (genome, generation) -> trial; `cost`: its expected effort."""
-        self._space, self._settings, self._seed = space, settings, seed
-        self._new_trial, self._cost = new_trial, cost
+    def __init__(self, problem: Problem, settings: Any):
+        """`settings`: a GAParameter."""
+        self._problem, self._settings = problem, settings
         self._generation = 0
         self._members: Dict[int, Trial] = {}  # by id, in the order of the population
         self._waiting: Dict[int, Trial] = {}  # by id; the last one is asked for first
         self._sorted = False
-        self._fitness: Dict[int, float] = {}  # by id
-        self._begin(random_population(space, settings.population, self._rng()))
+        self._fitness: Dict[int, Optional[float]] = {}  # by id; None: failed
+        population = random_population(problem.space, settings.population, self._rng())
+        self._begin([*problem.first, *population[len(problem.first):]][:settings.population])
 
     @property
     def total(self) -> int:
@@ -102,7 +102,7 @@ class GeneticAlgorithm:
     def ask(self) -> Optional[Trial]:
         """The next trial of the current generation; None when all of it were asked for."""
         if not self._sorted:
-            longest_first = sorted(self._waiting.values(), key=lambda trial: -self._cost(trial.genome))
+            longest_first = sorted(self._waiting.values(), key=lambda trial: -self._problem.cost(trial.genome))
             self._waiting, self._sorted = {trial.id: trial for trial in reversed(longest_first)}, True
         return self._waiting.popitem()[1] if self._waiting else None
 
@@ -117,28 +117,36 @@ class GeneticAlgorithm:
         """Take a result; the generation's last one breeds the next. KeyError for a trial that nobody waits for."""
         if trial.id not in self._members or trial.id in self._waiting or trial.id in self._fitness:
             raise KeyError(trial.id)
-        self._fitness[trial.id] = result.fitness
+        costs = self._problem.costs(result)
+        self._fitness[trial.id] = -costs[0] if costs else None
         if len(self._fitness) == len(self._members):
             self._breed()
 
     def _breed(self) -> None:
-        parents = survivors([trial.genome for trial in self._members.values()],
-                            [self._fitness[id] for id in self._members])
+        parents = survivors([trial.genome for trial in self._members.values()], self._fitness_of_all())
         self._generation += 1
         if self.finished:
             return
-        rng, settings, space = self._rng(), self._settings, self._space
+        rng, settings, space = self._rng(), self._settings, self._problem.space
         children = (mutate(child, space, settings.mutation, rng)
                     for pair in pairs(parents, rng) for child in cross(pair, settings.crossover, rng))
         self._begin(list(islice(children, settings.population)))
 
+    def _fitness_of_all(self) -> List[float]:
+        """In the order of the population; the failed have the worst there is, which for an accuracy is 0."""
+        known = [self._fitness[id] for id in self._members]
+        worst = self._problem.objectives[0].worst
+        if worst is None:
+            worst = max((-value for value in known if value is not None), default=0.0)
+        return [-worst if value is None else value for value in known]
+
     def _begin(self, genomes: Sequence[Genome]) -> None:
-        trials = [self._new_trial(genome, self._generation) for genome in genomes]
+        trials = [self._problem.new_trial(genome, self._generation) for genome in genomes]
         self._members = {trial.id: trial for trial in trials}
         self._waiting, self._sorted, self._fitness = dict(self._members), False, {}
 
     def _rng(self) -> np.random.RandomState:
-        return np.random.RandomState([self._seed & 0xFFFFFFFF, self._generation])
+        return self._problem.rng(self._generation)
 
 
 def check(settings: Any) -> Iterator[Wrong]:

@@ -3,10 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import numpy as np
-
-from menndl_caffe.genome import SearchSpace
-from menndl_caffe.search.search import Cost, Kind, NewTrial, check_asked
+from menndl_caffe.search.search import Kind, Problem, check_asked
 from menndl_caffe.trial import Result, Trial
 
 
@@ -17,15 +14,18 @@ class RandomSearch:
     total = None
     generations = None
 
-    def __init__(self, space: SearchSpace, settings: Any, seed: int, new_trial: NewTrial, cost: Cost):
-        self._space, self._seed, self._new_trial = space, seed, new_trial
+    def __init__(self, problem: Problem, settings: Any = None):
+        self._problem = problem
         self._asked = 0
 
     def ask(self) -> Optional[Trial]:
         """The next individual; there is always one."""
-        rng = np.random.RandomState([self._seed & 0xFFFFFFFF, self._asked])
+        problem, number = self._problem, self._asked
         self._asked += 1
-        return self._new_trial(self._space.from_unit(rng.random_sample(len(self._space.genes)).tolist()), None)
+        if number < len(problem.first):
+            return problem.new_trial(problem.first[number], None)
+        point = problem.rng(number).random_sample(len(problem.space.genes))
+        return problem.new_trial(problem.space.from_unit(point.tolist()), None)
 
     def asked(self, trial: Trial) -> None:
         """See Search."""
@@ -35,4 +35,4 @@ class RandomSearch:
         """Nothing is learned from it."""
 
 
-RANDOM = Kind(RandomSearch, limited=True)
+RANDOM = Kind(RandomSearch, limited=True, several=True)

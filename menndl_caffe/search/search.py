@@ -1,9 +1,13 @@
 """What a run needs of a search algorithm, and what it gives to one."""
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Protocol, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
 
 from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.objective import Costs, Objective, costs
 from menndl_caffe.trial import Result, Trial
 
 NewTrial = Callable[[Genome, Optional[int]], Trial]  # (genome, generation) -> the next trial, numbered by the run
@@ -59,13 +63,39 @@ def check_asked(search: Search, trial: Trial) -> None:
         raise OtherTrial(given)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is searched, as every algorithm gets it.
+
+    `first` are individuals that come before all others; `earlier` are pairs of another run, the fittest first, which
+    are known and no individuals of this one.
+    """
+
+    space: SearchSpace
+    seed: int  # the run's
+    new_trial: NewTrial
+    cost: Cost = lambda genome: 0.0
+    objectives: Sequence[Objective] = (Objective(),)
+    first: Sequence[Genome] = ()
+    earlier: Sequence[Tuple[Genome, Costs]] = ()
+
+    def costs(self, result: Result) -> Optional[Costs]:
+        """Of each objective, the lower the better; None where the individual failed."""
+        return costs(self.objectives, result)
+
+    def rng(self, number: int) -> np.random.RandomState:
+        """The random numbers of a trial or generation: of the run's seed and this number alone."""
+        return np.random.RandomState([self.seed & 0xFFFFFFFF, number])
+
+
 class Kind(NamedTuple):
     """A search algorithm as the search file knows it."""
 
-    make: Callable[[SearchSpace, Any, int, NewTrial, Cost], Search]  # space, settings, the run's seed, ...
+    make: Callable[[Problem, Any], Search]  # with its settings; UserError where a package that it needs is missing
     field: str = ""  # of a SearchParameter, with its settings; none for an algorithm without
     check: Callable[[Any], Iterator[Wrong]] = lambda settings: iter(())  # what is wrong with the settings
     limited: bool = False  # whether it goes on until `limit`
+    several: bool = False  # whether it takes more than one objective
 
     def settings(self, message: Any) -> Any:
         """The algorithm's own part of a SearchParameter; None where it has none."""

@@ -91,7 +91,7 @@ def master(data: str, generations: int) -> None:
     def measure(fsync: bool) -> float:
         with tempfile.TemporaryDirectory(dir="build") as folder, Journal(Path(folder), fsync) as writer:
             numbering = Numbering(experiment)
-            algorithm = search.make(experiment.message, experiment.space, numbering, lambda genome: 0.0)
+            algorithm = search.make(experiment.message, search.Problem(experiment.space, 1, numbering))
             writer.begin({"search": "the paper's", "engine": "none", "started": time.time()})
             loop = Loop(algorithm, InstantFarm(), writer, numbering, None, lambda *_: None, lambda *_: None)
             start = time.perf_counter()

@@ -13,7 +13,7 @@ from menndl_caffe.nets.proto import DESCRIPTORS, menndl_pb2
 
 PROTO = "menndl.proto"
 EXAMPLE = Path(__file__).with_name("every_field.search.prototxt")
-LIMITED = EXAMPLE.parents[2] / "solvers" / "random.search.prototxt"  # has what goes with searches without generations
+OTHER_TYPES = EXAMPLE.with_name("other_types.search.prototxt")  # no search: what the example, a GA, has not
 # Where a comment stands is a path of numbers: those of the fields in descriptor.proto, and indices among the repeated.
 SYNTAX, MESSAGE, FIELD, ENUM, VALUE = 12, 4, 2, 4, 2
 Field = descriptor_pb2.FieldDescriptorProto
@@ -28,9 +28,12 @@ This page is made by `make docs` from the comments in [{PROTO}](../menndl_caffe/
 [templates.md](templates.md) tells how templates and genes work together, [tutorial.md](tutorial.md) writes a search
 from nothing. A file with every field, of which most can be left out:
 """
-OTHER_TYPES = """\
-A search without generations, such as `type: "RANDOM"`, has a `limit` in place of `ga_param`:
-[solvers/random.search.prototxt](../solvers/random.search.prototxt) is one.
+OF_OTHERS = f"""\
+A search without generations, such as `type: "RANDOM"`, has a `limit` in place of `ga_param`, and maybe settings of its
+own. What there is beside the above, each block for another search:
+
+```
+{OTHER_TYPES.read_text()}```
 """
 
 
@@ -65,9 +68,9 @@ def compiled() -> Schema:
 def page() -> str:
     """The reference as Markdown."""
     schema = compiled()
-    files = [prototxt.load(path, menndl_pb2.SearchParameter).message for path in (LIMITED, EXAMPLE)]
+    files = [prototxt.load(path, menndl_pb2.SearchParameter).message for path in (OTHER_TYPES, EXAMPLE)]
     examples = {name: text for message in files for name, text in _examples(message)}
-    parts = [TITLE, f"```\n{EXAMPLE.read_text()}```\n", OTHER_TYPES, *_names(schema)]
+    parts = [TITLE, f"```\n{EXAMPLE.read_text()}```\n", OF_OTHERS, *_names(schema)]
     for i, message in enumerate(schema.messages):
         parts.append(f"## {message.name}\n")
         parts.append(f"{schema.comment(MESSAGE, i)}\n" if i else "The whole file.\n")

@@ -60,7 +60,8 @@ def write(folder: Path, population: int = 500, generations: int = 35, seed: int 
     experiment.message.ga_param.generations = generations
     numbering = Numbering(experiment)
     default = numbering(experiment.space.default, role=DEFAULT)
-    algorithm = search.make(experiment.message, experiment.space, numbering, multiply_adds)
+    problem = search.Problem(experiment.space, seed, numbering, multiply_adds)
+    algorithm = search.make(experiment.message, problem)
     kept: List[Tuple[Trial, Result]] = []
 
     def keep(trial: Trial, result: Result) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from menndl_caffe import journal
 from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
 from menndl_caffe.journal import Journal
+from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.search import KINDS, NewTrial, Search
+from menndl_caffe.search import KINDS, NewTrial, Problem, Search, make
 from menndl_caffe.search.search import check_asked
 from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, OK, Result, Trial, training_seed
 
@@ -58,8 +59,9 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
     toys: Dict[str, Callable[[NewTrial], Search]] = {"Children": Children, "Believer": Believer}
     if kind in toys:
         return toys[kind](new_trial)
-    settings = SimpleNamespace(population=5, generations=3, crossover=0.6, mutation=0.3)
-    return KINDS[kind].make(SPACE, settings, seed, new_trial, lambda genome: float(str(genome.values[0])))
+    message = menndl_pb2.SearchParameter(type=kind)
+    message.ga_param.CopyFrom(menndl_pb2.GAParameter(population=5, generations=3, mutation=0.3))
+    return make(message, Problem(SPACE, seed, new_trial, lambda genome: float(str(genome.values[0]))))
 
 
 EVERY = ("Children", "Believer", *KINDS)
