@@ -49,9 +49,11 @@ def ranks(layers: Iterable[Iterable[str]]) -> Ranks:
 
 
 RANK, TORCHCAFFE_RANK = ranks(LAYERS), ranks(TORCHCAFFE_LAYERS)
-ALONE: Dict[str, Union[str, Tuple[str, ...]]] = {"mpi4py": "farm/", "matplotlib": "report/figures/", "rich": "watch/",
-         "caffe": "nowhere", "torch": "torchcaffe/", "pyarrow": "export/parquet_files.py",
-         "optuna": ("export/optuna_study.py", "search/optuna_sampler.py"), "cmaes": "search/cma_es.py", "tensorboard": "export/event_files.py"}
+# Libraries that one place alone may import.
+ALONE: Dict[str, Union[str, Tuple[str, ...]]] = {
+    "mpi4py": "farm/", "matplotlib": "report/figures/", "rich": "watch/", "caffe": "nowhere", "torch": "torchcaffe/",
+    "pyarrow": "export/parquet_files.py", "tensorboard": "export/event_files.py",
+    "optuna": ("export/optuna_study.py", "search/optuna_sampler.py"), "cmaes": "search/cma_es.py"}
 
 
 def room(path: Path, package: Path = PACKAGE) -> str:
