@@ -62,6 +62,11 @@ class RealGene:
     log: bool
     default: float
 
+    @property
+    def size(self) -> float:
+        """Number of values: infinite, unless the range is one value."""
+        return math.inf if self.maximum > self.minimum else 1
+
     def from_unit(self, u: float) -> float:
         """The value at `u`, rounded so that it is the same number on every machine and reads well in a prototxt."""
         low, high = self._bounds()
@@ -97,6 +102,11 @@ class ChoiceGene:
     name: str
     choices: Tuple[str, ...]
     default: str
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return len(self.choices)
 
     def from_unit(self, u: float) -> str:
         """The choice whose share of [0, 1) holds `u`."""
@@ -145,6 +155,11 @@ class SearchSpace:
     def names(self) -> Tuple[str, ...]:
         """The genes' names in order."""
         return tuple(gene.name for gene in self.genes)
+
+    @property
+    def size(self) -> float:
+        """Number of genomes; infinite where a gene is a range of reals."""
+        return math.prod(gene.size for gene in self.genes)
 
     @property
     def default(self) -> Genome:

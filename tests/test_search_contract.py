@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.trial import INDIVIDUAL, Result, Trial
-from tests.support.searches import EVERY, LIMIT, PlayedFarm, outcome, play
+from tests.support.searches import EVERY, PlayedFarm, outcome, play, size
 
 ANY = {"seed": st.integers(0, 2**31 - 1), "slots": st.integers(1, 8), "reuse": st.booleans(),
        "failing": st.sampled_from([1, 3, 10**9]), "chance": st.integers(0, 2**31 - 1).map(random.Random)}
@@ -61,7 +61,7 @@ def test_a_run_may_go_on_elsewhere(tmp_path_factory: pytest.TempPathFactory, kin
         lines = lines_of(run)
         (run / journal.NAME).write_text("".join(lines[:round(cut * len(lines))]))
     trials, results = individuals(calls), [call for call in calls if isinstance(call, Result)]
-    assert len(trials) == len({trial.id for trial in trials}) == len(results) - 1 == (15 if kind == "GA" else LIMIT)
+    assert len(trials) == len({trial.id for trial in trials}) == len(results) - 1 == size(kind)
     trained = Counter(trial.work for trial in trials for result in results
                       if result.id == trial.id and result.same_as is None)
     assert not trained or max(trained.values()) == 1, "work is done once"

@@ -84,10 +84,11 @@ def _settings(message: Any) -> Iterator[Wrong]:
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
-    if kind.limited and not message.limit.HasField("trials"):
+    given = message.limit.HasField("trials")
+    if kind.limited and not kind.ends and not given:
         yield ("type",), (f"is {message.type}, which goes on until a limit: expected limit {{ trials: 100 }}, or "
                           "another number of individuals")
-    elif kind.limited and message.limit.trials < 1:
+    elif kind.limited and given and message.limit.trials < 1:
         yield ("limit", "trials"), f"is {message.limit.trials}; expected 1 or more"
     if message.HasField("limit") and not kind.limited:
         yield ("limit",), (f"is for searches without generations, and {message.type} has them; {kind.field} says how "

@@ -148,7 +148,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
 
 def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
     """How many individuals and generations there will be, as far as the search or its limit knows."""
-    total = experiment.message.limit.trials if algorithm.total is None else algorithm.total
+    total = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
     return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 

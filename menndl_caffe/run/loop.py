@@ -29,13 +29,13 @@ def never() -> str:
 
 
 class Loop:
-    """One search on one farm with one journal. `limit` is how many individuals a search without an end has."""
+    """One search on one farm with one journal. `total` is how many individuals there shall be; None: all it has."""
 
-    def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, limit: Optional[int],
+    def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, total: Optional[int],
                  keep: Keep, watch: Watch, stop: Stop = never):
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
         self._keep, self._watch, self._stop = keep, watch, stop
-        self._total = limit if search.total is None else search.total
+        self._total = search.total if total is None else total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
         self._twins: Dict[Work, List[Trial]] = {}  # being trained -> trials of the same work that wait for it
@@ -64,7 +64,7 @@ class Loop:
     @property
     def _ended(self) -> bool:
         """Whether the search will ask for no more."""
-        return self._search.finished or (self._search.total is None and self._asked == self._total)
+        return self._search.finished or self._asked == self._total
 
     def _next(self) -> Optional[Trial]:
         if self._queue:

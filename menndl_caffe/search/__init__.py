@@ -3,10 +3,13 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from menndl_caffe.search import ga, sampling
+from menndl_caffe.search import async_ga, ga, sampling
 from menndl_caffe.search.search import Kind, NewTrial, OtherTrial, Problem, Search
 
-KINDS: Dict[str, Kind] = {"GA": ga.KIND, "RANDOM": sampling.RANDOM}
+KINDS: Dict[str, Kind] = {
+    "GA": ga.KIND, "RANDOM": sampling.RANDOM, "SOBOL": sampling.SOBOL, "GRID": sampling.GRID,
+    "ASYNC_GA": async_ga.KIND,
+}
 
 
 def make(message: Any, problem: Problem) -> Search:

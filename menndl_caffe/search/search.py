@@ -30,7 +30,7 @@ class Search(Protocol):
 
     @property
     def total(self) -> Optional[int]:
-        """Trials of the whole search; None for one that only a limit ends."""
+        """Trials of the whole search, if no limit comes first; None for one that only a limit ends."""
 
     @property
     def generations(self) -> Optional[int]:
@@ -95,6 +95,7 @@ class Kind(NamedTuple):
     field: str = ""  # of a SearchParameter, with its settings; none for an algorithm without
     check: Callable[[Any], Iterator[Wrong]] = lambda settings: iter(())  # what is wrong with the settings
     limited: bool = False  # whether it goes on until `limit`
+    ends: bool = False  # whether a limited one has an end of its own, too, and `limit` may be left out
     several: bool = False  # whether it takes more than one objective
 
     def settings(self, message: Any) -> Any:

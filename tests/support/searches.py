@@ -65,6 +65,12 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
 
 
 EVERY = ("Children", "Believer", *KINDS)
+REPEATING = ("Children", "Believer", "RANDOM")  # may ask for a genome again
+
+
+def size(kind: str) -> int:
+    """Individuals of a whole search: where no genome comes twice, all that the space has."""
+    return 15 if kind == "GA" else LIMIT if kind in REPEATING else int(SPACE.size)
 
 
 def outcome(trial: Trial, failing: int) -> Result:
@@ -118,7 +124,8 @@ def play(run: Path, kind: str, seed: int, farm: Any, reuse: bool = True, limit: 
     number = numbering(seed, reuse)
     default = number(SPACE.default, role=DEFAULT)
     search = made(kind, seed, number)
+    total = None if kind == "GA" else min(limit, search.total or limit)
     with Journal(run, fsync=False) as writer:
         writer.begin(FIRST_LINE)
-        Loop(search, farm, writer, number, limit, lambda *_: None, lambda *_: None).run([default])
+        Loop(search, farm, writer, number, total, lambda *_: None, lambda *_: None).run([default])
     return journal.read(run).calls
