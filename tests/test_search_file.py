@@ -73,7 +73,7 @@ MISTAKES = [
     ("population: 6", "@population: six", ["ga_param.population", "a whole number", "six"]),
     ("max_iter: 10", "max_iter: 10\n@max_iter: 11", ["max_iter", "given twice; line 41"]),
     ("random_seed: 1\n", "random_seed: 1\n@}\n", ["no '{' is open"]),
-    ('type: "GA"', '@type: "SGD"', ["type", "'SGD'", "valid: GA"]),
+    ('type: "GA"', '@type: "SGD"', ["type", "'SGD'", "valid: ", " GA, "]),
     ("population: 6", "@population: 0", ["ga_param.population", "0", "1 or more"]),
     ("generations: 3", "@generations: -3", ["ga_param.generations", "-3", "1 or more"]),
     ("crossover: 0.6", "@crossover: -0.1", ["ga_param.crossover", "-0.1", "a probability in [0, 1]"]),
