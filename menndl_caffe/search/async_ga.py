@@ -7,12 +7,13 @@ being trained, so that good individuals that train slowly have children in time 
 """
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import Costs
+from menndl_caffe.search.cube import Points
 from menndl_caffe.search.operators import Operators
 from menndl_caffe.search.pool import Member, Pool
 from menndl_caffe.search.search import Kind, Problem, Wrong
@@ -48,24 +49,25 @@ class AsynchronousGA(SteadyState):
     def _take(self, genome: Genome, costs: Optional[Costs]) -> None:
         self._told += 1
         if costs is not None:
-            self._pool.add(Member(genome, costs))
+            self._pool.add(Member(self._cube.points([genome])[0], costs))
 
     def _proposals(self, number: int, rng: np.random.RandomState) -> Iterator[Genome]:
         population = self._settings.population
         if number < population and len(self._problem.earlier) < population:
             yield self._design(number)
         while len(self._pool.members) > 1 and self._told >= population // 2:
-            parents = self._cube.points(self._parents(2 * CHILDREN, rng))
+            parents = self._parents(2 * CHILDREN, rng)
             for point in self._operators.children(parents[:CHILDREN], parents[CHILDREN:], rng):
                 yield self._cube.genome(point)
         yield self._design(number)
 
-    def _parents(self, n: int, rng: np.random.RandomState) -> List[Genome]:
+    def _parents(self, n: int, rng: np.random.RandomState) -> Points:
         members, pending = self._pool.members, list(self._pending.values())
-        places = winners(len(members), (n,), rng)
+        parents = np.array([members[place].point for place in winners(len(members), (n,), rng)])
         still, which = rng.random_sample(n) < self._settings.sweet, rng.random_sample(n)
-        return [pending[int(which[i] * len(pending))] if still[i] and pending else members[places[i]].genome
-                for i in range(n)]
+        for i in np.flatnonzero(still) if pending else ():
+            parents[i] = self._cube.points([pending[int(which[i] * len(pending))]])[0]
+        return parents
 
 
 def check(settings: Any) -> Iterator[Wrong]:

@@ -13,8 +13,8 @@ Choice   (3): children of the best 20 and points drawn anew; in each round the 1
               the best logarithm of expected improvement wins, against the lowest mean at an individual that was tried.
 Schedule (4): hyper-parameters are fitted to the first m results, m = n0, then 5% more each time: so a resumed search
               has, after one fit, those that it had before.
-Weighing (5): several objectives are one for each trial, max_i w_i z_i + 0.05 sum_i w_i z_i, z the standardized costs
-              (ParEGO; Knowles 2006).
+Weighing (5): several objectives are one for each trial, max_i w_i z_i + 0.05 sum_i w_i z_i, z_i what an individual
+              costs above the best of objective i, in standard deviations (ParEGO; Knowles 2006).
 """
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def weighed(costs: Sequence[Optional[Costs]], objectives: int, weights: np.ndarr
     z = np.array([standardized([None if each is None else each[i] for each in costs]) for i in range(objectives)])
     if objectives == 1:
         return z[0]
-    y = (weights[:, None] * z).max(axis=0) + 0.05 * weights @ z
+    above = weights[:, None] * (z - z.min(axis=1, keepdims=True))
+    y = above.max(axis=0) + 0.05 * above.sum(axis=0)
     return (y - y.mean()) / (y.std() or 1.0)
 
 

@@ -39,23 +39,31 @@ class Operators(NamedTuple):
         A number goes a normally distributed way, reflected at the ends of its range, a whole number at least one step;
         or it is drawn afresh, as a choice always is, which takes another value.
         """
-        cube = self.cube
-        shape, rows = points.shape, np.arange(len(points))
+        cube, levels, shape = self.cube, self.cube.levels(points), points.shape
         hit = rng.random_sample(shape) < self.mutations / cube.genes
-        hit[rows, rng.randint(cube.genes, size=len(points))] = True
-        fresh = cube.levels(rng.random_sample(shape))
-        near = self._moved(cube.levels(points), width * rng.standard_normal(shape), rng.random_sample(shape) < 0.5)
-        new = np.where(cube.choices | (rng.random_sample(shape) < AFRESH), fresh, near)
-        levels = cube.levels(points)
-        same = cube.stepped & (new == levels)  # drawn afresh, but the same again: the next one
-        new = np.where(same, (new + 1) % np.where(cube.stepped, cube.sizes, 2), new)
+        hit[np.arange(len(points)), rng.randint(cube.genes, size=len(points))] = True
+        afresh = self._others(levels, rng.random_sample(shape))
+        near = self._moved(levels, width * rng.standard_normal(shape), rng.random_sample(shape) < 0.5)
+        new = np.where(cube.choices | (rng.random_sample(shape) < AFRESH), afresh, near)
         return cube.at_levels(np.where(hit, new, levels))
+
+    def _others(self, levels: Points, drawn: Points) -> Points:
+        """Of each gene another of its values, each with the same probability; of reals any."""
+        sizes = np.where(self.cube.stepped, self.cube.sizes, 1.0)
+        return np.where(self.cube.stepped, (levels + 1 + np.floor(drawn * (sizes - 1))) % sizes, drawn)
 
     def _moved(self, levels: Points, ways: Points, up: np.ndarray) -> Points:
         """Levels moved by these parts of their ranges; where that is less than a step, one step `up` or down."""
         cube = self.cube
         span = np.where(cube.stepped, cube.sizes - 1, 1.0)
-        ways = ways * span
-        steps = np.where(np.abs(ways) < 1, np.where(up, 1.0, -1.0), np.round(ways))
-        moved = np.abs(levels + np.where(cube.stepped, steps, ways)) % np.maximum(2 * span, 1e-9)
-        return np.minimum(moved, np.maximum(2 * span - moved, 0.0))
+        one, ways = np.where(up, 1.0, -1.0), ways * span
+        steps = np.where(np.abs(ways) < 1, one, np.round(ways))
+        moved = _reflected(levels + np.where(cube.stepped, steps, ways), span)
+        back = cube.stepped & (moved == levels)  # reflected to where it was
+        return np.where(back, _reflected(levels + one, span), moved)
+
+
+def _reflected(levels: Points, span: np.ndarray) -> Points:
+    """Levels outside [0, span] mirrored at its ends until they are inside."""
+    inside = np.abs(levels) % np.maximum(2 * span, 1e-9)
+    return np.minimum(inside, np.maximum(2 * span - inside, 0.0))

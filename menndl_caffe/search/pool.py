@@ -14,19 +14,18 @@ from typing import List, NamedTuple, Sequence
 
 import numpy as np
 
-from menndl_caffe.genome import Genome
 from menndl_caffe.objective import Costs
 
 
 class Member(NamedTuple):
     """An individual of the pool."""
 
-    genome: Genome
+    point: np.ndarray  # where its genome lies (cube.py), shape (N_GENE,)
     costs: Costs
 
 
 class Pool:
-    """At most `size` members, the best first; of equals the one that came first."""
+    """At most `size` members, the best first; of equals the newest, as the others are those that train fast."""
 
     def __init__(self, size: int):
         self._size = size
@@ -34,7 +33,7 @@ class Pool:
 
     def add(self, member: Member) -> None:
         """Take one in; the worst goes where there are too many."""
-        members = [*self.members, member]
+        members = [member, *self.members]
         self.members = [members[i] for i in order([each.costs for each in members])[:self._size]]
 
 
