@@ -201,6 +201,7 @@ def test_status_best_and_watch(case: Case, monkeypatch: pytest.MonkeyPatch) -> N
     case.run("run", 4)
     watched.look()
     assert watched.complete and watched.picture.status["total"] == 24 and len(watched.picture.mean) == 4
+    assert watched.picture.status["search"]["settings"]["generations"] == 4
     status = case.menndl.json("status", run)
     assert (status["generation"], status["generations"], status["done"], status["total"]) == (4, 4, 24, 24)
     assert status["complete"] and status["search"]["settings"]["generations"] == 4
@@ -243,6 +244,12 @@ def test_the_report_and_the_exports_of_a_run_that_went_further(case: Case) -> No
     assert (about["total"], about["generations"]) == (24, 4) and "generations: 4" in about["search"]
     resumed = dict(facts(read, status_dict(read, 0.0)))["resumed"]
     assert "total 24" in resumed and "generations 4" in resumed
+
+
+def test_the_best_of_a_run_that_went_further_can_be_saved(case: Case) -> None:
+    """It is trained again, for which the search must be the run's; the fake trainer writes no weights."""
+    assert case.menndl("best", case.run("run", 2, 3), "--save", case.folder / "best") == 2
+    assert "iteration 4 of 4: accuracy" in case.menndl.said and "wrote no weights" in case.menndl.said
 
 
 def test_a_resume_line_that_says_nothing_of_the_size_changes_none(case: Case) -> None:
