@@ -182,6 +182,14 @@ class SearchSpace:
         """The genome of a recorded mapping; KeyError where a gene is missing."""
         return self.genome(values[name] for name in self.names)
 
+    def adopted(self, genome: Genome) -> Genome:
+        """A genome of another space as one of this; ValueError where it has other genes or a value that is none here.
+        """
+        values = genome.as_dict()
+        if set(values) != set(self.names):
+            raise ValueError
+        return self.genome(gene.parse(str(values[gene.name])) for gene in self.genes)
+
     def with_settings(self, settings: Sequence[str]) -> Genome:
         """The default genome with `GENE=VALUE` settings from a command line; UserError names what is wrong."""
         values = self.default.as_dict()

@@ -1,7 +1,8 @@
 """The append-only record of a run, RUN/journal.jsonl: one JSON object a line. Resume and every report read only this.
 
     {"event": "run", ...}      first line: what is searched, with what, and how to repeat it
-    {"event": "resume", ...}   the same command was started again
+    {"event": "earlier", ...}  an individual of another run, which the search knows: as many as the first line says
+    {"event": "resume", ...}   the same command was started again, or one for a larger search
     {"event": "trial", ...}    a Trial that the search was asked for, with the rank that trains it; once more where that
                                is another rank: after a resume, or when the first one died
     {"event": "result", ...}   its Result, on disk before the search hears of it
@@ -17,21 +18,22 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import lock
 from menndl_caffe.genome import Genome
 from menndl_caffe.text import say
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Earlier, Result, Trial
 
 NAME = "journal.jsonl"
-EVENTS = ("run", "resume", "trial", "result")
-Entry = Union[Dict[str, Any], Trial, Result]  # what a line says; run and resume lines as they stand there
+EVENTS = ("run", "earlier", "resume", "trial", "result")
+Entry = Union[Dict[str, Any], Earlier, Trial, Result]  # what a line says; run and resume lines as they stand there
 
 
 class Given(NamedTuple):
@@ -43,8 +45,9 @@ class Given(NamedTuple):
 
 @dataclass
 class Record:
-    """What a journal says: the run's first line, its trials and their results by id, in the order of their coming, who
-    trains what, and the lines of those who went on with the run. `calls` has trials and results as they interleave."""
+    """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
+    the order of their coming, who trains what, and the lines of those who went on with the run. `calls` has trials and
+    results as they interleave."""
 
     run: Dict[str, Any] = field(default_factory=dict)
     trials: Dict[int, Trial] = field(default_factory=dict)
@@ -52,6 +55,12 @@ class Record:
     resumes: List[Dict[str, Any]] = field(default_factory=list)
     given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
     calls: List[Union[Trial, Result]] = field(default_factory=list)
+    earlier: List[Earlier] = field(default_factory=list)
+
+    @property
+    def lacking(self) -> int:
+        """How many individuals of earlier runs the first line promises that do not follow."""
+        return sum(self.run.get("earlier", {}).values()) - len(self.earlier)
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
         """The evaluated members of the population, by id."""
@@ -136,18 +145,28 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
         return _take_trial(record, Trial.from_dict(line), given)
     if event == "result":
         return _take_result(record, Result.from_dict(line))
+    if event == "earlier":
+        return _take_earlier(record, Earlier.from_dict(line))
+    fields.read_present(line, {**_RUN, **_SIZE})
     if event == "run":
         fields.read(line, _RUN)
-        fields.read_present(line, _SIZE)
         record.run = line
     else:
-        fields.read_present(line, {"started": _TIME})
         record.resumes.append(line)
     return line
 
 
+def _take_earlier(record: Record, earlier: Earlier) -> Earlier:
+    if not record.lacking:
+        raise ValueError("the first line promises fewer individuals of earlier runs")
+    record.earlier.append(earlier)
+    return earlier
+
+
 def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
     if trial.id not in record.trials:
+        if record.lacking:
+            raise ValueError(f"{record.lacking} individuals of earlier runs are missing before the first trial")
         record.trials[trial.id] = trial
         record.calls.append(trial)
     elif trial.id in record.results:
@@ -169,11 +188,16 @@ def _take_result(record: Record, result: Result) -> Result:
     return result
 
 
+def _counts(counts: Any) -> Dict[str, int]:
+    return {name: fields.whole(1).read(count) for name, count in fields.OBJECT.read(counts).items()}
+
+
 _TIME = fields.number(0)
 _LINE = {"event": fields.one_of(EVENTS)}
 _GIVEN = {"rank": fields.whole(), "given": _TIME}
 _RUN = {"search": fields.TEXT, "engine": fields.TEXT, "started": _TIME}  # what every reader needs of the first line
-_SIZE = {"total": fields.whole(1), "generations": fields.whole(1)}  # which not every search has
+_SIZE = {"total": fields.whole(1), "generations": fields.whole(1),  # which not every search has
+         "earlier": fields.Field("folders with whole numbers, 1 or more", _counts)}
 
 
 class Journal:
@@ -212,15 +236,22 @@ class Journal:
         self._file.close()
         self._lock.close()
 
-    def begin(self, run: Dict[str, Any]) -> None:
-        """The first line of a new run, or a `resume` line in one that goes on."""
-        event = "resume" if self.record.run else "run"
-        line = {"event": event, **run}
-        if event == "run":
-            self.record.run = line
+    def begin(self, run: Dict[str, Any], earlier: Sequence[Earlier] = ()) -> None:
+        """The first line of a new run and all that it knows of earlier ones, or a `resume` line in one that goes on.
+
+        That comes after those of `earlier` that are not there yet: who began the run may have died over them.
+        """
+        missing = earlier[len(self.record.earlier):]
+        lines = [{"event": "earlier", **one.as_dict()} for one in missing]
+        self.record.earlier.extend(missing)
+        if self.record.run:
+            lines.append({"event": "resume", **run})
+            self.record.resumes.append(lines[-1])
         else:
-            self.record.resumes.append(line)
-        self._append(line, sync=True)
+            counts = Counter(one.run for one in earlier)
+            lines.insert(0, {"event": "run", **run, **({"earlier": dict(counts)} if counts else {})})
+            self.record.run = lines[0]
+        self._append(*lines, sync=True)
 
     def add_trial(self, trial: Trial, rank: Optional[int] = None) -> None:
         """Record a trial that was handed out, and to which rank; or, without a rank, one that is not trained itself.
@@ -242,8 +273,9 @@ class Journal:
         _take_result(self.record, result)
         self._append({"event": "result", **result.as_dict()}, sync=True)
 
-    def _append(self, line: Dict[str, Any], sync: bool) -> None:
-        self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
+    def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
+        for line in lines:
+            self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
         self._file.flush()  # whoever watches the run sees what is being trained
         if sync and self._fsync:
             os.fsync(self._file.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from menndl_caffe import fields
 from menndl_caffe.fields import Field
@@ -64,7 +64,8 @@ def _genome(genes: Any) -> Genome:
     return Genome(tuple(genes), values)
 
 
-_TRIAL = {"id": fields.whole(), "genes": Field("names with numbers or texts", _genome), "seed": fields.whole(),
+_GENES = Field("names with numbers or texts", _genome)
+_TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
 
 
@@ -142,6 +143,32 @@ _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
           "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
           "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures), "log": fields.TEXT}
+
+
+class Earlier(NamedTuple):
+    """An individual of an earlier run that a search knows from the beginning."""
+
+    run: str  # the folder, as the search file names it
+    genome: Genome
+    result: Result  # with its id there; no more of it than a search learns from
+
+    @staticmethod
+    def of(run: str, genome: Genome, result: Result) -> Earlier:
+        """The same without what concerns the other run alone: when, where and how it was trained."""
+        return Earlier(run, genome, Result(result.id, result.status, result.fitness, result.loss,
+                                           measures=result.measures))
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The form in which it is recorded."""
+        known = self.result.as_dict()
+        return {"run": self.run, "genes": self.genome.as_dict(),
+                **{name: known[name] for name in ("id", "status", "fitness", "loss", "measures") if name in known}}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Earlier:
+        """Inverse of `as_dict`; ValueError names a field that is missing or no good."""
+        known = fields.read(record, {"run": fields.TEXT, "genes": _GENES})
+        return Earlier.of(known["run"], known["genes"], Result.from_dict(record))
 
 
 def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:

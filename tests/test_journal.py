@@ -93,7 +93,7 @@ def damage(lines: List[str], number: int, line: str) -> List[str]:
 @pytest.mark.parametrize("number, line, expected", [
     (3, "{garbage", "damaged"),
     (3, '{"event": "result"}', "field 'id' is missing; expected a whole number"),
-    (3, '{"event": "banana"}', "field 'event' is \"banana\"; expected one of run, resume, trial, result"),
+    (3, '{"event": "banana"}', "field 'event' is \"banana\"; expected one of run, earlier, resume, trial, result"),
     (3, '{"event": "run"}', "first line"),
     (1, '{"event": "trial", "id": 0}', "first line"),
     (5, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0}', "second result of trial 0"),

@@ -65,6 +65,17 @@ PROVIDED = ["random_seed", "max_iter", "solver_mode", "train_source", "test_sour
 STEPS = "a whole number from 1 to 9 in steps of 2"
 CHOICE = 'choice {\n    value: "MAX"\n    value: "AVE"\n    default: "AVE"\n'
 NAMES = "letters, digits and _, no digit first"
+
+
+def named(genes: str) -> str:
+    """An individual by name, its genes on lines of their own; that after @ is where the error is."""
+    lines = genes.replace("@ ", "@").replace("=", " ").split()
+    pairs = zip(*[iter(lines)] * 2)
+    return "enqueue {\n" + "".join(
+        f'{"@" * name.startswith("@")}gene {{ name: "{name.lstrip("@")}" value: "{value}" }}\n'
+        for name, value in pairs) + "}"
+
+
 # What is replaced, by what (@ is where the error must point), and what the error must say.
 MISTAKES = [
     # Fields and their values
@@ -125,6 +136,25 @@ MISTAKES = [
      ["gene[2].default", "pool", "inside it", 'default: "MAX"']),
     ('gene {\n  name: "kernel1"\n  int_range {\n    min: 1\n    max: 9\n    step: 2\n  }\n  default: 5\n}',
      '@gene {\n  name: "kernel1"\n  int_range {\n    min: 1\n    max: 9\n  }\n}', ["gene[0]", "kernel1", "no default"]),
+    # Individuals by name, and runs to begin from
+    ("random_seed: 1", named("@ kernal1=5"), ["enqueue[0].gene[0].name", "'kernal1' is no gene of this search",
+                                              "did you mean kernel1? valid: base_lr, kernel1, pool"]),
+    ("random_seed: 1", named("pool=MAX @ pad=2"), ["enqueue[0].gene[1].name", "'pad' is no gene of this search"]),
+    ("random_seed: 1", named("@ kernel1=4"), ["enqueue[0].gene[0].value", "of kernel1 is '4'; expected " + STEPS]),
+    ("random_seed: 1", named("@ kernel1=x"), ["enqueue[0].gene[0].value", "of kernel1 is 'x'; expected " + STEPS]),
+    ("random_seed: 1", named("@ base_lr=1"), ["value: of base_lr is '1'; expected a number from 1e-05 to 0.1"]),
+    ("random_seed: 1", named("@ pool=MIN"), ["value: of pool is 'MIN'; expected one of MAX, AVE"]),
+    ("random_seed: 1", 'enqueue {\n@ gene { name: "pool" } }', ["enqueue[0].gene[0]", "of pool is ''; expected one"]),
+    ("random_seed: 1", named("pool=MAX kernel1=3 @ pool=AVE"),
+     ["enqueue[0].gene[2].name", "'pool' is given twice; line 44 has it already"]),
+    ("random_seed: 1", named("kernel1=3") + "\n@" + named("kernel1=3"),
+     ["enqueue[1]", "is the individual of line 43 again"]),
+    ("random_seed: 1", named("kernel1=3 pool=AVE") + "\n@" + named("kernel1=+3 base_lr=1e-3"),
+     ["enqueue[1]", "is the individual of line 43 again"]),
+    ("random_seed: 1", "enqueue { }\n@" + named("kernel1=5 pool=AVE"), ["enqueue[1]: is the individual of line 43 "]),
+    ("random_seed: 1", 'warm_start: "a"\nwarm_start: "b"\n@warm_start: "a"',
+     ["warm_start[2]", "'a' stands there twice"]),
+    ("random_seed: 1", '@warm_start: ""', ["warm_start[0]", "is empty", "the folder of an earlier run"]),
     # Names
     ('name: "base_lr"', '@name: "kernel1"', ["gene[1].name", "'kernel1'", "the gene of line 11"]),
     ('name: "pad"', '@name: "pool"', ["constant[0].name", "'pool'", "the gene of line 29"]),
@@ -154,6 +184,38 @@ def test_a_mistake_is_named_with_its_line_and_what_is_valid(old: str, new: str, 
     assert said.startswith(f"{path}:{line}: ") and "\n" not in said, said
     for part in parts:
         assert part in said[len(path):], said
+
+
+@pytest.mark.parametrize("replaced, most, said", [
+    ([], 6, "the first generation has 6 individuals"),
+    ([("population: 6", "population: 2")], 2, "the first generation has 2 individuals"),
+    ([("random_seed: 1", 'warm_start: "old"')], 5,
+     "the first generation has 6 individuals, one of them the best of warm_start"),
+    ([('type: "GA"', 'type: "RANDOM" limit { trials: 3 }')], 3, "limit.trials has 3 individuals"),
+    ([('type: "GA"', 'type: "RANDOM" limit { trials: 1 } warm_start: "old"')], 0,
+     "limit.trials has 1 individuals, one of them the best of warm_start")])
+def test_more_individuals_by_name_than_come_first(tmp_path: Path, replaced: List, most: int, said: str) -> None:
+    text = GOOD
+    for old, new in replaced:
+        text = text.replace(old, new, 1)
+    individuals = [named(f"kernel1={kernel} pool={pool}") for pool in ("MAX", "AVE") for kernel in (1, 3, 7, 9)]
+    enough = written(tmp_path, text + "\n".join(individuals[:most]))
+    assert len(search_file.load(enough).enqueued) == most
+    text = "\n".join([text, *individuals[:most], "@" + individuals[most]])
+    line = text[:text.index("@")].count("\n") + 1
+    assert said_of(text.replace("@", ""), tmp_path) == [f"{line}: enqueue[{most}]: is one too many: {said}"]
+
+
+def test_individuals_by_name(tmp_path: Path) -> None:
+    text = GOOD + named("pool=MAX base_lr=0.01") + "enqueue { }" + named("kernel1=+7")
+    genomes = search_file.load(written(tmp_path, text)).enqueued
+    assert [genome.values for genome in genomes] == [(5, 0.01, "MAX"), (5, 0.001, "AVE"), (7, 0.001, "AVE")]
+
+
+def test_a_value_is_not_held_against_a_range_that_is_no_good(tmp_path: Path) -> None:
+    text = GOOD.replace("step: 2", "step: 0") + named("kernel1=4 pool=MIN") + named("kernel1=4 pool=MAX")
+    assert [line.split(": ")[1] for line in said_of(text, tmp_path)] == [
+        "gene[0].int_range.step", "enqueue[0].gene[1].value"]
 
 
 # Several replacements, and the lines of all that is to be said: what the mistakes of a file have to do with each other.

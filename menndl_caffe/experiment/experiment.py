@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, List, Optional, Set
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.genome import Genome, SearchSpace
@@ -55,6 +55,12 @@ class Experiment:
     def constants(self) -> Dict[str, str]:
         """Name -> text of the search file's constants."""
         return {constant.name: constant.value for constant in self.message.constant}
+
+    @property
+    def enqueued(self) -> List[Genome]:
+        """The individuals that the search file names, in its order."""
+        return [self.space.with_settings([f"{gene.name}={gene.value}" for gene in one.gene])
+                for one in self.message.enqueue]
 
     def template(self, kind: str) -> Path:
         """Where the template of this kind of TEMPLATES is; UserError where there is none."""

@@ -1,22 +1,25 @@
-"""A run as its journal tells it: the record, and the experiment that its first line describes, parsed once."""
+"""A run as its journal tells it: the record, and the experiment that it describes, parsed once."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.trial import INDIVIDUAL, Trial
 
+SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go
 GROUPS = 20  # into which a search without generations is divided, at most
 
 
 class Run:
-    """What every reader of a run gets. `record` may grow while a Follower reads on; the experiment never changes."""
+    """What every reader of a run gets. `record` may grow while a Follower reads on; of the experiment nothing changes
+    then but how far it shall go."""
 
     def __init__(self, folder: Path, record: Record):
         """UserError where the run has not begun, or its search is not one of this version of menndl."""
@@ -24,12 +27,29 @@ class Run:
             raise UserError(f"{folder}: the journal has no first line: the run has not begun, or died before it did; "
                             "start it again")
         self.folder, self.record = folder, record
-        self.experiment = of_text(record.run["search"], f"{folder / journal.NAME}:1: search")
+        self._parsed = self._parse()
 
     @property
     def name(self) -> str:
         """The folder's own name."""
         return self.folder.resolve().name
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is searched."""
+        if self._parsed[0] != self._newest["search"]:
+            self._parsed = self._parse()
+        return self._parsed[1]
+
+    def _parse(self) -> Tuple[str, Experiment]:
+        """The search file's text and what it says."""
+        text, line = self._newest["search"], ":1" if self._newest is self.record.run else ", its last resume"
+        return text, of_text(text, f"{self.folder / journal.NAME}{line}: search")
+
+    @property
+    def _newest(self) -> Dict[str, Any]:
+        """The line that says how far the run shall go."""
+        return next((line for line in reversed(self.record.resumes) if "search" in line), self.record.run)
 
     @property
     def message(self) -> Any:
@@ -48,8 +68,9 @@ class Run:
 
     @property
     def line(self) -> Dict[str, Any]:
-        """The journal's first line. Its fields beside those below may be missing, and are as its writer left them."""
-        return self.record.run
+        """The journal's first line, but for SIZE, which is the newest. Its fields beside those below may be missing,
+        and are as its writer left them."""
+        return {**self.record.run, **{name: self._newest[name] for name in SIZE if name in self._newest}}
 
     @property
     def engine(self) -> str:
@@ -70,6 +91,12 @@ class Run:
     def generations(self) -> Optional[int]:
         """Generations of the whole search; None where it has none, or no known number of them."""
         return self.line.get("generations")
+
+    @property
+    def earlier(self) -> str:
+        """Which runs' individuals the search knew from the beginning: `37 individuals of runs/a`; nothing for none."""
+        counts = self.record.run.get("earlier", {})
+        return ", ".join(f"{count:,} individual{'s' * (count > 1)} of {run}" for run, count in counts.items())
 
     @property
     def stages(self) -> Stages:

@@ -5,7 +5,7 @@ import math
 import re
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Tuple
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_file, find_template
@@ -47,7 +47,7 @@ def of_text(text: str, name: str) -> Experiment:
 def _checked(document: prototxt.Document, more: Iterable[Error] = ()) -> Experiment:
     """The experiment, or one UserError for all that is wrong with it."""
     message = document.message
-    wrong = chain(_settings(message), _names(document), _genes(message))
+    wrong = chain(_settings(message), _names(document), _genes(message), _earlier(message), _enqueue(document))
     errors = [*((document.line(path), str(document.error(path, text))) for path, text in wrong), *more]
     if errors:
         raise UserError("\n".join(text for _, text in sorted(errors, key=itemgetter(0))))
@@ -114,13 +114,15 @@ def _names(document: prototxt.Document) -> Iterator[Wrong]:
 def _genes(message: Any) -> Iterator[Wrong]:
     """The genes' ranges and defaults."""
     for i, gene in enumerate(message.gene):
-        kind = gene.WhichOneof("range")
-        if kind is None:
-            yield ("gene", i), (f"{gene.name or 'the gene'} has no range; "
-                                "expected one of int_range, real_range, choice")
-        else:
-            for path, text in _choice(gene) if kind == "choice" else _range(gene, kind):
-                yield ("gene", i, *path), text
+        for path, text in _values(gene):
+            yield ("gene", i, *path), text
+
+
+def _values(gene: Any) -> Iterator[Wrong]:
+    kind = gene.WhichOneof("range")
+    if kind is None:
+        return iter([((), f"{gene.name or 'the gene'} has no range; expected one of int_range, real_range, choice")])
+    return _choice(gene) if kind == "choice" else _range(gene, kind)
 
 
 def _range(gene: Any, kind: str) -> Iterator[Wrong]:
@@ -173,6 +175,65 @@ def _choice(gene: Any) -> Iterator[Wrong]:
     if values and not twice and default not in values:
         stands = f"is {default!r}" if gene.choice.HasField("default") else "is missing"
         yield ("choice", "default"), f"of {gene.name} {stands}; expected one of {', '.join(values)}"
+
+
+def _earlier(message: Any) -> Iterator[Wrong]:
+    """Runs to begin from; whether they are there is seen when the run begins."""
+    for i, folder in enumerate(message.warm_start):
+        if not folder:
+            yield ("warm_start", i), "is empty; expected the folder of an earlier run"
+        elif folder in message.warm_start[:i]:
+            yield ("warm_start", i), f"{folder!r} stands there twice"
+
+
+def _enqueue(document: prototxt.Document) -> Iterator[Wrong]:
+    """Individuals by name: of genes and values of this search, each another, and no more than come first."""
+    message = document.message
+    sound = {gene.name: _gene(gene) for gene in message.gene if not any(_values(gene))}
+    seen: Dict[FrozenSet[Tuple[str, Any]], int] = {}
+    for i, individual in enumerate(message.enqueue):
+        wrong = list(_named(document, i, sound))
+        yield from wrong
+        if not wrong and all(gene.name in sound for gene in individual.gene):
+            before = seen.setdefault(_changed(individual, sound), i)
+            if before != i:
+                yield ("enqueue", i), f"is the individual of line {document.line(('enqueue', before))} again"
+    yield from _too_many(message)
+
+
+def _named(document: prototxt.Document, i: int, sound: Mapping[str, Gene]) -> Iterator[Wrong]:
+    """What is wrong with the genes of one individual; values are held against ranges in which nothing is."""
+    names = [gene.name for gene in document.message.gene]
+    seen: Dict[str, int] = {}
+    for k, gene in enumerate(document.message.enqueue[i].gene):
+        path = ("enqueue", i, "gene", k)
+        if gene.name not in names:
+            yield (*path, "name"), f"{gene.name!r} is no gene of this search{did_you_mean(gene.name, names)}"
+        elif gene.name in seen:
+            yield (*path, "name"), f"{gene.name!r} is given twice; line {seen[gene.name]} has it already"
+        elif gene.name in sound:
+            try:
+                sound[gene.name].parse(gene.value)
+            except ValueError:
+                yield (*path, "value"), f"of {gene.name} is {gene.value!r}; expected {sound[gene.name].describe()}"
+        seen.setdefault(gene.name, document.line(path))
+
+
+def _changed(individual: Any, genes: Mapping[str, Gene]) -> FrozenSet[Tuple[str, Any]]:
+    """The genes of an individual that are not at their defaults, and their values."""
+    values = {gene.name: genes[gene.name].parse(gene.value) for gene in individual.gene}
+    return frozenset((name, value) for name, value in values.items() if value != genes[name].default)
+
+
+def _too_many(message: Any) -> Iterator[Wrong]:
+    kind = KINDS.get(message.type)
+    of_kind = kind and kind.first(kind.settings(message))
+    places = of_kind or message.limit.trials
+    most = places - bool(message.warm_start)  # whose best comes first as well
+    if 0 < places and most < len(message.enqueue):
+        which = "the first generation" if of_kind else "limit.trials"
+        yield ("enqueue", most), (f"is one too many: {which} has {places} individuals"
+                                  + ", one of them the best of warm_start" * bool(message.warm_start))
 
 
 def _gene(gene: Any) -> Gene:

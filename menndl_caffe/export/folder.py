@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.experiment.recorded import SIZE, Run
 from menndl_caffe.files import replacing
 
-RUN = "run.json"  # the journal's first line; says whose export a folder is
+RUN = "run.json"  # Run.line; says whose export a folder is
 
 
 def claim(folder: Path, run: Run) -> None:
@@ -22,7 +22,9 @@ def claim(folder: Path, run: Run) -> None:
 
 def _check_is_of(folder: Path, run: Run) -> None:
     try:
-        of_this_run = json.loads((folder / RUN).read_text()) == run.line
+        then = json.loads((folder / RUN).read_text())
+        size = {name: run.line[name] for name in SIZE if name in run.line}  # the run may have gone further since
+        of_this_run = isinstance(then, dict) and {**then, **size} == run.line
     except (FileNotFoundError, ValueError):
         raise UserError(f"{folder}: holds files that are no export of menndl's (it has no {RUN}); "
                         "expected a folder that is new, empty or of an earlier export of this run") from None

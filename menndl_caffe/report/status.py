@@ -31,6 +31,7 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
         "generation": _generation(run), "generations": run.generations,
         "done": done, "total": total, "unfinished": len(record.trials) - len(record.results),
+        "earlier": run.record.run.get("earlier", {}),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
         **_failures(run),
         "best": described(run, *best[0]) if best else None,
@@ -87,7 +88,7 @@ def settings_text(search: Dict[str, Any]) -> str:
 def status_text(run: Run, now: float) -> str:
     """The same for people: one fact a line."""
     status = status_dict(run, now)
-    lines = _what(status) + _how_far(status) + _how_fast(status)
+    lines = _what(status) + [("warm start", run.earlier)] * bool(run.earlier) + _how_far(status) + _how_fast(status)
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
 
 

@@ -8,14 +8,18 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from menndl_caffe.experiment.recorded import Run, counted
-from menndl_caffe.trial import Result, Trial
+from menndl_caffe.trial import TEST, Result, Trial
 
 
 def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:
-    """The one trial of a role such as `default`, once it has a result."""
+    """The trial of a role such as `default`, once it has a result; of `test` that of the best individual, since the
+    best of then may have been tested before a run went further."""
     record = run.record
-    return next(((trial, record.results[id]) for id, trial in record.trials.items()
-                 if trial.role == role and id in record.results), None)
+    pairs = ((trial, record.results[id]) for id, trial in record.trials.items()
+             if trial.role == role and id in record.results)
+    if role == TEST:
+        pairs = (pair for pair in pairs if pair[0].genome == record.best(1)[0][0].genome)
+    return next(pairs, None)
 
 
 def best_trained(run: Run) -> List[Tuple[Trial, Result]]:

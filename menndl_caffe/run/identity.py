@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, MutableSequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
 
 from menndl_caffe.data import describe, fingerprint
 from menndl_caffe.errors import UserError
@@ -15,7 +15,7 @@ from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.rank.engine import Engine
-from menndl_caffe.trial import DEFAULT
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL
 
 
 def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[str, Any]:
@@ -33,16 +33,29 @@ def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[
             "engine": engine.name, "math": engine.math}
 
 
+# How far a search goes, and not how: what may change when a run is gone on with.
+SIZE = ("ga_param.generations", "limit.trials")
+
+
 def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
-    """UserError where the folder holds a run of something else; what means the same may be written otherwise."""
+    """UserError where the folder holds a run of something else; what means the same may be written otherwise, and how
+    far the search goes may be another now."""
     if not record.run:
         return
     before, now = features({"mean": identity["mean"], **record.run}, out), features(identity, out)  # older: no mean
     for name in {**before, **now}:
-        if before.get(name) != now.get(name):
+        if before.get(name) != now.get(name) and name not in SIZE:
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
                             f"one's is {now.get(name, 'not there')}; "
                             "give another --out, or the settings it was started with")
+
+
+def check_size(out: Path, record: Record, total: Optional[int]) -> None:
+    """UserError where the folder has more individuals than a search that ends after `total` ones asks for."""
+    begun = sum(trial.role == INDIVIDUAL for trial in record.trials.values())
+    if total is not None and begun > total:
+        raise UserError(f"{out} has {begun:,} individuals already, this search ends after {total:,}; expected "
+                        f"{' or '.join(SIZE)} for as many or more, or another --out")
 
 
 def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:

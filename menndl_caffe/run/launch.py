@@ -28,11 +28,12 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.run.identity import check_identity, identity
+from menndl_caffe.run.identity import check_identity, check_size, identity
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
+from menndl_caffe.run.warm_start import begun_with, taken_over
 from menndl_caffe.trial import DEFAULT, TEST, Trial
 from menndl_caffe.walltime import Walltime
 
@@ -132,9 +133,11 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         default = numbering(experiment.space.default, role=DEFAULT)
         cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
         problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost)
-        algorithm = search.make(experiment.message, problem)
+        earlier = taken_over(experiment, problem, journal, this)
+        algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
-        journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size})
+        check_size(options.out, journal.record, size.get("total"))
+        journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
         with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen)) as progress:
@@ -153,8 +156,10 @@ def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
 
 
 def _test_of(best: Trial, record: Record, numbering: Numbering) -> Trial:
-    """The best individual's trial on the test set, which an earlier start may have begun."""
-    begun = next((trial for trial in record.trials.values() if trial.role == TEST), None)
+    """The best individual's trial on the test set, which an earlier start may have begun; or done, for a best that is
+    still the best in a search that goes further."""
+    tests = (trial for trial in record.trials.values() if trial.role == TEST)
+    begun = next((trial for trial in tests if trial.genome == best.genome), None)
     return begun or numbering(best.genome, role=TEST)
 
 

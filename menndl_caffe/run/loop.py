@@ -78,6 +78,9 @@ class Loop:
     def _replay(self) -> None:
         """Repeat the journal's calls in the journal's order."""
         record = self._journal.record
+        for trial in record.trials.values():
+            if trial.role != INDIVIDUAL:  # a generation may be bred here before the test that came before it then
+                self._numbering.take(trial)
         for call in record.calls:
             if isinstance(call, Result):
                 self._tell(record.trials[call.id], call, recorded=True)

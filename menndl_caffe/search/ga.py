@@ -159,4 +159,4 @@ def check(settings: Any) -> Iterator[Wrong]:
             yield name, getattr(settings, name), "a probability in [0, 1]"
 
 
-KIND = Kind(GeneticAlgorithm, "ga_param", check)
+KIND = Kind(GeneticAlgorithm, "ga_param", check, first=lambda settings: int(settings.population))

@@ -67,8 +67,8 @@ def check_asked(search: Search, trial: Trial) -> None:
 class Problem:
     """What is searched, as every algorithm gets it.
 
-    `first` are individuals that come before all others; `earlier` are pairs of another run, the fittest first, which
-    are known and no individuals of this one.
+    `first` are individuals that come before all others; `earlier` are those of other runs with their costs, the fittest
+    first, the failed last and without: they are known, and no individuals of this run.
     """
 
     space: SearchSpace
@@ -77,7 +77,7 @@ class Problem:
     cost: Cost = lambda genome: 0.0
     objectives: Sequence[Objective] = (Objective(),)
     first: Sequence[Genome] = ()
-    earlier: Sequence[Tuple[Genome, Costs]] = ()
+    earlier: Sequence[Tuple[Genome, Optional[Costs]]] = ()
 
     def costs(self, result: Result) -> Optional[Costs]:
         """Of each objective, the lower the better; None where the individual failed."""
@@ -97,6 +97,7 @@ class Kind(NamedTuple):
     limited: bool = False  # whether it goes on until `limit`
     ends: bool = False  # whether a limited one has an end of its own, too, and `limit` may be left out
     several: bool = False  # whether it takes more than one objective
+    first: Callable[[Any], Optional[int]] = lambda settings: None  # of how many `Problem.first` there may be; None: any
 
     def settings(self, message: Any) -> Any:
         """The algorithm's own part of a SearchParameter; None where it has none."""

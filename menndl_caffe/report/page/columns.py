@@ -12,8 +12,9 @@ import numpy as np
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
 from menndl_caffe.report.busy import BusyTime
+from menndl_caffe.report.summary import of_role
 from menndl_caffe.text import printable
-from menndl_caffe.trial import INDIVIDUAL, STATUSES, Result, Trial
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, STATUSES, TEST, Result, Trial
 
 # What is measured of a net -> its significant digits in the page; more would double the column there.
 MEASURED = {"parameters": 9, "multiply_adds": 3}
@@ -39,10 +40,12 @@ def columns(run: Run) -> Dict[str, Any]:
 
     `time` is when a result came and `begin` when its training began, both on the run's clock of BusyTime; a result
     taken over from the same individual takes no time. A failed result has no accuracy. `generation` is the stage of
-    Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in.
+    Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in. `role` has
+    the rows of the default and of the best's test; the test of one that was the best earlier has none.
     """
     stages, trials = run.stages, run.record.trials
     pairs = [(trials[id], result) for id, result in run.record.results.items()]
+    ends = {pair[0].id for pair in (of_role(run, role) for role in (DEFAULT, TEST)) if pair}
     hosts, reasons = Names(), Names()
     begin, end = _clock([result for _, result in pairs])
     curves, curve_of = _curves(pairs)
@@ -51,7 +54,8 @@ def columns(run: Run) -> Dict[str, Any]:
         "statuses": list(STATUSES),
         "id": [trial.id for trial, _ in pairs],
         "individual": [int(trial.role == INDIVIDUAL) for trial, _ in pairs],
-        "role": {trial.role: row for row, (trial, _) in enumerate(pairs) if trial.role != INDIVIDUAL},
+        "role": {trial.role: row for row, (trial, _) in enumerate(pairs)
+                 if trial.id in ends},
         "generation": [stages.of(trial) for trial, _ in pairs],
         "values": [[_position(gene, trial.genome.values[i]) for trial, _ in pairs]
                    for i, gene in enumerate(run.space.genes)],

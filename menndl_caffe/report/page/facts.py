@@ -10,7 +10,8 @@ from menndl_caffe.report.page.document import moment
 from menndl_caffe.report.status import settings_text
 
 HOSTS = 32  # that are listed
-MAY_CHANGE = ("command", "ranks", "host", "threads", "data_folder", "engine_found", "platform")  # in a run gone on with
+MAY_CHANGE = ("command", "ranks", "host", "threads", "data_folder", "engine_found", "platform",
+              "total", "generations")  # in a run gone on with
 
 
 def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
@@ -19,8 +20,8 @@ def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     hashes, images = line.get("templates"), line.get("test_images")
     known = [
         ("command", line.get("command")), ("started", moment(run.started)),
-        ("resumed", "; ".join(_resumed(one, line) for one in run.record.resumes if "started" in one)),
-        ("search", settings_text(search)), ("random seed", line.get("seed")),
+        ("resumed", "; ".join(_resumed(one, run.record.run) for one in run.record.resumes if "started" in one)),
+        ("search", settings_text(search)), ("known from the beginning", run.earlier), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
         ("net template", _hashed(search["net"], hashes, "net")),
         ("solver template", _hashed(search["solver"], hashes, "solver")),

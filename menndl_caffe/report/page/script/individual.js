@@ -15,6 +15,7 @@ function outcome(run, row) {
 function titleOf(run, row) {
   const role = Object.keys(run.role).find((name) => run.role[name] === row);
   if (role) return `${role === "test" ? "Best on the test set" : "Default"} (${run.id[row]})`;
+  if (!run.individual[row]) return `Best of an earlier end of the search, on the test set (${run.id[row]})`;
   return `Individual ${run.id[row]}${run.stage === "generation" ? `, generation ${run.generation[row]}` : ""}`;
 }
 
