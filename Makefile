@@ -28,7 +28,7 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip and apt are used by more than one target
-.PHONY: help run test test-slow data caffe container container-run report paper bench docs lint clean build/engine build/chromium
+.PHONY: help run test test-slow data caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
@@ -83,6 +83,11 @@ paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, 
 bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
 	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
+
+bench-searches: build/venv/test build/venv/torch build/venv/bench  ## our searches against other tools, for hours (OPTIONS="--instances 12 --slots 1 8 30")
+	$(BIN)/python -m tests.bench.searches.environments || echo "bench-searches: races of what does not install will break"
+	$(BIN)/python -m tests.bench.searches race $(OPTIONS)
+	$(BIN)/python -m tests.bench.searches tables
 
 docs: build/venv/test  ## write the pages and the picture in docs/ that are made from the code
 	$(BIN)/python -m tests.documents
