@@ -436,7 +436,8 @@ def test_the_paper_s_search_is_the_paper_s() -> None:
     assert prod(gene.size for gene in in_order) == 8**3 * 56**3
 
 
-@pytest.mark.parametrize("name", ["quick.search.prototxt", "hour.search.prototxt", "random.search.prototxt"])
+@pytest.mark.parametrize("name", ["quick.search.prototxt", "hour.search.prototxt", "random.search.prototxt",
+                                  "cma_es.search.prototxt"])
 def test_the_smaller_searches_have_the_paper_s_genes(name: str) -> None:
     assert genes(name) == genes("paper.search.prototxt")
 
