@@ -32,7 +32,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.genome import ChoiceGene, Gene, Genome, IntGene, SearchSpace
 from menndl_caffe.objective import Costs
 from menndl_caffe.search.search import Kind, Problem, Search, Wrong
-from menndl_caffe.search.unrepeated import Unrepeated, levels
+from menndl_caffe.search.unrepeated import Unrepeated
 
 FINE = 1000  # values of a whole number, above which it is a real one
 SEEDS = 2**31 - 1  # of the library's random numbers
@@ -157,7 +157,7 @@ class CovarianceMatrixAdaptation:
     def __init__(self, problem: Problem, settings: Any):
         """`settings`: a CMAESParameter."""
         self._problem, self._sigma, self._restarts = problem, settings.sigma, 0
-        self._free = SearchSpace(tuple(gene for gene in problem.space.genes if levels(gene) > 1)
+        self._free = SearchSpace(tuple(gene for gene in problem.space.genes if gene.size > 1)
                                  or problem.space.genes[:1])
         self._population: int = settings.population or 4 + int(3 * math.log(len(self._free.genes)))
         self._told: List[Tuple[float, _Draw]] = []  # less than lambda

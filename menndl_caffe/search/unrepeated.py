@@ -1,10 +1,11 @@
 """A search around a sampler of a library: no genome is trained twice, and a recorded run is gone on with exactly."""
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional, Protocol, Set, Tuple
 
-from menndl_caffe.genome import ChoiceGene, Gene, Genome, IntGene, SearchSpace
+from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.objective import Costs
 from menndl_caffe.search.search import OtherTrial, Problem
 from menndl_caffe.trial import Result, Trial
@@ -46,7 +47,6 @@ class Unrepeated:
     is for a trial that cannot be this run's: of another seed or budget, or of a genome that the run has already.
     """
 
-    total = None
     generations = None
 
     def __init__(self, problem: Problem, sampler: Sampler):
@@ -54,8 +54,15 @@ class Unrepeated:
         self._known: Dict[Genome, Optional[Costs]] = dict(problem.earlier)
         self._waiting: Dict[Genome, List[Token]] = {}  # being trained -> who waits for the result
         self._first: Deque[Genome] = deque(dict.fromkeys(problem.first))
+        size, known = problem.space.size, {*self._known} - {*self._first}
+        self._total = int(size) - len(known) if size < math.inf else None
         self._draws = 0
         self._exhausted = False
+
+    @property
+    def total(self) -> Optional[int]:
+        """Genomes of the space but for those known from the beginning; None where they are beyond counting."""
+        return self._total
 
     @property
     def finished(self) -> bool:
@@ -129,7 +136,7 @@ def next_unmet(space: SearchSpace, genome: Genome, met: Set[Genome]) -> Optional
 
 
 def _counted(space: SearchSpace, genome: Genome) -> Iterator[Genome]:
-    sizes = [levels(gene) for gene in space.genes]
+    sizes = [int(gene.size) if gene.size < math.inf else LEVELS for gene in space.genes]
     digits = [min(int(u * size), size - 1) for u, size in zip(space.to_unit(genome), sizes)]
     start = list(digits)
     while True:
@@ -140,12 +147,3 @@ def _counted(space: SearchSpace, genome: Genome) -> Iterator[Genome]:
         yield space.from_unit([(digit + 0.5) / size for digit, size in zip(digits, sizes)])
         if digits == start:
             return
-
-
-def levels(gene: Gene) -> int:
-    """How many of its values are counted."""
-    if isinstance(gene, IntGene):
-        return gene.size
-    if isinstance(gene, ChoiceGene):
-        return len(gene.choices)
-    return LEVELS if gene.maximum > gene.minimum else 1
