@@ -1,4 +1,4 @@
-"""An Optuna study: `optuna-dashboard RUN/export/optuna.log`. The only module that imports optuna.
+"""An Optuna study: `optuna-dashboard RUN/export/optuna.log`.
 
 A JournalStorage file, since Optuna takes a third of a millisecond to write a trial to it and 20 to write one to SQLite.
 
