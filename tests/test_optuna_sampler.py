@@ -210,3 +210,12 @@ def test_seeds_are_other_searches() -> None:
         return [trial.genome for trial in trials(drive(search(MIXED, seed=seed), ellipsoid(MIXED), 5))]
 
     assert genomes(1) == genomes(1) != genomes(2)
+
+
+def test_a_sampler_whose_library_is_missing_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPSampler would notice with its eleventh trial."""
+    for module in [name for name in sys.modules if name.split(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match="type OPTUNA: GPSampler with arguments {} cannot search this: .*torch"):
+        search(NUMBERS, "GPSampler")

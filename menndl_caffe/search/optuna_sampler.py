@@ -23,6 +23,7 @@ from menndl_caffe.search.search import Kind, Problem, Search, Wrong
 from menndl_caffe.search.unrepeated import Unrepeated
 
 SEEDS = 2**31 - 1
+STARTUP = 10  # trials, after which samplers use their models: the default of those that wait for some
 SEQUENCES = ("QMCSampler", "GridSampler")  # whose next point follows from the seed and a count
 NUMBERS_ONLY = ("CmaEsSampler", "QMCSampler")  # which leave choices to chance
 
@@ -121,8 +122,11 @@ class OptunaSampler:
                             "type CMA_ES knows choices, as do TPESampler, GPSampler and NSGAIISampler")
         try:
             study = self._new_study()
-            study.tell(study.ask(self._distributions), [0.0] * len(self._problem.objectives))
+            for number in range(STARTUP):
+                study.tell(study.ask(self._distributions), [float(number)] * len(self._problem.objectives))
             study.ask(self._distributions)
+        except RuntimeError:
+            pass  # the whole of a small space was gone through
         except (TypeError, ValueError, ImportError, NotImplementedError) as error:
             raise UserError(f"type OPTUNA: {name} with arguments {self._settings.arguments} cannot search this: "
                             f"{error}") from None
