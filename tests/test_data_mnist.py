@@ -18,17 +18,21 @@ def quiet(line: str) -> None:
     pass
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "mnist"
+def write_idx(folder: Path, train: int, test: int) -> Path:
+    """MNIST's four files with so many random images, the labels packed."""
     folder.mkdir()
     random = np.random.RandomState(5)
-    for part, count in (("train", 12), ("t10k", 5)):
+    for part, count in (("train", train), ("t10k", test)):
         pixels = struct.pack(">IIII", 0x803, count, 28, 28) + random.bytes(count * 784)
         labels = struct.pack(">II", 0x801, count) + bytes(index % 10 for index in range(count))
         (folder / f"{part}-images-idx3-ubyte").write_bytes(pixels)
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_idx(tmp_path / "mnist", 12, 5)
 
 
 def test_packed_and_unpacked_files(folder: Path, tmp_path: Path) -> None:
