@@ -6,6 +6,7 @@ SEARCH  ?= solvers/quick.search.prototxt
 OUT     ?= build/run
 ENGINE  ?= caffe
 CIFAR10 ?=
+MNIST   ?=
 TESTS   ?= tests
 WORKERS ?= $(shell echo $$(($$(nproc) < 3 ? $$(nproc) + 1 : 4)))
 IMAGE   ?= build/menndl-caffe.sif
@@ -28,17 +29,27 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip and apt are used by more than one target
-.PHONY: help run test test-slow data caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
+.PHONY: help run cma-es test test-slow data mnist caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
-	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) OPTIONS=$(OPTIONS) CIFAR10=$(CIFAR10) PYTHON=$(PYTHON)"
+	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) OPTIONS=$(OPTIONS) CIFAR10=$(CIFAR10) MNIST=$(MNIST) PYTHON=$(PYTHON)"
 	@echo "          TESTS=$(TESTS) WORKERS=$(WORKERS) IMAGE=$(IMAGE)"
 
-run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe (or ENGINE=torch); again: go on, or show the result
-	@data=$$(cat build/data-folder); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
+# SEARCH on NP ranks and its report, on the data whose folder is in the file that is named.
+define search
+	@data=$$(cat $(1)); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
 	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) $(OPTIONS) && \
 	$(MENNDL) report "$(OUT)"
+endef
+
+run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## set everything up and run SEARCH on NP ranks with real Caffe (or ENGINE=torch); again: go on, or show the result
+	$(call search,build/data-folder)
+
+cma-es: SEARCH = solvers/lenet_adam.search.prototxt
+cma-es: OUT = build/cma-es
+cma-es: build/venv/search build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with CMA-ES: Loshchilov and Hutter 2016, 14 hyper-parameters of a LeNet on MNIST
+	$(call search,build/mnist-folder)
 
 test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
@@ -71,6 +82,12 @@ data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, els
 	elif $(MENNDL) data cifar10 --out data/cifar10; then echo data/cifar10 >build/data-folder; \
 	else echo "data: no CIFAR-10 to be had, so synthetic images take its place (CIFAR10=PATH names an archive or a folder)" && \
 	$(MENNDL) data synthetic --out data/synthetic && echo data/synthetic >build/data-folder; fi
+
+mnist: build/venv/run  ## MNIST, 10,000 images held out: from the folder MNIST=PATH, else what is in data/, else synthetic images
+	@if [ -n "$(MNIST)" ]; then $(MENNDL) data mnist --source "$(MNIST)" --validation 10000 --out data/mnist && echo data/mnist >build/mnist-folder; \
+	elif [ -e data/mnist/dataset.json ]; then $(MENNDL) data mnist --validation 10000 --out data/mnist && echo data/mnist >build/mnist-folder; \
+	else echo "data: no MNIST here, so synthetic images take its place (MNIST=PATH names a folder with its four files)" && \
+	$(MENNDL) data synthetic --validation 2000 --out data/synthetic && echo data/synthetic >build/mnist-folder; fi
 
 RUN ?= $(OUT)
 report: build/venv/run  ## page, tables and figures of the run RUN

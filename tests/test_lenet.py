@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
 
+from menndl_caffe import journal
 from menndl_caffe.data.dataset import write
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check, measures
@@ -20,6 +23,8 @@ from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.torchcaffe.rates import learning_rate
 from menndl_caffe.trial import OK, Result, Trial
 from tests.conftest import REPOSITORY
+from tests.support import caffe_runs
+from tests.support import clone as clones
 from tests.test_data_mnist import write_idx
 
 PROBLEMS = ("adam", "adadelta")
@@ -116,9 +121,10 @@ def test_genes_are_where_they_belong(renderer: Renderer) -> None:
         assert layer.batch_norm_param.eps == pytest.approx(2e-5)
     assert [layer.bottom[0] for layer in layers["BatchNorm"]] == ["conv1", "conv2", "ip1"]
     assert len(layers["Scale"]) == len(layers["ReLU"]) == 3
-    # 25 weights a filter and channel, a factor and an offset a channel; 4x4 pixels of 9 channels reach ip1
+    # 25 weights a filter and channel, 4x4 pixels of 9 channels reach ip1; a factor and an offset a channel, and what
+    # each BatchNorm keeps: mean and variance a channel, and their count
     weights = 25 * 9 + 25 * 9 * 9 + 16 * 9 * 20 + 20 * 10 + 10
-    assert check(made).parameters - weights in (2 * (9 + 9 + 20), 4 * (9 + 9 + 20) + 3), "with the averages, or without"
+    assert check(made).parameters == weights + 4 * (9 + 9 + 20) + 3
 
 
 @BOTH
@@ -171,3 +177,42 @@ def test_the_engines_agree(renderer: Renderer, caffe_root: Path, monkeypatch: py
     caffe, torch = ([result.loss for _, result in trained(renderer, find(name, "float32"), genomes)]
                     for name in ("caffe", "torch"))
     assert caffe == pytest.approx(torch, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path) -> Path:
+    """Of which the set-up is done, with the same search over narrow nets and for a moment."""
+    folder = clones.make(tmp_path_factory.mktemp("cma") / "clone", caffe_root)
+    (folder / "build" / "venv" / "search").touch()
+    text = (REPOSITORY / "solvers" / "lenet_adam.search.prototxt").read_text()
+    text = re.sub(r"min: 8 max: 256 scale: LOG } default: \S+", "min: 2 max: 8 scale: LOG } default: 4", text)
+    (folder / "small.search.prototxt").write_text(text.replace("trials: 60", "trials: 5"))
+    return folder
+
+
+def make(clone: Path, *settings: str) -> str:
+    """`make cma-es` with real Caffe on two ranks; what it says."""
+    command = ["make", "cma-es", "NP=2", "SEARCH=small.search.prototxt", "OPTIONS=--iterations 2", *settings]
+    done = subprocess.run(command, cwd=clone, env=caffe_runs.environment(clone / "build" / "caffe"), text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_make_cma_es_searches_on_mnist(clone: Path, tmp_path: Path) -> None:
+    """On the validation set; the best is tested once on the test set. The second time all is there."""
+    said = make(clone, f"MNIST={write_idx(tmp_path / 'idx', 10_100, 1000)}")
+    assert "menndl run small.search.prototxt --out build/cma-es on 2 ranks, data data/mnist" in said
+    record = journal.read(clone / "build" / "cma-es")
+    assert [result.status for result in record.results.values()] == [OK] * 7
+    assert Counter(trial.role for trial in record.trials.values()) == {"default": 1, "individual": 5, "test": 1}
+    assert (clone / "build" / "cma-es" / "report" / "report.html").exists()
+    assert "already there" in make(clone) and len(journal.read(clone / "build" / "cma-es").results) == 7
+
+
+def test_make_cma_es_says_where_synthetic_images_take_the_place(clone: Path) -> None:
+    if (clone / "data" / "mnist").exists():
+        (clone / "data" / "mnist").rename(clone / "elsewhere")
+    said = make(clone, "OUT=build/drawn")
+    assert "no MNIST here, so synthetic images take its place" in said and "on 2 ranks, data data/synthetic" in said
+    assert journal.read(clone / "build" / "drawn").run["data_folder"] == "data/synthetic"
