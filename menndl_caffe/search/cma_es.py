@@ -8,7 +8,8 @@
 | sigma | `sigma` | first standard deviation in every direction |
 
 The distributions are those of the library cmaes: CMA-ES with margin (Hamano et al. 2022) for numbers, CatCMA with
-margin (Hamano et al. 2025) where there are choices too. The margin keeps a whole number from freezing on one value.
+margin (Hamano et al. 2025) where there are choices too, which begin as equals. The margin keeps a whole number from
+freezing on one value.
 
 - Nobody waits for a generation: whoever is idle gets a draw of the distribution as it is, and each lambda results that
   have come, of whatever generation, move it.
