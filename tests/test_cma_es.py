@@ -240,12 +240,16 @@ def test_individuals_named_by_hand_come_first_and_move_nothing() -> None:
 
 def test_earlier_individuals_are_known_and_the_best_is_where_it_begins() -> None:
     there = target(REALS)
-    made = search(REALS, earlier=[(there, (-0.9,)), (REALS.default, (-0.1,))], sigma=0.01)
+    made = search(REALS, earlier=[(there, (-0.9,)), (REALS.default, (-0.1,)), (there, None)], sigma=0.01)
     asked = [trial.genome for trial in (made.ask() for _ in range(8)) if trial]
     assert np.allclose([REALS.to_unit(genome) for genome in asked], REALS.to_unit(there), atol=0.05)
     space = ONE["one choice"]
-    known = [(space.genome([letter]), (0.0,)) for letter in "abc"]
-    assert {t.genome.values[0] for t in trials(drive(search(space, earlier=known), lambda g: 0.5, 9))} == {"d", "e"}
+    known = [(space.genome([letter]), costs) for letter, costs in (("b", (0.0,)), ("a", None), ("c", None))]
+    for earlier in (known, known[1:]):
+        rest = {"a", "b", "c", "d", "e"} - {genome.values[0] for genome, _ in earlier}
+        made = search(space, earlier=earlier)
+        assert made.total == len(rest)
+        assert {t.genome.values[0] for t in trials(drive(made, lambda g: 0.5, 9))} == rest
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -134,17 +134,18 @@ def test_a_sampler_of_one_objective_is_refused_at_the_start() -> None:
 
 
 def test_earlier_and_named_individuals() -> None:
-    earlier = [(REALS.from_unit([u] * 4), (-u,)) for u in (0.9, 0.3)]
+    earlier = [*((REALS.from_unit([u] * 4), (-u,)) for u in (0.9, 0.3)), (REALS.from_unit([0.4] * 4), None)]
     named = [REALS.from_unit([u] * 4) for u in (0.1, 0.2)]
     made = search(REALS, earlier=earlier, first=named)
     asked = [made.ask() for _ in range(3)]
     assert [trial.genome for trial in asked if trial][:2] == named
-    assert [trial.params["x0"] for trial in study(made).trials][:4] == pytest.approx([0.8, -0.4, -0.8, -0.6])
-    assert [trial.values for trial in study(made).trials][:3] == [[-0.9], [-0.3], None]
+    assert [trial.params["x0"] for trial in study(made).trials][:5] == pytest.approx([0.8, -0.4, -0.2, -0.8, -0.6])
+    assert [trial.values for trial in study(made).trials][:4] == [[-0.9], [-0.3], [-0.3], None]
     trial = asked[2]
     assert trial is not None
     made.tell(trial, result(trial, None))
-    assert study(made).trials[4].values == [-0.3], "the worst of the earlier run"
+    assert study(made).trials[5].values == [-0.3], "the worst of the earlier run"
+    assert search(REALS, earlier=earlier[2:]).ask() is not None
 
 
 def test_the_record_is_believed_where_it_can_be_this_run() -> None:

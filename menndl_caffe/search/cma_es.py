@@ -163,7 +163,7 @@ class CovarianceMatrixAdaptation:
         self._population: int = settings.population or 4 + int(3 * math.log(len(self._free.genes)))
         self._told: List[Tuple[float, _Draw]] = []  # less than lambda
         self._met: Set[Genome] = set()
-        best = problem.earlier[0][0] if problem.earlier else problem.space.default
+        best = next((genome for genome, costs in problem.earlier if costs), problem.space.default)
         self._distribution = self._at(self._point(best))
 
     def draw(self, number: int) -> Tuple[Genome, _Draw]:

@@ -49,9 +49,7 @@ class OptunaSampler:
             self._check()
             self._study = self._new_study()
             for genome, costs in problem.earlier:
-                self._study.add_trial(self._optuna.trial.create_trial(
-                    params=genome.as_dict(), distributions=self._distributions, values=costs))
-                self._note(costs)
+                self._add(genome, costs or self._worst)
 
     def draw(self, number: int) -> Tuple[Genome, Any]:
         """See Sampler."""
@@ -91,6 +89,13 @@ class OptunaSampler:
         trial = self._study.ask(self._distributions)
         space = self._problem.space
         return space.from_unit(space.to_unit(space.from_dict(trial.params))), trial
+
+    def _add(self, genome: Genome, costs: Optional[Costs]) -> None:
+        """An individual of an earlier run; the failed come last, and there may be no success before them."""
+        if costs is not None:
+            self._study.add_trial(self._optuna.trial.create_trial(
+                params=genome.as_dict(), distributions=self._distributions, values=costs))
+            self._note(costs)
 
     def _note(self, costs: Costs) -> None:
         self._worst = costs if self._worst is None else tuple(map(max, self._worst, costs))

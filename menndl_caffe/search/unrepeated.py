@@ -51,7 +51,7 @@ class Unrepeated:
 
     def __init__(self, problem: Problem, sampler: Sampler):
         self._problem, self._sampler = problem, sampler
-        self._known: Dict[Genome, Optional[Costs]] = dict(problem.earlier)
+        self._known: Dict[Genome, Optional[Costs]] = dict(reversed(problem.earlier))  # of several the best
         self._waiting: Dict[Genome, List[Token]] = {}  # being trained -> who waits for the result
         self._first: Deque[Genome] = deque(dict.fromkeys(problem.first))
         size, known = problem.space.size, {*self._known} - {*self._first}
