@@ -21,7 +21,7 @@ from tests.support import runs
 from tests.test_fault_tolerance import RANKS, Job
 from tests.test_resume import TARGETS, finish, kill_once
 
-KINDS = ("ASYNC_GA", "GUIDED_GA")
+KINDS = ("ASYNC_GA", "GUIDED_GA", "CMA_ES")
 LIMITED = 'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
 
 

@@ -102,6 +102,9 @@ class Grid(SteadyState):
                 point.append(values[digit])
             yield self._problem.space.from_unit(point)
 
+    def _left(self) -> Optional[Genome]:
+        return None  # the rest is not of the grid
+
     def _proposals(self, number: int, rng: np.random.RandomState) -> Iterator[Genome]:
         return iter(())  # _candidates has them all
 

@@ -3,18 +3,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from itertools import chain, islice, product
-from typing import Dict, Iterator, List, Optional, Set
+from itertools import chain, islice
+from typing import Dict, Iterator, Optional, Set
 
 import numpy as np
 
 from menndl_caffe.genome import Genome
 from menndl_caffe.search.cube import Cube
 from menndl_caffe.search.search import Problem, check_asked
+from menndl_caffe.search.unrepeated import next_unmet
 from menndl_caffe.trial import Result, Trial
 
 TRIES = 1000  # proposals, and genomes drawn at random, among which a new one is looked for
-COUNTABLE = 10 ** 6  # genomes of a space that can be gone through one by one
 
 
 class SteadyState(ABC):
@@ -45,7 +45,7 @@ class SteadyState(ABC):
 
     def ask(self) -> Optional[Trial]:
         """A trial of a new genome; None where none is left."""
-        genome = next((genome for genome in self._candidates() if genome not in self._met), None)
+        genome = next((genome for genome in self._candidates() if genome not in self._met), None) or self._left()
         if genome is None:
             self._exhausted = True
             return None
@@ -70,17 +70,15 @@ class SteadyState(ABC):
         self._pending[trial.id] = trial.genome
 
     def _candidates(self) -> Iterator[Genome]:
-        """Genomes for the next trial in the order of their worth, in a space that can be counted all of them."""
+        """Genomes for the next trial in the order of their worth."""
         number, space = len(self._met), self._problem.space
         rng = self._problem.rng(number)
         drawn = (space.from_unit(rng.random_sample(self._cube.genes).tolist()) for _ in range(TRIES))
-        return chain(self._problem.first, islice(self._proposals(number, rng), TRIES), drawn, self._all())
+        return chain(self._problem.first, islice(self._proposals(number, rng), TRIES), drawn)
 
-    def _all(self) -> Iterator[Genome]:
-        if self._problem.space.size <= COUNTABLE:
-            levels: List[range] = [range(int(size)) for size in self._cube.sizes]
-            for point in product(*levels):
-                yield self._cube.genome(self._cube.at_levels(np.array(point, float)))
+    def _left(self) -> Optional[Genome]:
+        """One that no chance has found: next to nothing is left, or nothing."""
+        return next_unmet(self._problem.space, self._problem.space.default, self._met)
 
     def _design(self, number: int) -> Genome:
         """The default, then points that fill the space evenly."""
