@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import lock
 from menndl_caffe.genome import Genome
+from menndl_caffe.objective import Objective
 from menndl_caffe.text import say
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Earlier, Result, Trial
 
@@ -73,9 +75,10 @@ class Record:
         ids = (id for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results)
         return next((self.results[id] for id in ids), None)
 
-    def best(self, n: int = 1) -> List[Tuple[Trial, Result]]:
-        """The n fittest different individuals, fittest first; of equals the one met first."""
-        ranked = sorted(self.individuals(), key=lambda pair: pair[1].rank_key)
+    def best(self, n: int = 1, objective: Objective = Objective()) -> List[Tuple[Trial, Result]]:
+        """The n fittest different individuals, fittest first; of equals the one met first, and who failed in the end.
+        """
+        ranked = sorted(self.individuals(), key=lambda pair: objective.rank_key(pair[1]))
         first: Dict[Genome, Tuple[Trial, Result]] = {}
         for trial, result in ranked:
             first.setdefault(trial.genome, (trial, result))
@@ -144,7 +147,10 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
         given = Given(*fields.read(line, _GIVEN).values()) if "rank" in line else None
         return _take_trial(record, Trial.from_dict(line), given)
     if event == "result":
-        return _take_result(record, Result.from_dict(line))
+        result = Result.from_dict(line)
+        if not _OBJECTIVE.search(record.run["search"]):
+            fields.read(line, _ACCURACY)
+        return _take_result(record, result)
     if event == "earlier":
         return _take_earlier(record, Earlier.from_dict(line))
     fields.read_present(line, {**_RUN, **_SIZE})
@@ -195,6 +201,8 @@ def _counts(counts: Any) -> Dict[str, int]:
 _TIME = fields.number(0)
 _LINE = {"event": fields.one_of(EVENTS)}
 _GIVEN = {"rank": fields.whole(), "given": _TIME}
+_ACCURACY = {"fitness": fields.number(0, 1)}
+_OBJECTIVE = re.compile(r"^objective\b", re.MULTILINE)  # in a search whose fitness may be any number
 _RUN = {"search": fields.TEXT, "engine": fields.TEXT, "started": _TIME}  # what every reader needs of the first line
 _SIZE = {"total": fields.whole(1), "generations": fields.whole(1),  # which not every search has
          "earlier": fields.Field("folders with whole numbers, 1 or more", _counts)}

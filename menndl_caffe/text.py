@@ -70,8 +70,8 @@ class HowFar(NamedTuple):
     total: Optional[int]
     generation: Optional[int]  # the last one begun: 1, 2, ...
     generations: Optional[int]
-    best: Optional[float]  # accuracy
-    default: Optional[float]
+    best: Optional[str]  # fitness
+    default: Optional[str]
     failed: int
     trials_per_hour: Optional[float]
     ending: str  # `0:27 left`, `complete`
@@ -83,8 +83,8 @@ class HowFar(NamedTuple):
         return "  ".join(filter(None, (
             f"generation {self.generation or 0}{of_generations}" if has_generations else "",
             f"{'' if has_generations else 'individuals '}{self.done}{of_all}",
-            "" if self.best is None else f"best {self.best:.4f}",
-            "" if self.default is None else f"default {self.default:.4f}",
+            f"best {self.best}" if self.best else "",
+            f"default {self.default}" if self.default else "",
             f"failed {self.failed}" if self.failed else "",
             "" if self.trials_per_hour is None else f"{self.trials_per_hour:.0f} trials/h",
             self.ending)))

@@ -22,7 +22,7 @@ CRASHED = "crashed"  # the trainer died
 TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
-CurvePoint = Tuple[int, float, float]  # iteration, accuracy, loss of one test pass
+CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
 Work = Tuple[Genome, int, int, bool]  # genome, seed, max_iter, whether it is measured on the test set
 
 
@@ -71,7 +71,8 @@ _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a trial. Fitness is an accuracy in [0, 1]; every status but `ok` has fitness 0 and a reason."""
+    """What became of a trial. Fitness is what the first objective measures, an accuracy in [0, 1] unless a search says
+    otherwise; every status but `ok` has fitness 0, which means nothing, and a reason."""
 
     id: int
     status: str
@@ -85,18 +86,13 @@ class Result:
     rank: int = 0
     host: str = ""
     same_as: Optional[int] = None  # the trial of the same work whose result this is
-    measures: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the net: see appraise
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the net; of further objectives
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
     @property
     def failed(self) -> bool:
-        """Whether there is no accuracy."""
+        """Whether there is no fitness."""
         return self.status != OK
-
-    @property
-    def rank_key(self) -> Tuple[float, int]:
-        """Sorts individuals, the fittest first; of equals the one met first."""
-        return -self.fitness, self.id
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded; `log` is left out, empty fields too."""
@@ -138,7 +134,7 @@ def _measures(measures: Any) -> Dict[str, float]:
 
 
 _FINITE, _TIME = fields.number(), fields.number(0)
-_RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": fields.number(0, 1)}
+_RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
 _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
           "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
@@ -176,12 +172,12 @@ def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:
     return Result(trial_id, status, fitness=0.0, reason=" ".join(reason.split()), **known)
 
 
-def judged(trial_id: int, accuracy: float, loss: float, **known: Any) -> Result:
-    """`ok` with the accuracy as fitness, if the loss is finite: Caffe reports accuracy 1.0 for outputs of NaN
-    (accuracy_layer.cpp counts the scores that are >= the true one, and nothing is >= NaN)."""
-    if not (math.isfinite(loss) and math.isfinite(accuracy)):
-        return failure(trial_id, DIVERGED, f"test loss is {loss}, accuracy {accuracy} is not to be believed", **known)
-    return Result(trial_id, OK, fitness=accuracy, loss=loss, **known)
+def judged(trial_id: int, fitness: float, loss: float, measure: str = "accuracy", **known: Any) -> Result:
+    """`ok` with this fitness, which is what `measure` is, if the loss is finite: Caffe reports accuracy 1.0 for outputs
+    of NaN (accuracy_layer.cpp counts the scores that are >= the true one, and nothing is >= NaN)."""
+    if not (math.isfinite(loss) and math.isfinite(fitness)):
+        return failure(trial_id, DIVERGED, f"test loss is {loss}, {measure} {fitness} is not to be believed", **known)
+    return Result(trial_id, OK, fitness=fitness, loss=loss, **known)
 
 
 def training_seed(run_seed: int, genome: Genome, salt: str = "") -> int:

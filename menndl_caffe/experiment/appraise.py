@@ -1,20 +1,21 @@
 """What can be said of an individual before it is trained: whether Caffe takes it, what it costs, what it gives out."""
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence
 
 from menndl_caffe.data import check_data
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
-from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.nets.wiring import layers_of_phase, outputs
+from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
 from menndl_caffe.trial import DEFAULT
-
-MEASURES = ("parameters", "multiply_adds", "memory")  # of a net; see `measures`
 
 
 def check(rendered: Rendered) -> NetShape:
@@ -59,14 +60,19 @@ def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
 
 
 def check_experiment(renderer: Renderer) -> Rendered:
-    """The default individual, rendered; UserError where the data, the templates or the default net cannot work."""
+    """The default individual, rendered; UserError where the data, the templates, the default net or an objective cannot
+    work."""
     experiment = renderer.experiment
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
     mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
     check_data(Path(where.train), Path(where.test), mean)
     measures(rendered)
-    fitness_outputs(rendered)
+    for i, objective in enumerate(experiment.objectives):
+        wrong = _unmeasured(rendered, objective.measure)
+        if wrong:
+            raise experiment.document.error(("objective", i, "measure"), wrong)
+    needed_outputs(rendered, experiment.objectives)
     if min(rendered.solver.message.test_iter, default=0) < 1:
         raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
     return rendered
@@ -77,17 +83,61 @@ def subtracts_mean(net: Any) -> bool:
     return any(layer.transform_param.mean_file for layer in upgrade_net(net).layer)
 
 
-def fitness_outputs(rendered: Rendered) -> Tuple[str, Dict[str, float]]:
-    """The test net's accuracy output, and its loss outputs with their weights."""
+def _unmeasured(rendered: Rendered, measure: str) -> str:
+    """Why a measure of the default net cannot be had; nothing where it can, or where `needed_outputs` says it better."""
+    if measure in MEASURES:
+        try:
+            check(rendered)
+        except UnknownShape as unknown:
+            return f"is {measure}, which cannot be known of the default net before it runs: {unknown}"
+    elif measure not in (ACCURACY, LOSS):
+        names = _scalars(rendered)
+        if measure not in names:
+            valid = {*names, ACCURACY, LOSS, *MEASURES}
+            return (f"is {measure!r}; the outputs of the default net's TEST phase are {', '.join(names) or 'none'}"
+                    f"{did_you_mean(measure, valid)}")
+    return ""
+
+
+def _scalars(rendered: Rendered) -> List[str]:
+    """The test net's outputs that are one number, as far as their shapes are known."""
+    names = outputs(layers_of_phase(rendered.net.message, "TEST", 0, ()))
+    try:
+        blobs = infer(rendered.net.message, "TEST", datum_shape).blobs
+    except UnknownShape:
+        return names
+    return [name for name in names if prod(blobs[name]) == 1]
+
+
+@dataclass(frozen=True)
+class NeededOutputs:
+    """What a test pass must give out: for each objective that it measures, the name of that output, but of the loss;
+    and the losses, of which one at least, with their weights."""
+
+    of: Mapping[str, str] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+
+def needed_outputs(rendered: Rendered, objectives: Sequence[Objective]) -> NeededOutputs:
+    """The test net's outputs that the objectives need; UserError where it has no such layers."""
     layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
-    accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-    if not accuracy:
-        raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is the fitness")
+    needed = {objective.measure: objective.measure for objective in objectives
+              if objective.is_tested and objective.measure != LOSS}
+    if ACCURACY in needed:
+        accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
+        if not accuracy:
+            what = "the fitness" if objectives[0].measure == ACCURACY else "an objective"
+            raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is {what}")
+        needed[ACCURACY] = accuracy[0]
     losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
     if not losses:
         raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
-                        "an accuracy counts only if the loss is finite")
-    return accuracy[0], losses
+                        f"{_a(objectives[0].measure)} counts only if the loss is finite")
+    return NeededOutputs(needed, losses)
+
+
+def _a(measure: str) -> str:
+    return "an accuracy" if measure == ACCURACY else f"the {measure}"
 
 
 def _loss_weights(layer: Any) -> Sequence[float]:

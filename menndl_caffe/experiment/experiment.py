@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.nets import prototxt
+from menndl_caffe.objective import Objective
 from menndl_caffe.trial import INDIVIDUAL, Trial, training_seed
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -61,6 +62,12 @@ class Experiment:
         """The individuals that the search file names, in its order."""
         return [self.space.with_settings([f"{gene.name}={gene.value}" for gene in one.gene])
                 for one in self.message.enqueue]
+
+    @property
+    def objectives(self) -> Tuple[Objective, ...]:
+        """What is optimized, the fitness first; the accuracy where the search file says nothing."""
+        given = (Objective(one.measure, one.minimize) for one in self.message.objective)
+        return tuple(given) or (Objective(),)
 
     def template(self, kind: str) -> Path:
         """Where the template of this kind of TEMPLATES is; UserError where there is none."""

@@ -1,17 +1,19 @@
 """A run as its journal tells it: the record, and the experiment that it describes, parsed once."""
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.search_file import of_text
-from menndl_caffe.genome import SearchSpace
+from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Record
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.trial import INDIVIDUAL, Trial
+from menndl_caffe.objective import Objective, costs, curve_measure, front
+from menndl_caffe.trial import INDIVIDUAL, Result, Trial
 
 SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go
 GROUPS = 20  # into which a search without generations is divided, at most
@@ -65,6 +67,30 @@ class Run:
     def fitness_set(self) -> str:
         """`test` or `validation`: the images whose accuracy is the fitness."""
         return menndl_pb2.SearchParameter.FitnessSet.Name(self.message.fitness_set).lower()
+
+    @functools.cached_property
+    def objectives(self) -> Tuple[Objective, ...]:
+        """What is optimized, the fitness first."""
+        return self.experiment.objectives
+
+    @property
+    def fitness(self) -> Objective:
+        """What the fitness is."""
+        return self.objectives[0]
+
+    @property
+    def curve_measure(self) -> str:
+        """What learning curves show beside the loss."""
+        return curve_measure(self.objectives)
+
+    def front(self) -> List[Tuple[Trial, Result]]:
+        """The different individuals that no other one dominates, fittest first; none of them failed."""
+        pairs = sorted(self.record.individuals(), key=lambda pair: self.fitness.rank_key(pair[1]))
+        known = [(trial, result) for trial, result in pairs if not result.failed]
+        different: Dict[Genome, Tuple[Trial, Result]] = {}
+        for place in front([costs(self.objectives, result) or () for _, result in known]):
+            different.setdefault(known[place][0].genome, known[place])
+        return list(different.values())
 
     @property
     def line(self) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, 
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.objective import ACCURACY
 from menndl_caffe.search import KINDS, Kind
 
 Wrong = Tuple[prototxt.PathOf, str]  # a field's place, and what is wrong there
@@ -47,7 +48,8 @@ def of_text(text: str, name: str) -> Experiment:
 def _checked(document: prototxt.Document, more: Iterable[Error] = ()) -> Experiment:
     """The experiment, or one UserError for all that is wrong with it."""
     message = document.message
-    wrong = chain(_settings(message), _names(document), _genes(message), _earlier(message), _enqueue(document))
+    wrong = chain(_settings(message), _objectives(document), _names(document), _genes(message), _earlier(message),
+                  _enqueue(document))
     errors = [*((document.line(path), str(document.error(path, text))) for path, text in wrong), *more]
     if errors:
         raise UserError("\n".join(text for _, text in sorted(errors, key=itemgetter(0))))
@@ -93,6 +95,23 @@ def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
     if message.HasField("limit") and not kind.limited:
         yield ("limit",), (f"is for searches without generations, and {message.type} has them; {kind.field} says how "
                            "many individuals there are")
+
+
+def _objectives(document: prototxt.Document) -> Iterator[Wrong]:
+    """Each measure once, its direction said, and no more of them than the algorithm takes. Whether the net has an
+    output of such a name is seen where the net is there: appraise.check_experiment."""
+    message, lines = document.message, {}  # type: Any, Dict[str, int]
+    for i, objective in enumerate(message.objective):
+        if objective.measure in lines:
+            yield ("objective", i, "measure"), (f"{objective.measure!r} is already the objective of line "
+                                                f"{lines[objective.measure]}")
+        elif objective.measure != ACCURACY and not objective.HasField("minimize"):
+            yield ("objective", i), (f"{objective.measure} does not say which is better; expected minimize: true, or "
+                                     "minimize: false where more of it is")
+        lines.setdefault(objective.measure, document.line(("objective", i)))
+    if len(message.objective) > 1 and message.type in KINDS and not KINDS[message.type].several:
+        those = ", ".join(sorted(name for name, kind in KINDS.items() if kind.several))
+        yield ("objective", 1), f"is a second one, and {message.type} takes one; expected one objective, or type {those}"
 
 
 def _names(document: prototxt.Document) -> Iterator[Wrong]:

@@ -58,6 +58,16 @@ def layers_of_phase(net: Message, phase: str, level: int, stages: Iterable[str])
     return layers
 
 
+def outputs(layers: Iterable[Wired]) -> List[str]:
+    """The blobs that no layer reads, in the order of their making: what pycaffe's Net.outputs lists (Net::Init)."""
+    unread: Dict[str, None] = {}
+    for wired in layers:
+        for name in wired.bottoms:
+            unread.pop(name, None)
+        unread.update(dict.fromkeys(wired.tops))
+    return list(unread)
+
+
 def insert_splits(layers: List[Wired]) -> List[Wired]:
     """A top that is read n > 1 times (being a loss counts as one) goes through a Split layer with n tops of its own."""
     sources, uses, weighted = _uses(layers)

@@ -6,12 +6,13 @@ import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.appraise import fitness_outputs, measures
+from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import sources
+from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, curve_measure
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
@@ -32,16 +33,21 @@ class _Request:
 
     texts: Mapping[str, str] = field(default_factory=dict)
     max_iter: int = 0
-    outputs: Tuple[str, Mapping[str, float]] = ("", {})  # accuracy; losses and their weights
+    outputs: NeededOutputs = NeededOutputs()
     measures: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(rendered: Rendered, weights: Optional[Path]) -> _Request:
-        """UserError where the net cannot exist, or has no fitness."""
+    def of(rendered: Rendered, weights: Optional[Path], objectives: Sequence[Objective]) -> _Request:
+        """UserError where the net cannot exist, or where an objective cannot be measured of it."""
         texts = {"net": rendered.net_text, "solver": rendered.solver_text}
         if weights is not None:
             texts["weights"] = str(weights)
-        return _Request(measures=measures(rendered), outputs=fitness_outputs(rendered), texts=texts,
+        known = measures(rendered)
+        for objective in objectives:
+            if objective.measure in MEASURES and objective.measure not in known:
+                raise UserError(f"{rendered.net.file}: {objective.measure}, an objective, cannot be known before the "
+                                "net runs: it has layers of which Caffe alone knows the shapes")
+        return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
                         max_iter=rendered.solver.message.max_iter)
 
 
@@ -57,6 +63,7 @@ class _Training:
     spent: float = 0.0  # seconds of it, but for those in which this process was suspended
     attempt: int = 0
     curve: List[CurvePoint] = field(default_factory=list)
+    measured: Dict[str, float] = field(default_factory=dict)  # by the last test pass, of the objectives that are
     result: Optional[Result] = None
 
     def look(self) -> None:
@@ -74,6 +81,7 @@ class Evaluator:
         self._renderer, self._trainer, self._engine = renderer, trainer, engine
         self._host = socket.gethostname()
         self._timeout = renderer.experiment.message.trial_timeout
+        self._objectives = renderer.experiment.objectives
         self._training: Optional[_Training] = None
 
     def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
@@ -82,7 +90,8 @@ class Evaluator:
         started, clock = time.time(), time.monotonic()
         where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
         try:
-            request, refused = _Request.of(self._renderer.render(trial, where, directory), weights), ""
+            rendered = self._renderer.render(trial, where, directory)
+            request, refused = _Request.of(rendered, weights, self._objectives), ""
         except UserError as error:
             request, refused = _Request(), str(error)
         self._training = training = _Training(trial, request, started, clock, clock)
@@ -130,7 +139,8 @@ class Evaluator:
         training.attempt += 1
         training.curve = []
         self._trainer.start()
-        self._trainer.send(training.request.texts, training.request.max_iter, training.request.outputs[0])
+        self._trainer.send(training.request.texts, training.request.max_iter,
+                           training.request.outputs.of.get(ACCURACY, ""))
 
     def _heard(self, training: _Training, seconds: float) -> bool:
         """Whether the trainer said something in this time, or died; the training knows of it then."""
@@ -158,8 +168,7 @@ class Evaluator:
         if event == "test":
             return self._take_test(training, message["iteration"], message["outputs"])
         if event == "done":
-            _, accuracy, loss = training.curve[-1]
-            return judged(training.trial.id, accuracy, loss, **self._known(training, message["engine_seconds"]))
+            return self._judged(training, message["engine_seconds"])
         if event == "diverged":
             self._trainer.kill()  # its memory may be damaged: see trainer.Diverged
             return self._failure(training, DIVERGED, message["reason"], message["engine_seconds"])
@@ -171,19 +180,29 @@ class Evaluator:
 
     def _take_test(self, training: _Training, iteration: int, outputs: Mapping[str, float]) -> Optional[Result]:
         """Add a point to the curve; the failure, where the test net gives out nothing that can be believed."""
-        accuracy, losses = training.request.outputs
+        needed, losses = training.request.outputs.of, training.request.outputs.losses
         given = [name for name in losses if name in outputs]
-        if not (accuracy in outputs and given):
+        if not (given and all(name in outputs for name in needed.values())):
             self._trainer.kill()
+            expected = "".join(f"{name} and " for name in needed.values())
             return self._failure(training, INVALID, f"the test net's outputs are {', '.join(outputs) or 'none'}; "
-                                                    f"expected {accuracy} and of {', '.join(losses)} at least one")
+                                                    f"expected {expected}of {', '.join(losses)} at least one")
         loss = sum(losses[name] * outputs[name] for name in given)
         if not all(map(math.isfinite, (loss, *outputs.values()))):
             self._trainer.kill()
             said = ", ".join(f"{name} {value:g}" for name, value in outputs.items())
             return self._failure(training, DIVERGED, f"test outputs at iteration {iteration} are not finite: {said}")
-        training.curve.append((iteration, outputs[accuracy], loss))
+        training.measured = {**{measure: outputs[name] for measure, name in needed.items()}, LOSS: loss}
+        training.curve.append((iteration, training.measured[curve_measure(self._objectives)], loss))
         return None
+
+    def _judged(self, training: _Training, engine_seconds: float) -> Result:
+        """The result of a training that has come to its end. What further objectives measure is in its measures."""
+        known = self._known(training, engine_seconds)
+        first, *others = (objective.measure for objective in self._objectives)
+        measured = {**training.request.measures, **training.measured}
+        known["measures"] = {**known["measures"], **{name: measured[name] for name in others if name != LOSS}}
+        return judged(training.trial.id, float(measured[first]), measured[LOSS], first, **known)
 
     def _failure(self, training: _Training, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
         return failure(training.trial.id, status, reason, **self._known(training, engine_seconds))

@@ -6,27 +6,42 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, Value
-from menndl_caffe.report.summary import best_trained, described, of_role, standard_error
+from menndl_caffe.objective import ACCURACY, LOSS, Objective
+from menndl_caffe.report.summary import best_trained, chosen, described, fitness, of_role, optimized, standard_error
 from menndl_caffe.text import aligned, fixed, gene_text, interval
-from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial import DEFAULT, TEST, Result, Trial
 
 
-def best_dict(run: Run, n: int) -> Dict[str, Any]:
-    """The n fittest different individuals that did not fail, the default, and what the difference means."""
-    ranked, images = best_trained(run), run.line.get("test_images")
-    best = [described(run, trial, result) for trial, result in ranked[:n]]
+FEW = 5  # individuals that are listed unless others are asked for, as in the paper; of a front all
+
+
+def listed(run: Run, n: Optional[int] = None) -> List[Tuple[Trial, Result]]:
+    """The n fittest that the search was made for; without a number FEW, or the whole front."""
+    return chosen(run)[:n or (FEW if len(run.objectives) == 1 else None)]
+
+
+def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
+    """The individuals that are `listed`, the default, and what the difference means."""
+    images = run.line.get("test_images")
+    best = [described(run, trial, result) for trial, result in listed(run, n)]
     roles = {role: of_role(run, role) for role in (DEFAULT, TEST)}
     default, test = (described(run, *pair) if pair else None for pair in roles.values())
     genomes = [trial.genome for trial, _ in run.record.individuals()]
     return {
         "type": run.message.type, "max_iter": run.message.max_iter, "fitness_set": run.fitness_set,
-        "engine": run.engine, "test_images": images,
-        "evaluated": len(genomes), "total": run.total, "different": len(set(genomes)), "asked": n,
+        "engine": run.engine, "test_images": images, **objectives_dict(run),
+        "evaluated": len(genomes), "total": run.total, "different": len(set(genomes)), "asked": n or FEW,
         "genes": [{"gene": gene.name, "default": gene.default,
                    "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in run.space.genes],
         "default": default, "best": best, "test": test,
-        "difference": _difference(best, default, images, len(ranked)),
+        "difference": _difference(run.fitness, best, default, images, len(best_trained(run))),
     }
+
+
+def objectives_dict(run: Run) -> Dict[str, Any]:
+    """What is optimized, where it is not just the accuracy."""
+    given = [{"measure": objective.measure, "minimize": objective.minimize} for objective in run.objectives]
+    return {} if run.objectives == (Objective(),) else {"objectives": given}
 
 
 def _span(gene: Gene, values: Sequence[Value]) -> str:
@@ -38,61 +53,94 @@ def _span(gene: Gene, values: Sequence[Value]) -> str:
     return interval(gene_text(min(values)), gene_text(max(values)))
 
 
-def _difference(best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]], images: Optional[int],
-                candidates: int) -> Optional[Dict[str, Any]]:
-    """The best's accuracy above the default's, and its standard error if each is a binomial share of `images`.
+def _difference(objective: Objective, best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]],
+                images: Optional[int], candidates: int) -> Optional[Dict[str, Any]]:
+    """The best's fitness above the default's, and where they are accuracies, the standard error of that if each is a
+    binomial share of `images`.
 
     The same images decide both, which makes the true error smaller; that another seed trains another net, and that the
     best was picked out of `candidates`, makes it larger, by more than can be known from one training of each.
     """
-    if not best or default is None or default["accuracy"] is None:
+    known = [fitness(row) for row in (*best[:1], default) if row]
+    if not best or len(known) < 2 or known[1] is None:
         return None
-    error = math.hypot(*(standard_error(row["accuracy"], images) for row in (best[0], default))) if images else None
-    return {"accuracy": best[0]["accuracy"] - default["accuracy"], "candidates": candidates, "standard_error": error}
+    error = None
+    if images and objective.measure == ACCURACY:
+        error = math.hypot(*(standard_error(value, images) for value in known))
+    return {objective.measure: known[0] - known[1], "candidates": candidates, "standard_error": error}
 
 
-def best_text(run: Run, n: int = 5) -> str:
+def best_text(run: Run, n: Optional[int] = None) -> str:
     """The same for people: Table 3, the individuals one a row, and what the difference to the default means."""
     best = best_dict(run, n)
-    blocks = [_head(best)]
+    blocks = [_head(run, best)]
     if best["best"] or best["default"]:
-        blocks += [_table_3(best), _individuals(best)]
-    return "\n\n".join([*blocks, "\n".join(_remarks(best))]).rstrip()
+        blocks += [_table_3(run, best), _individuals(run, best)]
+    return "\n\n".join([*blocks, "\n".join(_remarks(run.fitness, best))]).rstrip()
 
 
-def _head(best: Dict[str, Any]) -> str:
+def _head(run: Run, best: Dict[str, Any]) -> str:
     found, done, total = len(best["best"]), best["evaluated"], best["total"]
     if not done:
         return f"No individual has a result yet; {total:,} are to come." if total else "No individual has a result yet."
     whole = f" ({total:,} when complete)" if total else ""
     progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far{whole}"
-    which = f"Best {found}" if found else "None"
-    few = f" Only {found} different ones succeeded." if found else " All of them failed."
+    several = len(run.objectives) > 1
+    which = f"{'Front: ' if several else 'Best '}{found}" if found else "None"
+    few = f" Only {found} different ones succeeded." if found and not several else "" if found else " All of them failed."
     return (f"{which} of {progress}, {best['different']:,} of them different; {best['max_iter']:,} iterations each, "
-            f"engine {best['engine']}, accuracy on the {best['fitness_set']} set."
+            f"engine {best['engine']}, {optimized_text(run)}."
             + (few if found < best["asked"] else ""))
 
 
-def _table_3(best: Dict[str, Any]) -> str:
-    rows, default = best["best"], best["default"] or {}
-    sets = f"best {len(rows)} sets" if len(rows) > 1 else "best set"
+def optimized_text(run: Run) -> str:
+    """What is optimized, in words: `accuracy on the test set`, `least loss on the test set and least parameters`."""
+    if run.objectives == (Objective(),):
+        return run.fitness.label(run.fitness_set)
+    return " and ".join(f"{'least' if objective.minimize else 'most'} {objective.label(run.fitness_set)}"
+                        for objective in run.objectives)
+
+
+def columns(run: Run, *more: Objective) -> List[Objective]:
+    """The objectives, and those of `more` that are none of them: what a table of individuals shows."""
+    measures = [objective.measure for objective in run.objectives]
+    return [*run.objectives, *(objective for objective in more if objective.measure not in measures)]
+
+
+def cell(row: Dict[str, Any], objective: Objective) -> Optional[float]:
+    """What a `described` individual has of an objective or of the loss."""
+    return optimized(row).get(objective.measure, row["loss"])
+
+
+def _table_3(run: Run, best: Dict[str, Any]) -> str:
+    rows, default = best["best"], best["default"]
+    sets = sets_text(run, len(rows))
     table = [["gene", "default", sets]]
     table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
-    for name in ("accuracy", "loss"):
-        known = [row[name] for row in rows if row[name] is not None]
-        span = interval(fixed(min(known)), fixed(max(known))) if known else "-"
-        table.append([name, fixed(default.get(name)) or "-", span])
+    for objective in columns(run, Objective(LOSS)):
+        known = [value for value in (cell(row, objective) for row in rows) if value is not None]
+        span = interval(objective.text(min(known)), objective.text(max(known))) if known else "-"
+        table.append([objective.measure, objective.text(default and cell(default, objective)) or "-", span])
     return aligned(table, left=(0, 2))
 
 
-def _individuals(best: Dict[str, Any]) -> str:
+def sets_text(run: Run, found: int) -> str:
+    """What so many individuals in a table are called: `best 5 sets`."""
+    if len(run.objectives) > 1:
+        return f"front of {found} sets" if found > 1 else "front"
+    return f"best {found} sets" if found > 1 else "best set"
+
+
+def _individuals(run: Run, best: Dict[str, Any]) -> str:
     genes = [gene["gene"] for gene in best["genes"]]
     generation = ["generation"] * any(row["generation"] for row in best["best"])  # not every search has such
-    rows = [["", "id", *generation, *genes, "accuracy", "loss", "seconds"]]
+    shown = columns(run, Objective(LOSS))
+    rows = [["", "id", *generation, *genes, *(objective.measure for objective in shown), "seconds"]]
     for place, row in _places(best):
+        first, *others = (objective.text(cell(row, objective)) for objective in shown)
         rows.append([place, str(row["id"]), *(str(row[name] or "-") for name in generation),
                      *(gene_text(row["genes"][name]) for name in genes),
-                     fixed(row["accuracy"]) or row["status"], fixed(row["loss"]) or "-", fixed(row["seconds"], 1)])
+                     first or row["status"], *(text or "-" for text in others), fixed(row["seconds"], 1)])
     return aligned(rows)
 
 
@@ -102,22 +150,31 @@ def _places(best: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any]]]:
     return places + ([(DEFAULT, best["default"])] if best["default"] else [])
 
 
-def _remarks(best: Dict[str, Any]) -> List[str]:
+def _remarks(objective: Objective, best: Dict[str, Any]) -> List[str]:
     """What a reader must know before believing the numbers, one line each."""
-    return [line for line in (_on_default(best["default"]), _on_difference(best), _on_test(best)) if line]
+    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_test(objective, best))
+    return [line for line in remarks if line]
 
 
 def _on_default(default: Optional[Dict[str, Any]]) -> str:
     if default is None:
         return "default: no result yet, so there is nothing to compare with."
-    return "" if default["accuracy"] is not None else f"default: {default['status']}: {default['reason']}"
+    return "" if fitness(default) is not None else f"default: {default['status']}: {default['reason']}"
 
 
-def _on_difference(best: Dict[str, Any]) -> str:
+def difference_text(objective: Objective, best: Dict[str, Any]) -> str:
+    """The difference of `best_dict` with its sign."""
+    value = best["difference"][objective.measure]
+    return f"{'-' if value < 0 else '+'}{objective.text(abs(value))}"
+
+
+def _on_difference(objective: Objective, best: Dict[str, Any]) -> str:
     difference = best["difference"]
     if difference is None:
         return ""
-    text = f"difference: the best is {difference['accuracy']:+.4f} from the default"
+    text = f"difference: the best is {difference_text(objective, best)} from the default"
+    if objective.measure != ACCURACY:
+        return f"{text} in {objective.measure}; it was picked out of {difference['candidates']:,}."
     if difference["standard_error"] is None:
         return text + "; the number of test images is not recorded, so its error is unknown."
     return (f"{text}, with a standard error of {difference['standard_error']:.4f} for being measured on "
@@ -125,15 +182,16 @@ def _on_difference(best: Dict[str, Any]) -> str:
             f"and the best was picked out of {difference['candidates']:,}.")
 
 
-def _on_test(best: Dict[str, Any]) -> str:
-    """The accuracy on images that decided nothing, when there are such."""
-    test, images = best["test"], best["test_images"]
+def _on_test(objective: Objective, best: Dict[str, Any]) -> str:
+    """The fitness on images that decided nothing, when there are such."""
+    test, images, measure = best["test"], best["test_images"], objective.measure
     if best["fitness_set"] != "validation":
         return ""
     if test is None:
-        return "test set: the best individual's accuracy on it, unbiased by the search, follows when that is finished."
-    if test["accuracy"] is None:
+        return f"test set: the best individual's {measure} on it, unbiased by the search, follows when that is finished."
+    value = fitness(test)
+    if value is None:
         return f"test set: no figure: {test['status']}: {test['reason']}"
-    error = f" (standard error {standard_error(test['accuracy'], images):.4f})" if images else ""
-    return (f"test set: the best individual has accuracy {test['accuracy']:.4f}{error} on it: an unbiased figure, "
+    error = f" (standard error {standard_error(value, images):.4f})" if images and measure == ACCURACY else ""
+    return (f"test set: the best individual has {measure} {objective.text(value)}{error} on it: an unbiased figure, "
             "the search never saw these images.")

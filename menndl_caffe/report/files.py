@@ -6,6 +6,7 @@
 | parallel_coordinates  | Figure 2     | individuals.csv         |
 | genes                 | Figure 3     | genes.csv               |
 | fitness               |              | generations.csv         |
+| front                 |              | individuals.csv         |
 """
 from __future__ import annotations
 
@@ -14,22 +15,20 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run, Stages, counted
 from menndl_caffe.files import replacing
-from menndl_caffe.report.best import best_dict, best_text
+from menndl_caffe.objective import LOSS, MEASURES, Objective
+from menndl_caffe.report.best import best_dict, best_text, cell, columns
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
 from menndl_caffe.report.page import page
-from menndl_caffe.report.summary import Generation, best_trained, generations
+from menndl_caffe.report.summary import Generation, best_trained, counted_fitness, generations
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.text import as_csv, fixed, say
 from menndl_caffe.trial import DEFAULT, TEST
 
 PAGE, COMPARISON = "report.html", "comparison.html"
-BEST = 5  # individuals in best.txt, best.csv, Table 3 and Figure 2, as in the paper
-
 Note = Callable[[str], None]
 
 
@@ -48,7 +47,7 @@ def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> L
     nets = Nets(run)
     networks = _networks(nets, run)
     boxes = spreads(run)
-    tables = {**_tables(run, nets), "generations.csv": _generations_csv(summaries, stages.name),
+    tables = {**_tables(run, nets), "generations.csv": _generations_csv(run, summaries, stages.name),
               "genes.csv": spreads_csv(boxes, stages.name),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
     texts = {PAGE: page([run]), **tables}
@@ -85,9 +84,11 @@ def _figures(folder: Path, run: Run, stages: Stages, summaries: Sequence[Generat
                         "`pip install 'menndl_caffe[report]'`") from None
     default = run.record.default()
     draw = figures.files_of
-    yield from draw("fitness", lambda: figures.fitness_figure(summaries, stages, default, run.fitness_set))
+    yield from draw("fitness", lambda: figures.fitness_figure(run, summaries, stages, default))
     yield from draw("genes", lambda: figures.genes_figure(boxes, run.space, stages))
-    yield from draw("parallel_coordinates", lambda: figures.parallel_figure(run, BEST))
+    yield from draw("parallel_coordinates", lambda: figures.parallel_figure(run))
+    if len(run.objectives) > 1:
+        yield from draw("front", lambda: figures.front_figure(run))
     for name, layers in networks.items():
         yield from draw(name, functools.partial(figures.network_figure, layers))
 
@@ -118,37 +119,47 @@ def _notes(run: Run, nets: Nets, networks: Mapping[str, List[Layer]]) -> Iterato
 
 def _tables(run: Run, nets: Nets) -> Dict[str, str]:
     """Names and texts of the tables of single individuals."""
-    best = best_dict(run, BEST)
+    best = best_dict(run)
     costs = costs_of(best, run, nets)
-    rows = table_3(best, costs)
-    return {"best.txt": best_text(run, BEST) + "\n", "best.csv": _best_csv(best, costs),
+    rows = table_3(run, best, costs)
+    return {"best.txt": best_text(run) + "\n", "best.csv": _best_csv(run, best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
             "individuals.csv": _individuals_csv(run)}
 
 
-def _best_csv(best: Dict[str, Any], costs: Costs) -> str:
+def _best_csv(run: Run, best: Dict[str, Any], costs: Costs) -> str:
+    shown = [objective for objective in columns(run, Objective(LOSS)) if objective.measure not in MEASURES]
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
     rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),
-                   "accuracy", "loss", "seconds", *MEASURES],
+                   *(objective.measure for objective in shown), "seconds", *MEASURES],
                   ([place, row["id"], row["generation"], row["status"], *row["genes"].values(),
-                    fixed(row["accuracy"]), fixed(row["loss"]), fixed(row["seconds"], 3),
+                    *(objective.digits(cell(row, objective)) for objective in shown), fixed(row["seconds"], 3),
                     *map(costs[row["id"]].get, MEASURES)] for place, row in rows))
 
 
 def _individuals_csv(run: Run) -> str:
+    """With `front`, 1 or 0, and what further objectives measure, where there are such."""
+    several = len(run.objectives) > 1
+    front = {trial.id for trial, _ in run.front()} if several else set()
+    further = [one for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
+
     def rows() -> Iterator[List[Any]]:
         for trial, result in run.record.individuals():
-            yield [trial.id, counted(trial.generation), result.status, fixed(result.fitness), fixed(result.loss),
-                   *trial.genome.values, *map(result.measures.get, MEASURES), fixed(result.seconds, 3),
+            yield [trial.id, counted(trial.generation), result.status, run.fitness.digits(counted_fitness(run, result)),
+                   fixed(result.loss), *trial.genome.values, *map(result.measures.get, MEASURES),
+                   *(one.digits(result.measures.get(one.measure)) for one in further),
+                   *([int(trial.id in front)] if several else []), fixed(result.seconds, 3),
                    fixed(result.started, 3), result.rank, result.host, result.same_as, result.reason]
 
     return as_csv(["id", "generation", "status", "fitness", "loss", *run.space.names, *MEASURES,
+                   *(one.measure for one in further), *(["front"] if several else []),
                    "seconds", "started", "rank", "host", "same_as", "reason"], rows())
 
 
-def _generations_csv(summaries: Sequence[Generation], unit: str) -> str:
+def _generations_csv(run: Run, summaries: Sequence[Generation], unit: str) -> str:
+    digits = run.fitness.digits
     return as_csv([unit, "evaluated", "best", "mean", "lower_quartile", "median", "upper_quartile", "failed",
                    "best_so_far"],
-                  ([row.number, row.evaluated, fixed(row.best), fixed(row.mean), *map(fixed, row.quartiles),
-                    row.failed, fixed(row.best_so_far)] for row in summaries))
+                  ([row.number, row.evaluated, digits(row.best), digits(row.mean), *map(digits, row.quartiles),
+                    row.failed, digits(row.best_so_far)] for row in summaries))

@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
 from menndl_caffe.report.busy import BusyTime
-from menndl_caffe.report.summary import best_trained, described, of_role
+from menndl_caffe.report.best import objectives_dict, optimized_text
+from menndl_caffe.report.summary import best_trained, described, fitness, of_role
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST
@@ -36,6 +37,7 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **_failures(run),
         "best": described(run, *best[0]) if best else None,
         **{role: described(run, *pair) if pair else None for role, pair in ends.items()},
+        **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **_speed(run, done, now),
         "complete": done == total and all(ends[role] for role in needed),
     }
@@ -47,7 +49,7 @@ def _search(run: Run) -> Dict[str, Any]:
     return {"type": message.type,
             "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields},
             "net": message.net, "solver": message.solver, "genes": list(run.space.names), "max_iter": message.max_iter,
-            "fitness_set": run.fitness_set, "random_seed": message.random_seed}
+            "fitness_set": run.fitness_set, "random_seed": message.random_seed, **objectives_dict(run)}
 
 
 def _generation(run: Run) -> Optional[int]:
@@ -88,11 +90,12 @@ def settings_text(search: Dict[str, Any]) -> str:
 def status_text(run: Run, now: float) -> str:
     """The same for people: one fact a line."""
     status = status_dict(run, now)
-    lines = _what(status) + [("warm start", run.earlier)] * bool(run.earlier) + _how_far(status) + _how_fast(status)
+    warm = [("warm start", run.earlier)] * bool(run.earlier)
+    lines = _what(run, status) + warm + _how_far(run, status) + _how_fast(status)
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
 
 
-def _what(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     search = status["search"]
     individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
@@ -100,7 +103,7 @@ def _what(status: Dict[str, Any]) -> List[Tuple[str, str]]:
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
             ("budget", f"{individuals} of {search['max_iter']:,} iterations"),
-            ("fitness", f"accuracy on the {search['fitness_set']} set{images}"),
+            ("fitness", optimized_text(run) + images),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
 
@@ -112,7 +115,7 @@ def _engine(status: Dict[str, Any]) -> str:
     return status["engine"] + found + host + started
 
 
-def _how_far(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+def _how_far(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     failed, last = status["failed"], status["last_failure"]
     generation = generation_text(status)
     lines = [("", ""), *([("generation", generation)] if generation else []),
@@ -123,8 +126,9 @@ def _how_far(status: Dict[str, Any]) -> List[Tuple[str, str]]:
     lines.append(("failed", f"{sum(failed.values()):,}" + _in_words(failed)))
     if last:
         lines.append(("", f"last: trial {last['id']} {last['status']}: {last['reason']}"))
-    return lines + [("best", _individual(status["best"]) + _origin(status["best"])),
-                    ("default", _individual(status["default"]))] + _test(status)
+    front = [("front", f"{len(status['front']):,} individuals")] if "front" in status else []
+    return lines + [("best", _individual(run, status["best"]) + _origin(status["best"])), *front,
+                    ("default", _individual(run, status["default"])), *_test(run, status)]
 
 
 def generation_text(status: Dict[str, Any]) -> str:
@@ -143,13 +147,14 @@ def _in_words(failed: Dict[str, int]) -> str:
     return f" ({', '.join(f'{count:,} {status}' for status, count in sorted(failed.items()))})" if failed else ""
 
 
-def _individual(described: Any) -> str:
+def _individual(run: Run, described: Any) -> str:
     if described is None:
         return "no result yet"
-    if described["accuracy"] is None:
+    value = fitness(described)
+    if value is None:
         return f"{described['status']}: {described['reason']}"
     genome = Genome(tuple(described["genes"]), tuple(described["genes"].values()))
-    return f"{described['accuracy']:.4f}  {genome}"
+    return f"{run.fitness.text(value)}  {genome}"
 
 
 def _origin(best: Any) -> str:
@@ -158,8 +163,8 @@ def _origin(best: Any) -> str:
     return f"  (id {best['id']}{generation})" if best else ""
 
 
-def _test(status: Dict[str, Any]) -> List[Tuple[str, str]]:
-    return [("on test set", _individual(status[TEST]))] if status["search"]["fitness_set"] == "validation" else []
+def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
+    return [("on test set", _individual(run, status[TEST]))] if run.fitness_set == "validation" else []
 
 
 def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.objective import ACCURACY, values
 from menndl_caffe.trial import TEST, Result, Trial
 
 
@@ -24,46 +25,80 @@ def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:
 
 def best_trained(run: Run) -> List[Tuple[Trial, Result]]:
     """All different individuals that did not fail, fittest first."""
-    return [(trial, result) for trial, result in run.record.best(len(run.record.results)) if not result.failed]
+    return [(trial, result)
+            for trial, result in run.record.best(len(run.record.results), run.fitness)
+            if not result.failed]
+
+
+def chosen(run: Run) -> List[Tuple[Trial, Result]]:
+    """The individuals that a search was made for, fittest first: all different ones that did not fail, and where there
+    are several objectives, those of the front."""
+    return run.front() if len(run.objectives) > 1 else best_trained(run)
 
 
 def described(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
-    """One individual as plain data. `accuracy` is None where it failed; `seconds` are those of its own training,
-    also when that was another trial's."""
+    """One individual as plain data. What is optimized is its `accuracy`, or where the search has other objectives, its
+    `objectives` by their measures; None where it failed. `seconds` are those of its own training, also when that was
+    another trial's."""
     trained = run.record.results.get(result.id if result.same_as is None else result.same_as, result)
     return {"id": trial.id, "generation": counted(trial.generation), "genes": trial.genome.as_dict(),
-            "status": result.status, "accuracy": None if result.failed else result.fitness, "loss": result.loss,
+            "status": result.status, **_optimized(run, result), "loss": result.loss,
             "seconds": trained.seconds, "measures": dict(result.measures), "reason": result.reason}
+
+
+def _optimized(run: Run, result: Result) -> Dict[str, Any]:
+    measures = [objective.measure for objective in run.objectives]
+    known = [None] * len(measures) if result.failed else values(run.objectives, result)
+    return {ACCURACY: known[0]} if measures == [ACCURACY] else {"objectives": dict(zip(measures, known))}
+
+
+def optimized(row: Mapping[str, Any]) -> Dict[str, Optional[float]]:
+    """Measure -> value of all objectives of a `described` individual, the fitness first."""
+    return row["objectives"] if "objectives" in row else {ACCURACY: row[ACCURACY]}
+
+
+def fitness(row: Mapping[str, Any]) -> Optional[float]:
+    """The fitness of a `described` individual; None where it failed."""
+    return next(iter(optimized(row).values()))
+
+
+def counted_fitness(run: Run, result: Result) -> Optional[float]:
+    """The fitness as statistics count it: of a failure the worst that there is, 0 of an accuracy, else none."""
+    return result.fitness if run.fitness.worst is not None or not result.failed else None
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Fitness in one stage of a run, of all its individuals that have a result: failures count as 0, as in selection.
+    """Fitness in one stage of a run, of all its individuals that have a result: failures count as the worst that there
+    is, an accuracy of 0, as in selection; of measures that have no worst they are left out.
+
+    None where all are left out.
     """
 
     number: int  # 1, 2, ...
     evaluated: int
     complete: bool  # also where nobody knows how many there will be
     failed: int
-    best: float
-    mean: float
-    quartiles: Tuple[float, float, float]  # lower, median, upper
-    best_so_far: float
+    best: Optional[float]
+    mean: Optional[float]
+    quartiles: Tuple[Optional[float], Optional[float], Optional[float]]  # lower, median, upper
+    best_so_far: Optional[float]
 
 
 def generations(run: Run) -> List[Generation]:
     """Every stage (see Run.stages) that has at least one result, in order."""
     stages, members = run.stages, members_of(run)
     summaries: List[Generation] = []
+    so_far: Optional[float] = None
     for number in sorted(members):
-        fitness = np.array([result.fitness for _, result in members[number]])
-        low, middle, high = (float(q) for q in np.percentile(fitness, [25, 50, 75]))
-        failed = sum(result.failed for _, result in members[number])
-        best = float(fitness.max())
-        so_far = max(best, summaries[-1].best_so_far if summaries else 0.0)
-        complete = len(fitness) == (stages.size(number) or len(fitness))
-        summaries.append(Generation(number, len(fitness), complete, failed, best, float(fitness.mean()),
-                                    (low, middle, high), so_far))
+        results = [result for _, result in members[number]]
+        known = [value for value in (counted_fitness(run, result) for result in results) if value is not None]
+        best = min(known, key=run.fitness.cost, default=None)
+        so_far = min((value for value in (best, so_far) if value is not None), key=run.fitness.cost, default=None)
+        low, middle, high = (float(q) for q in np.percentile(known, [25, 50, 75])) if known else (None, None, None)
+        complete = len(results) == (stages.size(number) or len(results))
+        summaries.append(Generation(number, len(results), complete, sum(result.failed for result in results), best,
+                                    float(np.mean(known)) if known else None, (low, middle, high), so_far))
     return summaries
 
 

@@ -5,7 +5,10 @@ import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.objective import Objective
+from menndl_caffe.report.best import sets_text
 from menndl_caffe.report.nets import Nets
+from menndl_caffe.report.summary import optimized
 from menndl_caffe.text import as_csv, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST
 
@@ -19,12 +22,11 @@ def costs_of(best: Dict[str, Any], run: Run, nets: Nets) -> Costs:
     return {row["id"]: nets.measures(run.record.trials[row["id"]]) for row in listed}
 
 
-def table_3(best: Dict[str, Any], costs: Costs) -> Rows:
+def table_3(run: Run, best: Dict[str, Any], costs: Costs) -> Rows:
     """Header and rows of three columns: default against the range of the best sets. `best` is `best_dict`'s, `costs`
     those of its individuals. Multiply-adds are in millions, of one image forward; what is unknown is `-`."""
     rows, default = best["best"], best["default"] or {}
-    sets = f"best {len(rows)} sets" if len(rows) > 1 else "best set"
-    table = [["parameter", "default", sets]]
+    table = [["parameter", "default", sets_text(run, len(rows))]]
     table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
 
     def measured(name: str, unit: float, form: Callable[[Any], str]) -> List[str]:
@@ -33,8 +35,14 @@ def table_3(best: Dict[str, Any], costs: Costs) -> Rows:
         return _spans(None if of_default is None else of_default / unit,
                       [value / unit for value in known if value is not None], form)
 
+    def reached(objective: Objective) -> List[str]:
+        known = [optimized(row)[objective.measure] for row in rows]
+        of_default = optimized(default)[objective.measure] if default else None
+        return _spans(of_default, [value for value in known if value is not None], objective.text)
+
     return table + [
-        ["accuracy", *_spans(default.get("accuracy"), [row["accuracy"] for row in rows], "{:.4f}".format)],
+        *([objective.measure, *reached(objective)] for objective in run.objectives
+          if objective.measure not in ("parameters", "multiply_adds")),
         ["parameters", *measured("parameters", 1, "{:,.0f}".format)],
         ["multiply-adds (millions)", *measured("multiply_adds", 1e6, three_digits)],
         ["training time (s)", *_spans(default.get("seconds"), [row["seconds"] for row in rows], three_digits)]]

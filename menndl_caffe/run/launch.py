@@ -132,7 +132,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
         default = numbering(experiment.space.default, role=DEFAULT)
         cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
-        problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost)
+        problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost,
+                                 experiment.objectives)
         earlier = taken_over(experiment, problem, journal, this)
         algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
@@ -140,10 +141,11 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
-        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen)) as progress:
+        fitness = experiment.objectives[0]
+        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen, fitness)) as progress:
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime)
             loop.run([default])
-            best, result = journal.record.best(1)[0]
+            best, result = journal.record.best(1, fitness)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
                 loop.run([_test_of(best, journal.record, numbering)])
         return journal.record
@@ -180,7 +182,7 @@ def _image_shape(parts: Parts) -> List[int]:
 
 
 def _test_images(parts: Parts) -> int:
-    """Different images of which a test pass takes the accuracy; 0 where the test net has no Data layer."""
+    """Different images on which a test pass measures; 0 where the test net has no Data layer."""
     batches = parts.default.solver.message.test_iter[0]
     for layer, *_ in layers_of_phase(parts.default.net.message, "TEST", 0, ()):
         if layer.type == "Data":

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import IO, Optional
 
+from menndl_caffe.objective import Objective
 from menndl_caffe.text import HowFar, duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
@@ -33,10 +34,12 @@ class Progress:
     `screen` is the terminal to write one line on again and again; without it plain lines go to standard error.
     """
 
-    def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]]):
+    def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]],
+                 fitness: Objective = Objective()):
         self._total, self._generations, self._live = total, generations, screen is not None
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0
+        self._fitness = fitness
         self._best: Optional[float] = None
         self._default: Optional[float] = None
         self._generation = 0  # the last one begun: 1, 2, ...
@@ -51,7 +54,8 @@ class Progress:
         if trial.role == DEFAULT and not result.failed:
             self._default = result.fitness
         elif trial.role == INDIVIDUAL and not result.failed:
-            self._best = max(self._best or 0.0, result.fitness)
+            known = [value for value in (self._best, result.fitness) if value is not None]
+            self._best = min(known, key=self._fitness.cost)
         if not recorded:
             self._told_of += 1
             self._trained += result.same_as is None
@@ -75,8 +79,9 @@ class Progress:
         if speed and self._total:
             new = self._trained / self._told_of  # others are answered at once: individuals met before
             left = f"{duration((self._total - self._done) * new / speed)} left"
-        return str(HowFar(self._done, self._total, self._generation, self._generations, self._best, self._default,
-                          self._failed, 3600 * speed if speed else None, left))
+        best, default = map(self._fitness.text, (self._best, self._default))
+        return str(HowFar(self._done, self._total, self._generation, self._generations, best, default, self._failed,
+                          3600 * speed if speed else None, left))
 
     def _write(self, text: str) -> None:
         self._put(("\r\x1b[K" if self._live else "") + text + "\n")

@@ -18,13 +18,14 @@ class TrialFiles:
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
         self._folder, self._renderer = run / "trials", renderer
-        self._best = next((result for _, result in record.best(1) if not result.failed), None)
+        self._fitness = renderer.experiment.objectives[0]
+        self._best = next((result for _, result in record.best(1, self._fitness) if not result.failed), None)
 
     def keep(self, trial: Trial, result: Result) -> None:
         """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
         if result.failed or trial.role != INDIVIDUAL:
             self._write(trial, result)
-        elif self._best is None or result.rank_key < self._best.rank_key:
+        elif self._best is None or self._fitness.rank_key(result) < self._fitness.rank_key(self._best):
             self._write(trial, result)
             if self._best is not None:
                 shutil.rmtree(self._folder / str(self._best.id), ignore_errors=True)

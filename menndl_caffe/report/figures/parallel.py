@@ -9,6 +9,8 @@ from matplotlib.lines import Line2D
 
 from menndl_caffe.experiment.recorded import Run, Stages
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
+from menndl_caffe.objective import Objective
+from menndl_caffe.report.best import listed, sets_text
 from menndl_caffe.report.figures.style import (
     BLACK,
     COLUMN,
@@ -22,7 +24,7 @@ from menndl_caffe.report.figures.style import (
     tick_text,
     ticks,
 )
-from menndl_caffe.report.summary import best_trained, of_role
+from menndl_caffe.report.summary import of_role
 from menndl_caffe.trial import DEFAULT, Result, Trial
 
 HEIGHT = 1.9  # inches of the axes
@@ -33,14 +35,14 @@ DARKEST, GAMMA = 0.7, 0.3  # opacity where most lines meet, and its exponent els
 Pairs = Sequence[Tuple[Trial, Result]]
 
 
-def parallel_figure(run: Run, best: int) -> Figure:
-    """One line an individual, the `best` different ones highlighted, and the default, which has no generation.
+def parallel_figure(run: Run) -> Figure:
+    """One line an individual, those that `menndl best` lists highlighted, and the default, which has no generation.
 
     The fitness axis goes from the worst to the best of all that did not fail; failed ones end below it. A gene's
     axis is its whole range, its values each in the middle of their share of it.
     """
     stages = run.stages
-    everyone, best_ones = list(run.record.individuals()), best_trained(run)[:best]
+    everyone, best_ones = list(run.record.individuals()), listed(run)
     default = [pair for pair in [of_role(run, DEFAULT)] if pair]
     of_axes = _axis_genes(run, stages, everyone + default)
     labels = [[tick_text(value) for value in ticks(gene)] for gene in of_axes]
@@ -56,7 +58,7 @@ def parallel_figure(run: Run, best: int) -> Figure:
         _axis(axes, x, gene, 72 * width / len(of_axes), slanted)
     if any(result.failed for _, result in everyone + default):
         axes.text(len(of_axes) - 1 + 0.08, FAILED, "failed", va="center")
-    _legend(axes, len(everyone), len(best_ones), bool(default))
+    _legend(axes, len(everyone), sets_text(run, len(best_ones)) if best_ones else "", bool(default))
     return figure
 
 
@@ -64,7 +66,13 @@ def _axis_genes(run: Run, stages: Stages, drawn: Pairs) -> List[Gene]:
     """The axes as genes: generation, the genes themselves, fitness of all that are drawn."""
     fitness = [result.fitness for _, result in drawn if not result.failed] or [0.0]
     return [IntGene(stages.name, 1, stages.until, 1, 1), *run.space.genes,
-            RealGene("accuracy", min(fitness), max(fitness), False, 0.0)]
+            _fitness_axis(run.fitness, min(fitness), max(fitness))]
+
+
+def _fitness_axis(objective: Objective, low: float, high: float) -> RealGene:
+    """Its upper end is the best: where less is better, the numbers run downwards."""
+    low, high = (high, low) if objective.minimize else (low, high)
+    return RealGene(objective.measure, low, high, False, 0.0)
 
 
 def _room(of_axes: Sequence[Gene], labels: Sequence[Sequence[str]]) -> Tuple[float, bool]:
@@ -123,8 +131,8 @@ def _axis(axes: Any, x: int, gene: Gene, room: float, slanted: bool) -> None:
     axes.text(x, 1.05, gene.name, ha=side, va="bottom", rotation=angle, rotation_mode="anchor")
 
 
-def _legend(axes: Any, individuals: int, best: int, default: bool) -> None:
-    lines: List[Any] = [(f"best {best} sets" if best > 1 else "best set", PURPLE, 1.1, "-")] if best else []
+def _legend(axes: Any, individuals: int, best: str, default: bool) -> None:
+    lines: List[Any] = [(best, PURPLE, 1.1, "-")] if best else []
     lines += [("default", BLACK, 1.0, "--")] if default else []
     lines += [(f"all {individuals:,} individuals" if individuals > 1 else "the one individual", GREY, 0.4, "-")]
     handles = [Line2D([], [], color=color, linewidth=width, linestyle=style, label=label)
