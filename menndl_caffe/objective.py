@@ -55,6 +55,10 @@ class Objective:
             return fixed(value)
         return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
+    def signed(self, difference: float) -> str:
+        """The difference of two values, with its sign."""
+        return f"{'-' if difference < 0 else '+'}{self.text(abs(difference))}"
+
     def digits(self, value: Optional[float]) -> str:
         """The same for programs: without separators, and with as many digits as Caffe prints."""
         if value is None or self.measure in (ACCURACY, LOSS):

@@ -6,7 +6,7 @@ generation, and of single trainings there are the default's and those of the BES
     generations/best_so_far, best, mean, ...   "fitness" by generation, in one chart (Time Series, Scalars)
     generations                                the distribution of each gene by generation (Distributions, Histograms),
                                                the share of each choice, failures; what was searched (Text)
-    trials/ID                                  accuracy and loss by iteration; genes and what the net costs (HParams)
+    trials/ID                                  accuracy (or another measure) and loss by iteration; genes and what the net costs (HParams)
 
 Of a search without generations the first two are by groups of individuals, and named so: `groups of 25`.
 """
@@ -26,10 +26,10 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.objective import LOSS, MEASURES
 from menndl_caffe.report.summary import Generation, best_trained, generations, members_of, of_role
 from menndl_caffe.trial import DEFAULT, Result, Trial
 
@@ -58,11 +58,13 @@ def write(run: Run, folder: Path) -> List[Path]:
     default = of_role(run, DEFAULT)
     trainings = [default] if default and not default[1].failed else []
     trainings += best_trained(run)[:BEST]
-    measured = [name for name in MEASURES if any(name in result.measures for _, result in trainings)]
+    names = dict.fromkeys((*MEASURES, *(objective.measure for objective in run.objectives)))
+    measured = [name for name in names if name != run.curve_measure
+                and any(name in result.measures for _, result in trainings)]
     with replacing(path) as aside:
         _write_generations(run, measured, aside / run.stages.plural)
         for trial, result in trainings:
-            _write_trial(trial, result, aside / "trials" / str(trial.id))
+            _write_trial(run.curve_measure, measured, trial, result, aside / "trials" / str(trial.id))
     return [path]
 
 
@@ -106,7 +108,7 @@ def _write_about(run: Run, measured: Sequence[str], writer: Writer) -> None:
     text = "\n".join(f"    {line}" for line in lines)  # Markdown for: as it stands
     writer.add(text_pb("run", text), 0, run.started)
     genes = [hparams.HParam(gene.name, _domain(gene)) for gene in run.space.genes]
-    metrics = [hparams.Metric(name) for name in ("accuracy", "loss", *measured)]
+    metrics = [hparams.Metric(name) for name in dict.fromkeys((run.curve_measure, LOSS, *measured))]
     writer.add(hparams.hparams_config_pb(genes, metrics, run.started), 0, run.started)
 
 
@@ -125,15 +127,15 @@ def _write_gene(gene: Gene, values: List[Any], writer: Writer, step: int, time: 
         writer.add(scalar_pb(f"genes/{gene.name}/{choice}", values.count(choice) / len(values)), step, time)
 
 
-def _write_trial(trial: Trial, result: Result, folder: Path) -> None:
+def _write_trial(measure: str, measured: Sequence[str], trial: Trial, result: Result, folder: Path) -> None:
     end = result.started + result.seconds
     with _writer(folder) as writer:
         writer.add(hparams.hparams_pb(trial.genome.as_dict(), str(trial.id), result.started), 0, result.started)
-        for iteration, accuracy, loss in result.curve:
+        for iteration, value, loss in result.curve:
             time = result.started + result.seconds * iteration / trial.max_iter  # roughly: it is not recorded
-            writer.add(scalar_pb("accuracy", accuracy), iteration, time)
-            writer.add(scalar_pb("loss", loss), iteration, time)
-        for name in MEASURES:
+            for name, shown in {measure: value, LOSS: loss}.items():
+                writer.add(scalar_pb(name, shown), iteration, time)
+        for name in measured:
             if name in result.measures:
                 writer.add(scalar_pb(name, result.measures[name]), trial.max_iter, end)
         writer.add(_session_end(end), trial.max_iter, end)

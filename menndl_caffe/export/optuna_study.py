@@ -5,9 +5,9 @@ A JournalStorage file, since Optuna takes a third of a millisecond to write a tr
 | Optuna | a run |
 |---|---|
 | trials, by number | the default, then the individuals, by id; the user attribute `id` is the journal's |
-| value, to maximize | fitness |
+| values, to maximize or to minimize | what the objectives measure, the fitness first |
 | distributions | the genes' ranges |
-| intermediate values | accuracy by iteration |
+| intermediate values | accuracy, or another measure, by iteration |
 | state | COMPLETE; FAIL with the user attributes `status` and `reason`; RUNNING without a result |
 | user attributes of the study | the journal's first line, and the result of the best individual on the test set |
 """
@@ -26,10 +26,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.objective import MEASURES, values
 from menndl_caffe.report.summary import of_role
 from menndl_caffe.trial import TEST, Result, Trial
 
@@ -52,12 +52,13 @@ def _write_study(run: Run, path: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(path))), study_name=run.name,
-                                    direction="maximize")
+                                    directions=["minimize" if objective.minimize else "maximize"
+                                                for objective in run.objectives])
     finally:
         optuna.logging.set_verbosity(verbosity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(["accuracy"])
+        study.set_metric_names([objective.measure for objective in run.objectives])
     test = of_role(run, TEST)
     about = {**run.line, "test": test and test[1].as_dict()}
     for key, value in about.items():
@@ -65,7 +66,7 @@ def _write_study(run: Run, path: Path) -> None:
             study.set_user_attr(key, value)
     distributions = {gene.name: distribution(gene) for gene in run.space.genes}
     # The final test measures something else: it would pass for the best.
-    study.add_trials([_frozen(trial, run.record.results.get(id), distributions)
+    study.add_trials([_frozen(run, trial, run.record.results.get(id), distributions)
                       for id, trial in sorted(run.record.trials.items()) if trial.role != TEST])
 
 
@@ -79,16 +80,16 @@ def distribution(gene: Gene) -> BaseDistribution:
     return FloatDistribution(gene.minimum, gene.maximum, log=gene.log)
 
 
-def _frozen(trial: Trial, result: Optional[Result], distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(run: Run, trial: Trial, result: Optional[Result], distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
         **{name: getattr(result, name, None) for name in ATTRIBUTES},
         **{name: result.measures.get(name) for name in MEASURES if result}}
     state = TrialState.RUNNING if result is None else TrialState.FAIL if result.failed else TrialState.COMPLETE
     frozen = create_trial(
-        state=state, value=result.fitness if result and state == TrialState.COMPLETE else None,
+        state=state, values=values(run.objectives, result) if result and state == TrialState.COMPLETE else None,
         params=trial.genome.as_dict(), distributions=distributions,
-        intermediate_values={iteration: accuracy for iteration, accuracy, _ in result.curve} if result else {},
+        intermediate_values={iteration: value for iteration, value, _ in result.curve} if result else {},
         user_attrs={name: value for name, value in known.items() if value not in (None, "")})
     if result:  # naive times of this machine's zone, as Optuna's own
         frozen.datetime_start = datetime.fromtimestamp(result.started)

@@ -4,16 +4,16 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from menndl_caffe.experiment.appraise import MEASURES
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
+from menndl_caffe.objective import LOSS, MEASURES
+from menndl_caffe.report.summary import counted_fitness
 from menndl_caffe.trial import Result, Trial
 
 BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
 AFTER_GENES: Dict[str, type] = {
     "status": str, "fitness": float, "loss": float, "seconds": float, "engine_seconds": float, "rank": int, "host": str,
     "started": datetime, "seed": int, "reason": str, "same_as": int, **dict.fromkeys(MEASURES, int)}
-CURVES: Dict[str, type] = {"id": int, "iteration": int, "accuracy": float, "loss": float}
 
 
 class Table(NamedTuple):
@@ -25,11 +25,18 @@ class Table(NamedTuple):
 
 def trials(run: Run) -> Table:
     """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
-    result. `fitness` is an accuracy in [0, 1], 0 for the failed; a trial with `same_as` cost no time of its own.
-    Parameters, multiply-adds and memory are as in experiment.appraise.measures."""
+    result. `fitness` is what the first objective measures, unless the search says otherwise an accuracy in [0, 1], 0 for
+    the failed; a trial with `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in
+    experiment.appraise.measures; in the end `measured_NAME`, what further objectives measure."""
     genes, record = run.space.genes, run.record
-    columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES}
-    return Table(columns, [_row(record.trials[id], record.results.get(id)) for id in sorted(record.trials)])
+    further = [one.measure for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
+    columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES,
+               **{f"measured_{measure}": float for measure in further}}
+    rows = []
+    for id, trial in sorted(record.trials.items()):
+        result = record.results.get(id)
+        rows.append((*_row(run, trial, result), *(result and result.measures.get(measure) for measure in further)))
+    return Table(columns, rows)
 
 
 def column(gene: Gene) -> str:
@@ -42,12 +49,13 @@ def _type(gene: Gene) -> type:
     return str if isinstance(gene, ChoiceGene) else int if isinstance(gene, IntGene) else float
 
 
-def _row(trial: Trial, result: Optional[Result]) -> Tuple[Any, ...]:
+def _row(run: Run, trial: Trial, result: Optional[Result]) -> Tuple[Any, ...]:
     before = (trial.id, counted(trial.generation), trial.role, *trial.genome.values)
     if result is None:
         known = dict.fromkeys(AFTER_GENES)
     else:
         known = {name: getattr(result, name, None) for name in AFTER_GENES}
+        known["fitness"] = counted_fitness(run, result)
         known.update((name, int(result.measures[name])) for name in MEASURES if name in result.measures)
         known.update(started=datetime.fromtimestamp(result.started, timezone.utc), reason=result.reason or None)
     return (*before, *{**known, "seed": trial.seed}.values())
@@ -58,6 +66,8 @@ def curves(run: Run) -> Table:
     def passes() -> Iterator[Tuple[Any, ...]]:
         for id, result in sorted(run.record.results.items()):
             if result.same_as is None:
-                yield from ((id, *point) for point in result.curve)
+                for iteration, value, loss in result.curve:
+                    yield id, iteration, *{run.curve_measure: value, LOSS: loss}.values()
 
-    return Table(CURVES, list(passes()))
+    columns = {"id": int, "iteration": int, run.curve_measure: float, LOSS: float}
+    return Table(columns, list(passes()))

@@ -61,13 +61,13 @@ def _difference(objective: Objective, best: Sequence[Dict[str, Any]], default: O
     The same images decide both, which makes the true error smaller; that another seed trains another net, and that the
     best was picked out of `candidates`, makes it larger, by more than can be known from one training of each.
     """
-    known = [fitness(row) for row in (*best[:1], default) if row]
-    if not best or len(known) < 2 or known[1] is None:
+    reached, before = (fitness(row) if row else None for row in (best[0] if best else None, default))
+    if reached is None or before is None:
         return None
     error = None
     if images and objective.measure == ACCURACY:
-        error = math.hypot(*(standard_error(value, images) for value in known))
-    return {objective.measure: known[0] - known[1], "candidates": candidates, "standard_error": error}
+        error = math.hypot(standard_error(reached, images), standard_error(before, images))
+    return {objective.measure: reached - before, "candidates": candidates, "standard_error": error}
 
 
 def best_text(run: Run, n: Optional[int] = None) -> str:
@@ -101,7 +101,7 @@ def optimized_text(run: Run) -> str:
                         for objective in run.objectives)
 
 
-def columns(run: Run, *more: Objective) -> List[Objective]:
+def shown(run: Run, *more: Objective) -> List[Objective]:
     """The objectives, and those of `more` that are none of them: what a table of individuals shows."""
     measures = [objective.measure for objective in run.objectives]
     return [*run.objectives, *(objective for objective in more if objective.measure not in measures)]
@@ -117,7 +117,7 @@ def _table_3(run: Run, best: Dict[str, Any]) -> str:
     sets = sets_text(run, len(rows))
     table = [["gene", "default", sets]]
     table += [[gene["gene"], gene_text(gene["default"]), gene["best"]] for gene in best["genes"]]
-    for objective in columns(run, Objective(LOSS)):
+    for objective in shown(run, Objective(LOSS)):
         known = [value for value in (cell(row, objective) for row in rows) if value is not None]
         span = interval(objective.text(min(known)), objective.text(max(known))) if known else "-"
         table.append([objective.measure, objective.text(default and cell(default, objective)) or "-", span])
@@ -134,10 +134,10 @@ def sets_text(run: Run, found: int) -> str:
 def _individuals(run: Run, best: Dict[str, Any]) -> str:
     genes = [gene["gene"] for gene in best["genes"]]
     generation = ["generation"] * any(row["generation"] for row in best["best"])  # not every search has such
-    shown = columns(run, Objective(LOSS))
-    rows = [["", "id", *generation, *genes, *(objective.measure for objective in shown), "seconds"]]
+    measured = shown(run, Objective(LOSS))
+    rows = [["", "id", *generation, *genes, *(objective.measure for objective in measured), "seconds"]]
     for place, row in _places(best):
-        first, *others = (objective.text(cell(row, objective)) for objective in shown)
+        first, *others = (objective.text(cell(row, objective)) for objective in measured)
         rows.append([place, str(row["id"]), *(str(row[name] or "-") for name in generation),
                      *(gene_text(row["genes"][name]) for name in genes),
                      first or row["status"], *(text or "-" for text in others), fixed(row["seconds"], 1)])
@@ -162,17 +162,11 @@ def _on_default(default: Optional[Dict[str, Any]]) -> str:
     return "" if fitness(default) is not None else f"default: {default['status']}: {default['reason']}"
 
 
-def difference_text(objective: Objective, best: Dict[str, Any]) -> str:
-    """The difference of `best_dict` with its sign."""
-    value = best["difference"][objective.measure]
-    return f"{'-' if value < 0 else '+'}{objective.text(abs(value))}"
-
-
 def _on_difference(objective: Objective, best: Dict[str, Any]) -> str:
     difference = best["difference"]
     if difference is None:
         return ""
-    text = f"difference: the best is {difference_text(objective, best)} from the default"
+    text = f"difference: the best is {objective.signed(difference[objective.measure])} from the default"
     if objective.measure != ACCURACY:
         return f"{text} in {objective.measure}; it was picked out of {difference['candidates']:,}."
     if difference["standard_error"] is None:

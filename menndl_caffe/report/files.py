@@ -18,7 +18,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.recorded import Run, Stages, counted
 from menndl_caffe.files import replacing
 from menndl_caffe.objective import LOSS, MEASURES, Objective
-from menndl_caffe.report.best import best_dict, best_text, cell, columns
+from menndl_caffe.report.best import best_dict, best_text, cell, shown
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
@@ -128,13 +128,13 @@ def _tables(run: Run, nets: Nets) -> Dict[str, str]:
 
 
 def _best_csv(run: Run, best: Dict[str, Any], costs: Costs) -> str:
-    shown = [objective for objective in columns(run, Objective(LOSS)) if objective.measure not in MEASURES]
+    measured = [objective for objective in shown(run, Objective(LOSS)) if objective.measure not in MEASURES]
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
     rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),
-                   *(objective.measure for objective in shown), "seconds", *MEASURES],
+                   *(objective.measure for objective in measured), "seconds", *MEASURES],
                   ([place, row["id"], row["generation"], row["status"], *row["genes"].values(),
-                    *(objective.digits(cell(row, objective)) for objective in shown), fixed(row["seconds"], 3),
+                    *(objective.digits(cell(row, objective)) for objective in measured), fixed(row["seconds"], 3),
                     *map(costs[row["id"]].get, MEASURES)] for place, row in rows))
 
 

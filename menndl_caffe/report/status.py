@@ -103,7 +103,7 @@ def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
             ("budget", f"{individuals} of {search['max_iter']:,} iterations"),
-            ("fitness", optimized_text(run) + images),
+            ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run) + images),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
 

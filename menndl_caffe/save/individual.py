@@ -17,11 +17,11 @@ from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.files import staging
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
-from menndl_caffe.report.summary import best_trained
+from menndl_caffe.report.summary import chosen
 from menndl_caffe.run.identity import features, identity
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.save.deploy import deploy
-from menndl_caffe.save.readme import Saved, difference, readme
+from menndl_caffe.save.readme import Saved, difference, measured_text, readme
 from menndl_caffe.trial import Result, Trial
 
 WEIGHTS, DEPLOY, MEAN, README = "weights.caffemodel", "deploy.prototxt", "mean.binaryproto", "README.md"
@@ -48,9 +48,11 @@ def save(source: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
 
 
 def _chosen(run: Run, rank: int) -> Tuple[Trial, Result]:
-    ranked = best_trained(run)
+    ranked = chosen(run)
     if rank > len(ranked):
         few = f"only {len(ranked)} different individuals have" if ranked else "no individual has"
+        if ranked and len(run.objectives) > 1:
+            raise UserError(f"{run.folder}: the front has {len(ranked)} individuals, so there is none of rank {rank}")
         raise UserError(f"{run.folder}: {few} succeeded so far, so there is none of rank {rank}")
     return ranked[rank - 1]
 
@@ -112,16 +114,17 @@ def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, 
     first = run.record.results.get(trial.id if before.same_as is None else before.same_as, before)
     say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
         f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
-    recorded = {iteration: (accuracy, loss) for iteration, accuracy, loss in before.curve}
+    recorded = {iteration: (value, loss) for iteration, value, loss in before.curve}
     evaluator = parts.evaluator()
     with contextlib.closing(evaluator):
         evaluator.start(trial, ".", weights)
         told, result = 0, None
         while result is None:
             result = evaluator.poll(1.0)
-            for iteration, accuracy, loss in evaluator.curve[told:]:
-                say(f"iteration {iteration:,} of {trial.max_iter:,}: accuracy {accuracy:g}, loss {loss:g}"
-                    + _recorded(recorded.get(iteration), (accuracy, loss)))
+            for iteration, value, loss in evaluator.curve[told:]:
+                measured = measured_text(run.curve_measure, value, loss)
+                say(f"iteration {iteration:,} of {trial.max_iter:,}: {measured}"
+                    + _recorded(run.curve_measure, recorded.get(iteration), (value, loss)))
             told = len(evaluator.curve)
     if result.failed:
         raise SystemExit(f"menndl best: individual {trial.id} did not succeed this time: {result.status}: "
@@ -132,7 +135,7 @@ def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, 
     return result
 
 
-def _recorded(before: Any, now: Tuple[float, float]) -> str:
+def _recorded(measure: str, before: Any, now: Tuple[float, float]) -> str:
     if before is None:
         return ""
-    return " (as recorded)" if before == now else f" (recorded: accuracy {before[0]:g}, loss {before[1]:g})"
+    return " (as recorded)" if before == now else f" (recorded: {measured_text(measure, *before)})"

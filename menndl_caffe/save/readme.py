@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from menndl_caffe.data import describe
 from menndl_caffe.experiment.recorded import Run
@@ -11,6 +11,7 @@ from menndl_caffe.experiment.render import Rendered, Template
 from menndl_caffe.experiment.sources import datum_shape
 from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.objective import LOSS
 from menndl_caffe.report.summary import of_role
 from menndl_caffe.trial import TEST, Result, Trial
 
@@ -32,7 +33,8 @@ class Saved:
 def difference(saved: Saved) -> str:
     """Whether the second training is the first, and what else has changed where it is not."""
     before, again = saved.before, saved.again
-    measured = f"accuracy {again.fitness:g}, loss {again.loss:g}"
+    measure = saved.run.fitness.measure
+    measured = measured_text(measure, again.fitness, again.loss)
     if again.curve == before.curve:
         passes = f"all {len(again.curve)} test passes" if len(again.curve) > 1 else "the test pass"
         return f"{measured}: equal to the recorded ones, in {passes}"
@@ -41,7 +43,13 @@ def difference(saved: Saved) -> str:
                for name in sorted({*then, *saved.versions}) if then.get(name) != saved.versions.get(name)]
     why = "; ".join(changed) or ("the engine's versions are equal, but another processor may round otherwise: "
                                  f"{before.host} then, {again.host} now")
-    return f"{measured}: NOT the recorded ones, accuracy {before.fitness:g}, loss {before.loss:g} ({why})"
+    return f"{measured}: NOT the recorded ones, {measured_text(measure, before.fitness, before.loss)} ({why})"
+
+
+def measured_text(measure: str, value: float, loss: Optional[float]) -> str:
+    """What a test pass has given: `accuracy 0.7, loss 0.9`."""
+    first = "" if measure == LOSS else f"{measure} {value:g}, "
+    return f"{first}loss {loss:g}"
 
 
 def readme(saved: Saved) -> str:
@@ -53,7 +61,8 @@ def readme(saved: Saved) -> str:
         **vars(saved), "run": saved.run.line, "run_name": saved.run.name,
         "versions": ", ".join(f"{name} {value}" for name, value in saved.versions.items()),
         "difference": difference(saved), "fitness_set": saved.run.fitness_set,
-        "test_accuracy": test[1].fitness if test and tested else None, "transform": data.transform_param,
+        "test_fitness": test[1].fitness if test and tested else None,
+        "measure": saved.run.fitness.measure, "transform": data.transform_param,
         "prepared": _prepared(data), **_test_pass(saved, data)})
 
 

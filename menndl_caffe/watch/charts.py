@@ -32,12 +32,16 @@ def bars(points: Sequence[Tuple[int, float]], width: int, height: int, ascii: bo
     room = (width - LABEL) // len(values)
     rows = []
     for row in reversed(range(height)):
-        label = f"{high:.4f}" if row == height - 1 else f"{low:.4f}" if row == 0 else ""
+        label = _label(high) if row == height - 1 else _label(low) if row == 0 else ""
         cells = (_cell(eighth - 8 * row, ascii) for eighth in eighths)
         drawn = "".join(cell * (room - 1) + " " if room >= GAP else cell * room for cell in cells)
         rows.append(f"{label:>{LABEL - 1}} {drawn}".rstrip())
     first, last = f"{points[0][0]:,}", f"{points[-1][0]:,} iterations"
     return rows + [" " * LABEL + first + last.rjust(max(len(last) + 2, room * len(values) - len(first) - 1))]
+
+
+def _label(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def _cell(eighths: int, ascii: bool) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Value
 from menndl_caffe.journal import Entry, Follower
+from menndl_caffe.objective import Objective
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import generations
 from menndl_caffe.text import duration
@@ -26,8 +27,9 @@ class Picture:
     """The numbers of a run as of its journal's newest line."""
 
     status: Dict[str, Any]  # as report.status_dict has it
+    fitness: Objective
     defaults: Dict[str, Value]
-    best_so_far: List[float]  # by stage (see Run.stages)
+    best_so_far: List[float]  # by stage (see Run.stages), but for those in which all failed and have no number
     mean: List[float]
     curve: Tuple[CurvePoint, ...]  # of the best individual
     seconds: Optional[Tuple[float, float, float, float]]  # successful trainings: lower quartile, median, upper, longest
@@ -81,12 +83,16 @@ class Watched:
         return entries
 
 
+def _known(values: Iterable[Optional[float]]) -> List[float]:
+    return [value for value in values if value is not None]
+
+
 def _picture(run: Run) -> Picture:
     status, summaries, results = status_dict(run, 0.0), generations(run), run.record.results
     best, ago = status["best"], status["last_result_seconds_ago"]
     seconds = [result.seconds for result in results.values() if not result.failed and result.same_as is None]
     low, middle, high, longest = np.percentile(seconds or [0.0], [25, 50, 75, 100])
-    return Picture(status, run.space.default.as_dict(), [row.best_so_far for row in summaries],
-                   [row.mean for row in summaries], results[best["id"]].curve if best else (),
+    return Picture(status, run.fitness, run.space.default.as_dict(), _known(row.best_so_far for row in summaries),
+                   _known(row.mean for row in summaries), results[best["id"]].curve if best else (),
                    (low, middle, high, longest) if seconds else None, doing(run.record), slots(run.record),
                    None if ago is None else -ago)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from typing import List
 
+from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import HowFar, duration, printable
 from menndl_caffe.trial import Result
 from menndl_caffe.watch.picture import Picture, Watched
@@ -14,7 +15,7 @@ FIRST_WARNING = 300.0  # seconds without a result; the next come after twice as 
 def line(picture: Picture) -> str:
     """How far the run is, as `menndl run` shows it."""
     status, left = picture.status, picture.status["seconds_left"]
-    best, default = (status[name] and status[name]["accuracy"] for name in ("best", "default"))
+    best, default = (picture.fitness.text(status[name] and fitness(status[name])) for name in ("best", "default"))
     ending = "complete" if status["complete"] else "" if left is None else f"{duration(left)} left"
     return str(HowFar(status["done"], status["total"], status["generation"], status["generations"], best, default,
                       sum(status["failed"].values()), status["trials_per_hour"], ending))

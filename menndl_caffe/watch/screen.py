@@ -9,6 +9,7 @@ from rich.text import Text
 
 from menndl_caffe.genome import Value
 from menndl_caffe.report.status import generation_text, individuals_text
+from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import duration, gene_text, printable
 from menndl_caffe.watch.charts import bars, levels
 from menndl_caffe.watch.picture import Picture
@@ -102,15 +103,15 @@ class Screen:
         best, default, test = (picture.status[name] for name in ("best", "default", "test"))
         if best is None:
             return [self._row("best", "no individual has succeeded yet")]
-        parts: List[Any] = [(f"{best['accuracy']:.4f}", VALUE)]
-        if default is not None and default["accuracy"] is not None:
-            difference = best["accuracy"] - default["accuracy"]
-            parts.append(f"  default {default['accuracy']:.4f} ({difference:+.4f})")
+        reached, before = fitness(best), fitness(default) if default else None
+        parts: List[Any] = [(picture.fitness.text(reached), VALUE)]
+        if reached is not None and before is not None:
+            parts.append(f"  default {picture.fitness.text(before)} ({picture.fitness.signed(reached - before)})")
         generation = f", generation {best['generation']}" if best["generation"] else ""
         parts.append((f"  trial {best['id']:,}{generation}", NAME))
         rows = [self._row("best", *parts), *self._genes(best["genes"], picture.defaults)]
-        if test is not None and test["accuracy"] is not None:
-            rows.append(self._row("on test set", (f"{test['accuracy']:.4f}", VALUE), "  unbiased by the search"))
+        if test is not None and fitness(test) is not None:
+            rows.append(self._row("on test set", (picture.fitness.text(fitness(test)), VALUE), "  unbiased by the search"))
         return rows
 
     def _genes(self, best: Dict[str, Value], defaults: Dict[str, Value]) -> List[Text]:
@@ -128,11 +129,12 @@ class Screen:
 
     def _generations(self, picture: Picture) -> List[Text]:
         """A level for each generation or group of individuals, and the first and last value."""
-        rows, columns = [], self._left - NAMES - len("  0.1234 to 0.1234")
+        rows = []
         for name, values in (("best so far", picture.best_so_far), ("mean", picture.mean)):
             if values:
-                rows.append(self._row(name, (levels(values, columns, self._ascii), LINE),
-                                      f"  {values[0]:.4f} to {values[-1]:.4f}"))
+                ends = "  {} to {}".format(*map(picture.fitness.text, (values[0], values[-1])))
+                columns = self._left - NAMES - len(ends)
+                rows.append(self._row(name, (levels(values, columns, self._ascii), LINE), ends))
         return rows
 
     def _failures(self, status: Dict[str, Any]) -> List[Text]:
@@ -144,11 +146,11 @@ class Screen:
         return rows
 
     def _curve(self, picture: Picture, rows: int) -> List[Text]:
-        """The best's accuracy over its training, in at most so many rows; nothing where they are too few."""
+        """What the best measured over its training, in at most so many rows; nothing where they are too few."""
         fewest, most = CHART_ROWS
         if not picture.curve or rows <= fewest:
             return []
-        points = [(iteration, accuracy) for iteration, accuracy, _ in picture.curve]
+        points = [(iteration, value) for iteration, value, _ in picture.curve]
         chart = bars(points, min(self._left - NAMES, CHART_COLUMNS), min(rows - 1, most), self._ascii)
         return [self._row("" if i else "best's curve", (row, LINE if i < len(chart) - 1 else ""))
                 for i, row in enumerate(chart)]

@@ -98,7 +98,7 @@ def test_best_so_far(tab: Tab, runs: List[Path]) -> None:
             if result["role"] == "individual" and result["status"] == "ok" and result["fitness"] > highest:
                 highest = result["fitness"]
                 expected.append((place, highest))
-        assert [(step["evaluations"], step["accuracy"]) for step in shown["steps"]] == expected
+        assert [(step["evaluations"], step["fitness"]) for step in shown["steps"]] == expected
         assert shown["end"]["evaluations"] == place
         times = [step["time"] for step in shown["steps"]]
         assert times == sorted(times) and times[-1] <= shown["end"]["time"]

@@ -173,7 +173,7 @@ def test_lines_cross_the_axes_where_their_values_are(tab: Tab, lines: Lines, axi
             assert abs(points[axis][1] - expected) < (6 if name in GENES else 3), (id, value)
 
 
-@pytest.mark.parametrize("figure", ["parallel", "history-plot", "curves-accuracy", "curves-loss"])
+@pytest.mark.parametrize("figure", ["parallel", "history-plot", "curves-value", "curves-loss"])
 def test_best_and_default_stand_out(tab: Tab, figure: str) -> None:
     """Lines of their own colours, those of the legends, long enough to be seen."""
     colours = tab.page.locator(f"#{figure.split('-')[0]}-legend line").evaluate_all(
@@ -192,13 +192,13 @@ def test_the_default_has_no_generation(tab: Tab) -> None:
 
 
 def test_the_bests_curve_ends_at_its_accuracy(tab: Tab, lines: Lines) -> None:
-    ticks = tab.page.evaluate("""() => [...document.querySelectorAll("#curves-accuracy text[text-anchor=end]")]
+    ticks = tab.page.evaluate("""() => [...document.querySelectorAll("#curves-value text[text-anchor=end]")]
         .filter((text) => text.textContent.startsWith("0."))
         .map((text) => [Number(text.textContent), Number(text.getAttribute("y")) - 4])""")
     (low, bottom), *_, (high, top) = ticks
     best = max(result["fitness"] for result in lines.trained)
     expected = bottom + (best - low) / (high - low) * (top - bottom)
-    assert min(y for _, y in painted(tab, "curves-accuracy", (0xc2, 0x41, 0x0c))) == pytest.approx(expected, abs=3)
+    assert min(y for _, y in painted(tab, "curves-value", (0xc2, 0x41, 0x0c))) == pytest.approx(expected, abs=3)
 
 
 def test_curves(tab: Tab, lines: Lines) -> None:
@@ -211,7 +211,7 @@ def test_curves(tab: Tab, lines: Lines) -> None:
     for id, place in zip(kept[2], kept[1]):
         curve = by_id[id]["curve"]
         if curve:
-            columns = kept[0]["iterations"][kept[0]["grid"][place]], kept[0]["accuracy"][place], kept[0]["loss"][place]
+            columns = kept[0]["iterations"][kept[0]["grid"][place]], kept[0]["value"][place], kept[0]["loss"][place]
             assert [list(point) for point in zip(*columns)] == curve
         else:
             assert place is None

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from menndl_caffe.experiment.recorded import Run, Stages
-from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
+from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, Value
 from menndl_caffe.objective import Objective
 from menndl_caffe.report.best import listed, sets_text
 from menndl_caffe.report.figures.style import (
@@ -70,9 +70,15 @@ def _axis_genes(run: Run, stages: Stages, drawn: Pairs) -> List[Gene]:
 
 
 def _fitness_axis(objective: Objective, low: float, high: float) -> RealGene:
-    """Its upper end is the best: where less is better, the numbers run downwards."""
-    low, high = (high, low) if objective.minimize else (low, high)
-    return RealGene(objective.measure, low, high, False, 0.0)
+    """Its upper end is the best."""
+    return (_Downwards if objective.minimize else RealGene)(objective.measure, low, high, False, 0.0)
+
+
+class _Downwards(RealGene):
+    """Numbers of which the least is above."""
+
+    def to_unit(self, value: Value) -> float:
+        return 1 - super().to_unit(value)
 
 
 def _room(of_axes: Sequence[Gene], labels: Sequence[Sequence[str]]) -> Tuple[float, bool]:

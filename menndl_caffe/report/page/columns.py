@@ -11,6 +11,7 @@ import numpy as np
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
+from menndl_caffe.objective import LOSS, Objective, values
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.summary import of_role
 from menndl_caffe.text import printable
@@ -39,9 +40,10 @@ def columns(run: Run) -> Dict[str, Any]:
     """All results in the order of their coming, with genes and curves.
 
     `time` is when a result came and `begin` when its training began, both on the run's clock of BusyTime; a result
-    taken over from the same individual takes no time. A failed result has no accuracy. `generation` is the stage of
-    Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in. `role` has
-    the rows of the default and of the best's test; the test of one that was the best earlier has none.
+    taken over from the same individual takes no time. A failed result has no fitness. `generation` is the stage of
+    Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in, `objectives`
+    a column for each of several, `front` the rows that no other one dominates in these. `role` has the rows of the
+    default and of the best's test; the test of one that was the best earlier has none.
     """
     stages, trials = run.stages, run.record.trials
     pairs = [(trials[id], result) for id, result in run.record.results.items()]
@@ -60,11 +62,15 @@ def columns(run: Run) -> Dict[str, Any]:
         "values": [[_position(gene, trial.genome.values[i]) for trial, _ in pairs]
                    for i, gene in enumerate(run.space.genes)],
         "status": [STATUSES.index(result.status) for _, result in pairs],
-        "accuracy": [None if result.failed else finite(result.fitness) for _, result in pairs],
+        "fitness": [None if result.failed else finite(result.fitness) for _, result in pairs],
+        "measure": run.fitness.measure, "minimize": run.fitness.minimize,
+        "label": run.fitness.label(run.fitness_set),
+        "curve_measure": run.curve_measure,
+        "curve_label": Objective(run.curve_measure).label(run.fitness_set), **_objectives(run, pairs),
         "loss": [finite(result.loss) for _, result in pairs],
         "begin": begin, "time": end,
         "seconds": [finite(result.seconds) for _, result in pairs],
-        "measures": _measures([result for _, result in pairs]),
+        "measures": _measures(run, [result for _, result in pairs]),
         "rank": [result.rank for _, result in pairs],
         "host": [hosts.index(result.host) for _, result in pairs],
         "reason": [reasons.index(result.reason) for _, result in pairs],
@@ -74,13 +80,32 @@ def columns(run: Run) -> Dict[str, Any]:
     }
 
 
-def _measures(results: Sequence[Result]) -> Dict[str, List[Optional[int]]]:
-    def column(name: str, digits: int) -> List[Optional[int]]:
-        values = (result.measures.get(name) for result in results)
-        return [None if value is None else int(float(f"{value:.{digits}g}")) for value in values]
+def _objectives(run: Run, pairs: Sequence[Tuple[Trial, Result]]) -> Dict[str, Any]:
+    """The values of several objectives; nothing where there is one."""
+    if len(run.objectives) == 1:
+        return {}
+    none = [None] * len(run.objectives)
+    by_row = [none if result.failed else values(run.objectives, result) for _, result in pairs]
+    front = {trial.id for trial, _ in run.front()}
+    return {"front": [row for row, (trial, _) in enumerate(pairs) if trial.id in front],
+            "objectives": [{"measure": objective.measure, "minimize": objective.minimize,
+                            "label": objective.label(run.fitness_set), "values": [finite(row[place]) for row in by_row]}
+                           for place, objective in enumerate(run.objectives)]}
 
-    return {name: column(name, digits) for name, digits in MEASURED.items()
+
+def _measures(run: Run, results: Sequence[Result]) -> Dict[str, List[Optional[float]]]:
+    """Those of the nets, and what further objectives measure."""
+    def column(name: str, digits: int) -> List[Optional[float]]:
+        values = (result.measures.get(name) for result in results)
+        return [None if value is None else _short(float(f"{value:.{digits}g}")) for value in values]
+
+    further = {objective.measure: 6 for objective in run.objectives[1:] if objective.measure != LOSS}
+    return {name: column(name, digits) for name, digits in {**further, **MEASURED}.items()
             if any(name in result.measures for result in results)}
+
+
+def _short(value: float) -> float:
+    return int(value) if value.is_integer() else value
 
 
 def finite(value: Any) -> Optional[float]:
@@ -124,14 +149,14 @@ def _curves(pairs: Sequence[Tuple[Trial, Result]]) -> Tuple[Dict[str, Any], List
     """
     grids: Dict[Tuple[int, ...], int] = {}
     place: Dict[int, Optional[int]] = {}
-    kept: Dict[str, List[Any]] = {"grid": [], "accuracy": [], "loss": []}
+    kept: Dict[str, List[Any]] = {"grid": [], "value": [], "loss": []}
     for trial, result in pairs:
         if result.same_as in place or not result.curve:
             place[trial.id] = place.get(result.same_as) if result.same_as is not None else None
             continue
-        iterations, accuracy, loss = zip(*result.curve)
+        iterations, shown, loss = zip(*result.curve)
         place[trial.id] = len(kept["grid"])
         kept["grid"].append(grids.setdefault(iterations, len(grids)))
-        kept["accuracy"].append([finite(value) for value in accuracy])
+        kept["value"].append([finite(value) for value in shown])
         kept["loss"].append([finite(value) for value in loss])
     return {"iterations": list(grids), **kept}, [place[trial.id] for trial, _ in pairs]

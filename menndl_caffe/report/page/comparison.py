@@ -4,32 +4,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene
-from menndl_caffe.report.best import best_dict
+from menndl_caffe.report.best import best_dict, optimized_text
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
-from menndl_caffe.report.page.single import BEST, costed
+from menndl_caffe.report.page.single import costed
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import best_trained
+from menndl_caffe.report.summary import best_trained, fitness
 from menndl_caffe.text import printable
 
 TOP = 50  # different individuals of a run whose genes are shown
 
 
 def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The template's context and the script's data."""
+    """The template's context and the script's data. UserError where the runs have different objectives."""
+    first, *others = runs
+    for run in others:
+        if run.objectives != first.objectives:
+            raise UserError(f"{first.folder} is of {optimized_text(first)}, {run.folder} of {optimized_text(run)}: "
+                            "runs of different objectives have nothing to be compared by")
     names = different([run.folder for run in runs])
     described = [{"name": name, "status": status_dict(run, now), "search": run.line["search"],
-                  **costed(best_dict(run, BEST), run, Nets(run))} for name, run in zip(names, runs)]
+                  **costed(best_dict(run), run, Nets(run))} for name, run in zip(names, runs)]
     known = [dict(facts(run, of_run["status"])) for of_run, run in zip(described, runs)]
     sets = sorted({run.fitness_set for run in runs})
-    data = {"kind": "comparison", "images": f"accuracy on the {' or '.join(sets)} set",
+    data = {"kind": "comparison", "label": first.fitness.label(" or ".join(sets)),
             "runs": [{"name": printable(name, lines=True), **progress(run)} for name, run in zip(names, runs)],
             "genes": spreads(runs)}
-    return {"runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
+    for of_run, run in zip(described, runs):
+        of_run.update(fitnesses(run, of_run["status"], of_run["best"]))
+    return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
             "side_by_side": side_by_side(described)}, data
+
+
+def fitnesses(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> Dict[str, str]:
+    """What the first table says of a run: best, default, best on the test set, difference; empty for what is not."""
+    rows = {name: status[name] for name in ("best", "default", "test")}
+    texts = {f"{name}_text": run.fitness.text(fitness(row)) or row["status"] if row else ""
+             for name, row in rows.items()}
+    difference = best["difference"]
+    return {**texts, "difference": run.fitness.signed(difference[run.fitness.measure]) if difference else ""}
 
 
 def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:
@@ -61,12 +78,13 @@ def progress(run: Run) -> Dict[str, Any]:
     kept = columns(run)
     steps: List[Dict[str, Any]] = []
     evaluations, last, default = 0, 0.0, kept["role"].get("default")
-    for individual, accuracy, time in zip(kept["individual"], kept["accuracy"], kept["time"]):
+    cost = run.fitness.cost
+    for individual, reached, time in zip(kept["individual"], kept["fitness"], kept["time"]):
         evaluations, last = evaluations + individual, max(last, time)
-        if individual and accuracy is not None and (not steps or accuracy > steps[-1]["accuracy"]):
-            steps.append({"evaluations": evaluations, "time": time, "accuracy": accuracy})
+        if individual and reached is not None and (not steps or cost(reached) < cost(steps[-1]["fitness"])):
+            steps.append({"evaluations": evaluations, "time": time, "fitness": reached})
     return {"steps": steps, "end": {"evaluations": evaluations, "time": last},
-            "default": None if default is None else kept["accuracy"][default]}
+            "default": None if default is None else kept["fitness"][default]}
 
 
 def spreads(runs: Sequence[Run]) -> List[Dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Set, Tuple
 
 from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.report.best import optimized_text
 from menndl_caffe.report.page.document import moment
 from menndl_caffe.report.status import settings_text
 
@@ -26,7 +27,7 @@ def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
         ("net template", _hashed(search["net"], hashes, "net")),
         ("solver template", _hashed(search["solver"], hashes, "solver")),
         ("data", line.get("data")), ("data folder", line.get("data_folder")),
-        ("fitness", f"accuracy on the {search['fitness_set']} set"),
+        ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run)),
         ("images it is measured on", images and f"{images:,}"),
         ("engine", f"{run.engine} ({line.get('engine_found') or 'where it was found is not recorded'})"),
         ("math", line.get("math")), ("threads of a trainer", line.get("threads")),

@@ -58,7 +58,7 @@ def rendered_files(nets: Nets, run: Run) -> Dict[str, Any]:
     bases: List[Dict[int, List[str]]] = [{} for _ in FILES]
     of: Dict[str, Any] = {}
     left = IN_ALL
-    for result in sorted(run.record.results.values(), key=lambda result: -result.fitness):
+    for result in sorted(run.record.results.values(), key=lambda result: run.fitness.rank_key(result)[:2]):
         texts = nets.rendered(run.record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))

@@ -6,31 +6,38 @@ from collections import Counter, defaultdict
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.report.best import best_dict
+from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
+from menndl_caffe.report.best import best_dict, cell, shown
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page.columns import columns
+from menndl_caffe.report.page.columns import MEASURED, columns
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
+from menndl_caffe.report.slowness import slowness
 from menndl_caffe.report.status import status_dict
+from menndl_caffe.report.summary import fitness
 from menndl_caffe.report.table_3 import costs_of, table_3
 from menndl_caffe.text import duration, fixed, printable
 
-BEST = 5  # individuals in Table 3
 REASONS = 25  # different reasons that are listed, the most frequent first
 
 
 def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The template's context and the script's data."""
-    status, best, nets = status_dict(run, now), best_dict(run, BEST), Nets(run)
+    status, best, nets = status_dict(run, now), best_dict(run), Nets(run)
+    of_best, difference = costed(best, run, nets), best["difference"]
     data = columns(run)
     first = [row["id"] for row in best["best"]] + list(run.record.trials)[:1]
-    data.update(kind="run", images=run.fitness_set, folder=printable(str(run.folder), lines=True),
+    data.update(kind="run", folder=printable(str(run.folder), lines=True),
                 render=printable(render_command(run), lines=True), files=kept_files(run, first),
                 rendered=rendered_files(nets, run))
     context = {
-        "name": run.name, "now": now, "status": status, "tiles": tiles(status, best),
-        **costed(best, run, nets), "stage": run.stages.name,
+        "name": run.name, "now": now, "status": status, "tiles": tiles(run, status, best),
+        "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
+        "curve_measure": run.curve_measure,
+        "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
+        "moves": run.fitness.is_tested,
+        "objectives": run.objectives, "dominated": dominated(run), "slowness": slowness(run),
         "importance": sorted(importance(run), key=lambda gene: -gene.share),
         "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
         "evaluated": bool(run.record.results), "curves": bool(data["curves"]["grid"]),
@@ -40,9 +47,20 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
 
 
 def costed(best: Dict[str, Any], run: Run, nets: Nets) -> Dict[str, Any]:
-    """The best, what was measured of their nets, by id, and Table 3."""
-    costs = costs_of(best, run, nets)
-    return {"best": best, "costs": costs, "table_3": table_3(best, costs)}
+    """The best, what was measured of their nets, by id, Table 3; and of the table of these individuals the columns
+    `shown`, with the cells in them by id."""
+    of_nets = costs_of(best, run, nets)
+    measured = [objective for objective in shown(run, Objective(LOSS)) if objective.measure not in MEASURED]
+    rows = [row for row in (*best["best"], best["default"], best["test"]) if row]
+    return {"best": best, "costs": of_nets, "table_3": table_3(run, best, of_nets),
+            "shown": [objective.measure for objective in measured],
+            "cells": {row["id"]: [objective.text(cell(row, objective)) for objective in measured] for row in rows}}
+
+
+def dominated(run: Run) -> Optional[float]:
+    """How much of what lies between the worst and the best of two objectives the front dominates: see hypervolume."""
+    known = [one for one in (costs(run.objectives, result) for _, result in run.record.individuals()) if one]
+    return hypervolume(known) if known and len(run.objectives) == 2 else None
 
 
 class Tile(NamedTuple):
@@ -53,34 +71,35 @@ class Tile(NamedTuple):
     remark: str
 
 
-def tiles(status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
+def tiles(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
     """The numbers that one looks for first."""
     found, failed = status["best"], status["failed"]
     generation = f", generation {found['generation']}" if found and found["generation"] else ""
-    row = [Tile("best", _accuracy(found), f"individual {found['id']}{generation}" if found else "none yet"),
-           Tile("default", _accuracy(status["default"]), _without_accuracy(status["default"]) or _difference(best))]
+    row = [Tile("best", _fitness(run, found), f"individual {found['id']}{generation}" if found else "none yet"),
+           Tile("default", _fitness(run, status["default"]),
+                _without_fitness(status["default"]) or _difference(run, best))]
     if best["fitness_set"] == "validation":
-        row.append(Tile("best on the test set", _accuracy(best["test"]),
-                        _without_accuracy(best["test"]) or "unbiased by the search"))
+        row.append(Tile("best on the test set", _fitness(run, best["test"]),
+                        _without_fitness(best["test"]) or "unbiased by the search"))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
     return row + [Tile("individuals", f"{status['done']:,}", f"{status['reused']:,} of them met before"),
                   Tile("failed", f"{sum(failed.values()):,}", kinds or "none"),
                   Tile("time", duration(status["busy_seconds"]), _speed(status))]
 
 
-def _accuracy(row: Optional[Dict[str, Any]]) -> str:
-    return fixed(row["accuracy"]) if row else ""
+def _fitness(run: Run, row: Optional[Dict[str, Any]]) -> str:
+    return run.fitness.text(fitness(row)) if row else ""
 
 
-def _without_accuracy(row: Optional[Dict[str, Any]]) -> str:
+def _without_fitness(row: Optional[Dict[str, Any]]) -> str:
     """Why a row has none; nothing where it has one."""
-    return "no result yet" if row is None else row["status"] if row["accuracy"] is None else ""
+    return "no result yet" if row is None else row["status"] if fitness(row) is None else ""
 
 
-def _difference(best: Dict[str, Any]) -> str:
+def _difference(run: Run, best: Dict[str, Any]) -> str:
     difference = best["difference"] or {}
     error = f" ± {fixed(difference['standard_error'])}" if difference.get("standard_error") else ""
-    return f"best is {difference['accuracy']:+.4f}{error}" if difference else ""
+    return f"best is {run.fitness.signed(difference[run.fitness.measure])}{error}" if difference else ""
 
 
 def _speed(status: Dict[str, Any]) -> str:

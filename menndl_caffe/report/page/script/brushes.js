@@ -116,7 +116,8 @@ function rangeForm(run, chosen) {
       fields.forEach((ends, i) => {
         const range = chosen.brushes.get(i),
           scale = run.axes[i].scale;
-        ends.forEach((field, end) => {
+        ends.forEach((field, k) => {
+          const end = scale.downwards ? 1 - k : k;
           if (field !== document.activeElement) {
             field.value =
               range && range[end] >= 0
@@ -130,12 +131,15 @@ function rangeForm(run, chosen) {
   );
 }
 
-/* The range on the unit scale of what was typed; undefined where both fields are empty. What failed counts as 0. */
+/* The range on the unit scale of what was typed; undefined where both fields are empty. What failed counts as 0, or
+   where less is better, as more than anything. */
 function typed(axis, [from, to]) {
   if (from === "" && to === "") return undefined;
-  const withFailed = from === "" || (axis.failed && Number(from) <= 0);
+  const { at, downwards } = axis.scale;
+  const [low, high] = downwards ? [to, from] : [from, to];
+  const withFailed = low === "" || (axis.failed && !downwards && Number(low) <= 0);
   return [
-    withFailed ? FAILED : Math.max(axis.scale.at(Number(from)), 0),
-    to === "" ? 1 : Math.max(axis.scale.at(Number(to)), FAILED),
+    withFailed ? FAILED : Math.max(at(Number(low)), 0),
+    high === "" ? 1 : Math.max(at(Number(high)), FAILED),
   ];
 }

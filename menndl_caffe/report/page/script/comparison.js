@@ -22,22 +22,22 @@ function comparison(data) {
   ];
 
   function drawBest({ figure, label, of, whole }) {
-    const range = span(some.flatMap((run) => [...run.steps.map((step) => step.accuracy), run.default])) || [0, 1];
+    const range = span(some.flatMap((run) => [...run.steps.map((step) => step.fitness), run.default])) || [0, 1];
     const margin = (range[1] - range[0] || 0.1) * 0.05;
     const view = plot(figure, {
       height: 360,
       x: { scale: linearScale(0, Math.max(...some.map((run) => of(run.end))), whole), label },
-      y: { scale: linearScale(range[0] - margin, range[1] + margin), label: data.images },
+      y: { scale: linearScale(range[0] - margin, range[1] + margin), label: data.label },
     });
     for (const run of some) {
       if (run.default !== null) level(view, run.default, { ...run, width: 1, alpha: 0.6 });
       const points = [];
       view.context.fillStyle = run.colour;
-      for (const step of [...run.steps, { ...run.end, accuracy: run.steps[run.steps.length - 1].accuracy }]) {
+      for (const step of [...run.steps, { ...run.end, fitness: run.steps[run.steps.length - 1].accuracy }]) {
         if (points.length) points.push([view.x(of(step)), points[points.length - 1][1]]);
-        points.push([view.x(of(step)), view.y(step.accuracy)]);
+        points.push([view.x(of(step)), view.y(step.fitness)]);
       }
-      for (const step of run.steps) view.context.fillRect(view.x(of(step)) - 2.5, view.y(step.accuracy) - 2.5, 5, 5);
+      for (const step of run.steps) view.context.fillRect(view.x(of(step)) - 2.5, view.y(step.fitness) - 2.5, 5, 5);
       stroke(view.context, points, { ...run, width: 2.2 });
     }
   }

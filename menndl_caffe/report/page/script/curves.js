@@ -6,13 +6,14 @@ function curves(run, chosen) {
   if (!run.curves.grid.length) return { draw() {} };
   const parts = [
     {
-      figure: document.getElementById("curves-accuracy"),
-      label: `accuracy on the ${run.images} set`,
-      values: run.curves.accuracy,
+      figure: document.getElementById("curves-value"),
+      label: run.curve_label,
+      values: run.curves.value,
+      cut: run.curve_measure === "loss",
     },
     { figure: document.getElementById("curves-loss"), label: "loss", values: run.curves.loss, cut: true },
-  ];
-  const shade = shading(run.rows.map((row) => run.accuracy[row]));
+  ].filter((part) => part.figure);
+  const shade = shading(run.rows.map(run.gain));
   const hasCurve = (row) => row !== null && run.curve[row] !== null;
   const longest = Math.max(1, ...run.curves.iterations.map((iterations) => iterations[iterations.length - 1]));
   const count = () => `${sample.length.toLocaleString("en")} of ${chosen.isAll() ? "all" : "the brushed"}`;
@@ -54,7 +55,7 @@ function curves(run, chosen) {
     };
     for (const row of sample)
       stroke(view.context, points(row), {
-        colour: shade.of(run.accuracy[row]),
+        colour: shade.of(run.gain(row)),
         width: 1,
         alpha: sample.length > 40 ? 0.5 : 0.9,
       });

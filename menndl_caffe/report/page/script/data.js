@@ -8,29 +8,41 @@ async function unpacked(id) {
 
 /* A run's data with what is derived from it:
    rows       the rows of individuals, in the order of their coming (rows of the default and of the test left out)
-   axes       generation, every gene, accuracy: {name, scale, of(row) -> value or null, text(row)}
+   axes       generation, every gene, fitness: {name, scale, of(row) -> value or null, text(row)}
    measured   what was measured of the nets, if anything: {name, of(row) -> value or null, text(row)}
-   span       [lowest, highest] accuracy of the individuals and the default; null where all failed
+   span       [lowest, highest] fitness of the individuals and the default; null where all failed
+   gain(row)  the fitness so that more is better; null where it failed
+   text(value) a fitness as it reads
    records    rows in which the best so far rose
    rowOf(id)  the row of a trial */
 function prepared(data) {
   const run = { ...data, rows: [], records: [], count: data.id.length };
   for (let row = 0; row < run.count; row++) if (data.individual[row]) run.rows.push(row);
-  let best = -1;
+  run.gain = (row) => (data.fitness[row] === null ? null : data.minimize ? -data.fitness[row] : data.fitness[row]);
+  run.text = textOfMeasure(data.measure);
+  let best = -Infinity;
   for (const row of run.rows) {
-    if (data.accuracy[row] !== null && data.accuracy[row] > best) {
-      best = data.accuracy[row];
+    const gain = run.gain(row);
+    if (gain !== null && gain > best) {
+      best = gain;
       run.records.push(row);
     }
   }
   run.best = run.records.length ? run.records[run.records.length - 1] : null;
   run.default = "default" in data.role ? data.role.default : null;
-  run.span = span([...run.rows, ...(run.default === null ? [] : [run.default])].map((row) => data.accuracy[row]));
+  run.span = span([...run.rows, ...(run.default === null ? [] : [run.default])].map((row) => data.fitness[row]));
   const rowOf = new Map(data.id.map((id, row) => [id, row]));
   run.rowOf = (id) => rowOf.get(id);
   run.axes = axesOf(run);
   run.measured = measuredOf(run);
   return run;
+}
+
+/* How a value of a measure reads: accuracies and losses with four decimals, others as numbers do. */
+function textOfMeasure(measure) {
+  return measure === "accuracy" || measure === "loss"
+    ? fixed
+    : (value) => (value === null || value === undefined ? "" : number(value));
 }
 
 function measuredOf(run) {
@@ -39,7 +51,7 @@ function measuredOf(run) {
     multiply_adds: ["multiply-adds", (value) => `${number(value / 1e6)} M`],
   };
   return Object.entries(run.measures).map(([key, values]) => {
-    const [name, form] = forms[key];
+    const [name, form] = forms[key] || [key, textOfMeasure(key)];
     return { name, of: (row) => values[row], text: (row) => (values[row] === null ? "–" : form(values[row])) };
   });
 }
@@ -69,13 +81,13 @@ function axesOf(run) {
   );
   axes[0].spread = 1;
   axes.push({
-    name: "accuracy",
-    scale: linearScale(...(run.span || [0, 1])),
-    of: (row) => run.accuracy[row],
-    failed: run.rows.some((row) => run.accuracy[row] === null),
+    name: run.measure,
+    scale: (run.minimize ? downwards : (scale) => scale)(linearScale(...(run.span || [0, 1]))),
+    of: (row) => run.fitness[row],
+    failed: run.rows.some((row) => run.fitness[row] === null),
   });
   for (const axis of axes) axis.text = (row) => (axis.of(row) === null ? "–" : axis.scale.text(axis.of(row)));
-  axes[axes.length - 1].text = (row) => fixed(run.accuracy[row]) || run.statuses[run.status[row]];
+  axes[axes.length - 1].text = (row) => run.text(run.fitness[row]) || run.statuses[run.status[row]];
   return axes;
 }
 

@@ -1,4 +1,4 @@
-/* Every individual's accuracy over evaluations, generations or time, the best so far as a line, the default dashed. */
+/* Every individual's fitness over evaluations, generations or time, the best so far as a line, the default dashed. */
 
 function history(run, chosen) {
   const figure = document.getElementById("history-plot");
@@ -10,7 +10,7 @@ function history(run, chosen) {
     [run.stage]: { label: run.stage, of: (row) => run.generation[row], whole: true, spread: 0.7, margin: 0.5 },
     time: { label: `${unit.name} of training`, of: (row) => run.time[row] / unit.seconds, low: 0 },
   };
-  const failed = run.rows.some((row) => run.accuracy[row] === null);
+  const failed = run.rows.some((row) => run.fitness[row] === null);
   let kind = kinds.evaluations,
     view;
 
@@ -26,7 +26,10 @@ function history(run, chosen) {
     const size = high - low || 0.1;
     const scale = linearScale(low - size * (failed ? 0.15 : 0.04), high + size * 0.05);
     const ticks = scale.ticks;
-    return { ...scale, ticks: (most) => ticks(most).filter((tick) => tick > low - size * 0.05 && tick >= 0) };
+    return {
+      ...scale,
+      ticks: (most) => ticks(most).filter((tick) => tick > low - size * 0.05 && (tick >= 0 || low < 0)),
+    };
   }
 
   function draw() {
@@ -34,11 +37,11 @@ function history(run, chosen) {
     view = plot(figure, {
       height: 380,
       x: { scale: scaleX(), label: kind.label },
-      y: { scale: y, label: `accuracy on the ${run.images} set`, least: failed ? 6 : 0 },
+      y: { scale: y, label: run.label, least: failed ? 6 : 0 },
     });
     view.place = (row) => [
       view.x(kind.of(row) + (kind.spread || 0) * (((row * 0.618034) % 1) - 0.5)),
-      run.accuracy[row] === null ? view.bottom - 8 : view.y(run.accuracy[row]),
+      run.fitness[row] === null ? view.bottom - 8 : view.y(run.fitness[row]),
     ];
     if (failed)
       view.svg.append(
@@ -57,11 +60,11 @@ function history(run, chosen) {
       context,
       view,
       chosen.rows,
-      (row) => (run.accuracy[row] === null ? FAILURE : PLAIN),
+      (row) => (run.fitness[row] === null ? FAILURE : PLAIN),
       many ? 1.5 : 3,
       many ? 0.5 : 0.75,
     );
-    const base = run.default === null ? null : run.accuracy[run.default];
+    const base = run.default === null ? null : run.fitness[run.default];
     if (base !== null) level(view, base, { colour: DEFAULT, width: 1.5, dash: [6, 4] });
     stroke(context, steps(view), { colour: BEST, width: 2 });
   }
@@ -70,7 +73,7 @@ function history(run, chosen) {
     const points = [];
     for (const row of run.records) {
       if (points.length) points.push([x(kind.of(row)), points[points.length - 1][1]]);
-      points.push([x(kind.of(row)), y(run.accuracy[row])]);
+      points.push([x(kind.of(row)), y(run.fitness[row])]);
     }
     if (points.length) points.push([x(kind.of(last)), points[points.length - 1][1]]);
     return points;
@@ -84,15 +87,15 @@ function history(run, chosen) {
   legend(document.getElementById("history-legend"), [
     { text: "an individual", colour: PLAIN, kind: "dot" },
     { text: "best so far", colour: BEST },
-    ...(run.default !== null && run.accuracy[run.default] !== null
-      ? [{ text: `default ${fixed(run.accuracy[run.default])}`, colour: DEFAULT, dash: [6, 4] }]
+    ...(run.default !== null && run.fitness[run.default] !== null
+      ? [{ text: `default ${run.text(run.fitness[run.default])}`, colour: DEFAULT, dash: [6, 4] }]
       : []),
     ...(failed ? [{ text: "failed", colour: FAILURE, kind: "dot" }] : []),
   ]);
   return {
     draw,
-    points: () => run.rows.map((row) => [kind.of(row), run.accuracy[row]]),
-    best: () => run.records.map((row) => [kind.of(row), run.accuracy[row]]),
+    points: () => run.rows.map((row) => [kind.of(row), run.fitness[row]]),
+    best: () => run.records.map((row) => [kind.of(row), run.fitness[row]]),
   };
 }
 

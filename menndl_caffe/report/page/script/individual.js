@@ -7,9 +7,10 @@ function textOf(columns, row) {
 }
 
 function outcome(run, row) {
-  const accuracy = run.accuracy[row];
-  if (accuracy === null) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
-  return `accuracy ${fixed(accuracy)}${run.loss[row] === null ? "" : `, loss ${fixed(run.loss[row])}`}`;
+  const fitness = run.fitness[row];
+  if (fitness === null) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
+  const loss = run.loss[row] === null || run.measure === "loss" ? "" : `, loss ${fixed(run.loss[row])}`;
+  return `${run.measure} ${run.text(fitness)}${loss}`;
 }
 
 function titleOf(run, row) {
@@ -38,7 +39,7 @@ function textsOf(run, row) {
   );
 }
 
-/* For the hint: genes, accuracy, loss, curve and files. */
+/* For the hint: genes, fitness, loss, curve and files. */
 function described(run, row) {
   const files = filesOf(run, row);
   const parts = [
@@ -49,10 +50,10 @@ function described(run, row) {
     element("div", {}, files ? `files: ${files.folder}` : "files: not kept; click for net and solver"),
   ];
   const curve = run.curve[row];
-  return curve === null ? parts : [...parts, spark(run.curves.accuracy[curve])];
+  return curve === null ? parts : [...parts, spark(run.curves.value[curve])];
 }
 
-/* A learning curve of accuracies, small. */
+/* A learning curve, small. */
 function spark(values) {
   const range = span(values);
   if (values.length < 2 || !range) return "";
@@ -132,19 +133,20 @@ function factsOf(run, row) {
   );
 }
 
-/* The accuracy by iteration: a plot, and the same as a table. */
+/* What was measured by iteration: a plot, and the same as a table. */
 function curveOf(run, row) {
   const at = run.curve[row],
     iterations = run.curves.iterations[run.curves.grid[at]];
-  const [accuracy, loss] = [run.curves.accuracy[at], run.curves.loss[at]];
+  const [shown, loss] = [run.curves.value[at], run.curves.loss[at]];
+  const names = [...new Set([run.curve_measure, "loss"])];
   const figure = element("figure", { "aria-label": "Learning curve" });
   requestAnimationFrame(() => {
     const view = plot(figure, {
       height: 220,
       x: { scale: wholeScale(0, iterations[iterations.length - 1]), label: "iteration" },
-      y: { scale: linearScale(...(span(accuracy) || [0, 1])), label: `accuracy on the ${run.images} set` },
+      y: { scale: linearScale(...(span(shown) || [0, 1])), label: run.curve_label },
     });
-    const points = accuracy.map((value, k) => (value === null ? null : [view.x(iterations[k]), view.y(value)]));
+    const points = shown.map((value, k) => (value === null ? null : [view.x(iterations[k]), view.y(value)]));
     stroke(view.context, points, { colour: PLAIN, width: 2 });
     for (const point of points)
       if (point) view.svg.append(svg("circle", { cx: point[0], cy: point[1], r: 3, fill: PLAIN }));
@@ -156,12 +158,14 @@ function curveOf(run, row) {
     element(
       "thead",
       {},
-      element("tr", {}, ...["iteration", "accuracy", "loss"].map((name) => element("th", { scope: "col" }, name))),
+      element("tr", {}, ...["iteration", ...names].map((name) => element("th", { scope: "col" }, name))),
     ),
     element(
       "tbody",
       {},
-      ...iterations.map((iteration, k) => cells(iteration.toLocaleString("en"), fixed(accuracy[k]), fixed(loss[k]))),
+      ...iterations.map((iteration, k) =>
+        cells(iteration.toLocaleString("en"), ...[fixed(shown[k]), fixed(loss[k])].slice(-names.length)),
+      ),
     ),
   );
   return [

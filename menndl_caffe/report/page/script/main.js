@@ -10,6 +10,7 @@ function runPage(data) {
     parallel: parallel(run, chosen),
     history: history(run, chosen),
     curves: curves(run, chosen),
+    front: front(run, chosen),
     ranks: ranks(run),
     table: table(run, chosen),
   };

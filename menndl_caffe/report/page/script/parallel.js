@@ -8,10 +8,10 @@ const BEHIND = 6000; // lines that show where the individuals are that are not b
 
 function parallel(run, chosen) {
   const figure = document.getElementById("parallel");
-  const shade = shading(run.rows.map((row) => run.accuracy[row]));
+  const shade = shading(run.rows.map(run.gain));
   const order = new Float64Array(run.count); // the best are drawn last, on top
-  for (const row of run.rows) order[row] = run.accuracy[row] ?? -1;
-  const worstFirst = (rows) => [...rows].sort((a, b) => order[a] - order[b]);
+  for (const row of run.rows) order[row] = run.gain(row) ?? -Infinity;
+  const worstFirst = (rows) => [...rows].sort((a, b) => (order[a] === order[b] ? 0 : order[a] - order[b]));
   const all = worstFirst(run.rows);
   let view,
     waiting = 0;
@@ -39,7 +39,7 @@ function parallel(run, chosen) {
       view,
       view.context,
       some,
-      (row) => shade.of(run.accuracy[row]),
+      (row) => shade.of(run.gain(row)),
       some.length > 3000 ? { width: 0.8, alpha: 0.3 } : { width: 1.2, alpha: some.length > 300 ? 0.6 : 0.85 },
     );
     if (run.default !== null) stroke(view.context, view.line(run.default), { colour: DEFAULT, width: 2, dash: [6, 4] });
@@ -198,18 +198,18 @@ function shadingLegend(host, run, shade) {
   );
   const bar = svg("svg", { width: 120, height: 12, class: "swatch", "aria-hidden": "true" }, ...steps);
   legend(host, [
-    ...(run.best === null ? [] : [{ text: `best ${fixed(run.accuracy[run.best])}`, colour: BEST }]),
+    ...(run.best === null ? [] : [{ text: `best ${run.text(run.fitness[run.best])}`, colour: BEST }]),
     ...(run.default === null
       ? []
-      : [{ text: `default ${fixed(run.accuracy[run.default]) || "failed"}`, colour: DEFAULT, dash: [6, 4] }]),
+      : [{ text: `default ${run.text(run.fitness[run.default]) || "failed"}`, colour: DEFAULT, dash: [6, 4] }]),
     ...(run.axes[run.axes.length - 1].failed ? [{ text: "failed", colour: FAILURE }] : []),
   ]);
   const [least, median, most] = [0, 0.5, 1].map((share) =>
-    fixed(shade.known[Math.floor(share * (shade.known.length - 1))]),
+    run.text((run.minimize ? -1 : 1) * shade.known[Math.floor(share * (shade.known.length - 1))]),
   );
   if (shade.known.length)
     host.prepend(
-      element("span", {}, `accuracy ${least}`, bar, most),
+      element("span", {}, `${run.measure} ${least}`, bar, most),
       element("span", {}, `shades by rank, median ${median}`),
     );
 }

@@ -16,6 +16,11 @@ function linearScale(low, high, whole = false) {
   };
 }
 
+/* The same with its least number at the upper end. */
+function downwards(scale) {
+  return { ...scale, downwards: true, at: (value) => 1 - scale.at(value), back: (place) => scale.back(1 - place) };
+}
+
 function wholeScale(low, high) {
   return linearScale(low, high, true);
 }
@@ -120,9 +125,9 @@ const BEST = "#c2410c",
 const RUN_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#000000"];
 const RUN_DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4], [1, 2]];
 
-/* Shade of an accuracy by its rank among these accuracies, so that every shade is used equally often. */
-function shading(accuracies) {
-  const known = Float64Array.from(accuracies.filter((value) => value !== null)).sort();
+/* Shade of a gain by its rank among these gains, so that every shade is used equally often. */
+function shading(gains) {
+  const known = Float64Array.from(gains.filter((value) => value !== null)).sort();
   const rank = (value) => {
     let low = 0,
       high = known.length - 1;

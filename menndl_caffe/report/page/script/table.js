@@ -11,11 +11,13 @@ function table(run, chosen) {
       .slice(0, -1)
       .map((axis) => ({ name: axis.name, of: axis.of, text: axis.text, isText: Boolean(axis.scale.choices) })),
     {
-      name: "accuracy",
-      of: (row) => run.accuracy[row],
-      text: (row) => fixed(run.accuracy[row]) || run.statuses[run.status[row]],
+      name: run.measure,
+      of: (row) => run.fitness[row],
+      text: (row) => run.text(run.fitness[row]) || run.statuses[run.status[row]],
     },
-    { name: "loss", of: (row) => run.loss[row], text: (row) => fixed(run.loss[row]) || "–" },
+    ...(run.measure === "loss"
+      ? []
+      : [{ name: "loss", of: (row) => run.loss[row], text: (row) => fixed(run.loss[row]) || "–" }]),
     ...run.measured,
     {
       name: "seconds",
@@ -25,7 +27,8 @@ function table(run, chosen) {
     { name: "rank", of: (row) => run.rank[row] },
     { name: "host", of: (row) => run.host[row], text: (row) => run.hosts[run.host[row]], isText: true },
   ];
-  let sorting = { column: columns.find((column) => column.name === "accuracy"), down: true },
+  const fitness = columns[run.axes.length];
+  let sorting = { column: fitness, down: !run.minimize },
     page = 0,
     rows = [];
 
@@ -48,7 +51,7 @@ function table(run, chosen) {
           type: "button",
           on: {
             click: () => {
-              sorting = { column, down: sorted ? !sorting.down : column.name === "accuracy" };
+              sorting = { column, down: sorted ? !sorting.down : column === fitness && !run.minimize };
               page = 0;
               update();
               [...host.querySelectorAll("thead button")][columns.indexOf(column)].focus();
