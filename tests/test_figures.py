@@ -263,9 +263,9 @@ def draws(run: Path) -> Dict[str, Callable[[], Any]]:
     read = recorded.read(run)
     stages, default = read.stages, read.record.trials[0]
     return {
-        "fitness": lambda: figures.fitness_figure(generations(read), stages, read.record.default(), "test"),
+        "fitness": lambda: figures.fitness_figure(read, generations(read), stages, read.record.default()),
         "genes": lambda: figures.genes_figure(spreads(read), read.space, stages),
-        "parallel": lambda: figures.parallel_figure(read, 5),
+        "parallel": lambda: figures.parallel_figure(read),
         "network": lambda: figures.network_figure(network(Nets(read), default, None))}
 
 

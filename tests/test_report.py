@@ -303,7 +303,7 @@ def texts(svg: Path) -> List[str]:
 def test_figure_shows_what_it_should(recorded: Run) -> None:
     from menndl_caffe.report import figures
 
-    axes = figures.fitness_figure(generations(recorded), recorded.stages, recorded.record.default(), "test").axes[0]
+    axes = figures.fitness_figure(recorded, generations(recorded), recorded.stages, recorded.record.default()).axes[0]
     lines = {str(line.get_label()): [list(map(float, values)) for values in line.get_data()] for line in axes.lines}
     assert lines["best so far"] == [[1, 2], [0.72, 0.74]]
     assert lines["best of generation"] == [[1, 2], [0.72, 0.74]]
@@ -335,7 +335,7 @@ def test_figure_tells_best_so_far_from_best(tmp_path: Path) -> None:
 
     falling = record(tmp_path, [(1, 0, (1, 0.1, "MAX"), "ok", 0.8, 1.0, 0, 1),
                                 (2, 1, (2, 0.1, "MAX"), "ok", 0.6, 1.0, 1, 1)])
-    so_far, best, *_ = figures.fitness_figure(generations(falling), falling.stages, None, "test").axes[0].lines
+    so_far, best, *_ = figures.fitness_figure(falling, generations(falling), falling.stages, None).axes[0].lines
     assert (so_far.get_label(), list(so_far.get_ydata())) == ("best so far", [0.8, 0.8])
     assert (best.get_label(), list(best.get_ydata())) == ("best of generation", [0.8, 0.6])
 

@@ -95,6 +95,11 @@ MISTAKES = [
     ("trial_timeout: 5", "@trial_timeout: -5", ["trial_timeout", "-5", "0 or more"]),
     ("trial_timeout: 5", "@fitness_set: TRAIN", ["fitness_set", "TRAIN", "valid: TEST, VALIDATION"]),
     ("trial_timeout: 5", "@solver_mode: FAST", ["solver_mode", "FAST", "valid: CPU, GPU"]),
+    # Objectives
+    ("max_iter: 10", 'max_iter: 10\n@objective {\n  measure: "loss"\n}',
+     ["objective[0]", "loss does not say which is better", "expected minimize: true, or minimize: false"]),
+    ("max_iter: 10", 'max_iter: 10\nobjective {}\n@objective {\n  measure: "memory"\n  minimize: true\n}',
+     ["objective[1]", "is a second one, and GA takes one", "or type", "RANDOM"]),
     # Templates
     ('net: "templates/cifar10_quick/train_test.prototxt.j2"\n', "@", ["net", "is missing", "path of a template"]),
     ('solver: "solvers/quick.solver.prototxt.j2"', '@solver: ""', ["solver", "is missing", "path of a template"]),

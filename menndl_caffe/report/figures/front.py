@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import Any, List, Sequence, Tuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.objective import values
@@ -26,8 +27,10 @@ def front_figure(run: Run) -> Figure:
         _scatter(axes, pair, default, BLACK, "default", "D", 4)
         if len(run.objectives) == 2 and front:
             axes.step(*zip(*sorted(front)), color=PURPLE, linewidth=0.8, zorder=2, where=_corner(run))
-        axes.set_xlabel(run.objectives[pair[0]].label(run.fitness_set))
-        axes.set_ylabel(run.objectives[pair[1]].label(run.fitness_set))
+        for place, axis in zip(pair, (axes.xaxis, axes.yaxis)):
+            axis.set_label_text(run.objectives[place].label(run.fitness_set))
+            if not run.objectives[place].is_tested:
+                axis.set_major_formatter(EngFormatter(sep=""))  # 1.5M: a power of ten would stand in the legend
     axes.legend(frameon=False, ncol=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1)
     return figure
 
