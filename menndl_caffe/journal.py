@@ -29,7 +29,7 @@ from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import lock
 from menndl_caffe.genome import Genome
-from menndl_caffe.objective import Objective
+from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import say
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Earlier, Result, Trial
 
@@ -75,7 +75,7 @@ class Record:
         ids = (id for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results)
         return next((self.results[id] for id in ids), None)
 
-    def best(self, n: int = 1, objective: Objective = Objective()) -> List[Tuple[Trial, Result]]:
+    def best(self, n: int = 1, objective: Objective = BY_ACCURACY) -> List[Tuple[Trial, Result]]:
         """The n fittest different individuals, fittest first; of equals the one met first, and who failed in the end.
         """
         ranked = sorted(self.individuals(), key=lambda pair: objective.rank_key(pair[1]))

@@ -66,6 +66,9 @@ class Objective:
         return f"{value:.0f}" if float(value).is_integer() else f"{value:.6g}"
 
 
+BY_ACCURACY = Objective()  # what is optimized unless a search says otherwise
+
+
 def costs(objectives: Sequence[Objective], result: Result) -> Optional[Costs]:
     """A result's costs, the fitness's first; None where it failed."""
     if result.failed:

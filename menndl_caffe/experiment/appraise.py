@@ -84,7 +84,7 @@ def subtracts_mean(net: Any) -> bool:
 
 
 def _unmeasured(rendered: Rendered, measure: str) -> str:
-    """Why a measure of the default net cannot be had; nothing where it can, or where `needed_outputs` says it better."""
+    """Why a measure of the default net cannot be had; nothing where it can, or where `needed_outputs` says so."""
     if measure in MEASURES:
         try:
             check(rendered)

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.nets import prototxt
-from menndl_caffe.objective import Objective
+from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.trial import INDIVIDUAL, Trial, training_seed
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -67,7 +67,7 @@ class Experiment:
     def objectives(self) -> Tuple[Objective, ...]:
         """What is optimized, the fitness first; the accuracy where the search file says nothing."""
         given = (Objective(one.measure, one.minimize) for one in self.message.objective)
-        return tuple(given) or (Objective(),)
+        return tuple(given) or (BY_ACCURACY,)
 
     def template(self, kind: str) -> Path:
         """Where the template of this kind of TEMPLATES is; UserError where there is none."""

@@ -111,7 +111,8 @@ def _objectives(document: prototxt.Document) -> Iterator[Wrong]:
         lines.setdefault(objective.measure, document.line(("objective", i)))
     if len(message.objective) > 1 and message.type in KINDS and not KINDS[message.type].several:
         those = ", ".join(sorted(name for name, kind in KINDS.items() if kind.several))
-        yield ("objective", 1), f"is a second one, and {message.type} takes one; expected one objective, or type {those}"
+        yield ("objective", 1), (f"is a second one, and {message.type} takes one; expected one objective, or type "
+                                 f"{those}")
 
 
 def _names(document: prototxt.Document) -> Iterator[Wrong]:

@@ -6,7 +6,8 @@ generation, and of single trainings there are the default's and those of the BES
     generations/best_so_far, best, mean, ...   "fitness" by generation, in one chart (Time Series, Scalars)
     generations                                the distribution of each gene by generation (Distributions, Histograms),
                                                the share of each choice, failures; what was searched (Text)
-    trials/ID                                  accuracy (or another measure) and loss by iteration; genes and what the net costs (HParams)
+    trials/ID                                  accuracy, or another measure, and loss by iteration; genes and what the
+                                               net costs (HParams)
 
 Of a search without generations the first two are by groups of individuals, and named so: `groups of 25`.
 """

@@ -80,7 +80,8 @@ def distribution(gene: Gene) -> BaseDistribution:
     return FloatDistribution(gene.minimum, gene.maximum, log=gene.log)
 
 
-def _frozen(run: Run, trial: Trial, result: Optional[Result], distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(run: Run, trial: Trial, result: Optional[Result],
+            distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
         **{name: getattr(result, name, None) for name in ATTRIBUTES},

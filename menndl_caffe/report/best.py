@@ -6,11 +6,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, Value
-from menndl_caffe.objective import ACCURACY, LOSS, Objective
+from menndl_caffe.objective import ACCURACY, BY_ACCURACY, LOSS, Objective
 from menndl_caffe.report.summary import best_trained, chosen, described, fitness, of_role, optimized, standard_error
 from menndl_caffe.text import aligned, fixed, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST, Result, Trial
-
 
 FEW = 5  # individuals that are listed unless others are asked for, as in the paper; of a front all
 
@@ -41,7 +40,7 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
 def objectives_dict(run: Run) -> Dict[str, Any]:
     """What is optimized, where it is not just the accuracy."""
     given = [{"measure": objective.measure, "minimize": objective.minimize} for objective in run.objectives]
-    return {} if run.objectives == (Objective(),) else {"objectives": given}
+    return {} if run.objectives == (BY_ACCURACY,) else {"objectives": given}
 
 
 def _span(gene: Gene, values: Sequence[Value]) -> str:
@@ -87,15 +86,15 @@ def _head(run: Run, best: Dict[str, Any]) -> str:
     progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far{whole}"
     several = len(run.objectives) > 1
     which = f"{'Front: ' if several else 'Best '}{found}" if found else "None"
-    few = f" Only {found} different ones succeeded." if found and not several else "" if found else " All of them failed."
+    few = f" Only {found} different ones succeeded." if found else " All of them failed."
     return (f"{which} of {progress}, {best['different']:,} of them different; {best['max_iter']:,} iterations each, "
             f"engine {best['engine']}, {optimized_text(run)}."
-            + (few if found < best["asked"] else ""))
+            + (few if found < best["asked"] and not (found and several) else ""))
 
 
 def optimized_text(run: Run) -> str:
     """What is optimized, in words: `accuracy on the test set`, `least loss on the test set and least parameters`."""
-    if run.objectives == (Objective(),):
+    if run.objectives == (BY_ACCURACY,):
         return run.fitness.label(run.fitness_set)
     return " and ".join(f"{'least' if objective.minimize else 'most'} {objective.label(run.fitness_set)}"
                         for objective in run.objectives)
@@ -182,7 +181,8 @@ def _on_test(objective: Objective, best: Dict[str, Any]) -> str:
     if best["fitness_set"] != "validation":
         return ""
     if test is None:
-        return f"test set: the best individual's {measure} on it, unbiased by the search, follows when that is finished."
+        return (f"test set: the best individual's {measure} on it, unbiased by the search, follows when that is "
+                "finished.")
     value = fitness(test)
     if value is None:
         return f"test set: no figure: {test['status']}: {test['reason']}"

@@ -37,7 +37,8 @@ class Slowness:
 def slowness(run: Run) -> Optional[Slowness]:
     """None where the individuals are fewer than FEWEST, or all alike."""
     trained = [result for _, result in run.record.individuals() if not result.failed and result.same_as is None]
-    seconds, fitness = (np.array([getattr(result, name) for result in trained]) for name in ("engine_seconds", "fitness"))
+    seconds = np.array([result.engine_seconds for result in trained])
+    fitness = np.array([result.fitness for result in trained])
     if len(trained) < FEWEST or np.ptp(seconds) == 0 or np.ptp(fitness) == 0:
         return None
     rho = float(np.corrcoef(ranks(seconds), ranks(fitness))[0, 1])

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
-from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.best import objectives_dict, optimized_text
+from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.summary import best_trained, described, fitness, of_role
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration

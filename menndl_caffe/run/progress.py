@@ -7,7 +7,7 @@ import sys
 import time
 from typing import IO, Optional
 
-from menndl_caffe.objective import Objective
+from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import HowFar, duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
@@ -35,7 +35,7 @@ class Progress:
     """
 
     def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]],
-                 fitness: Objective = Objective()):
+                 fitness: Objective = BY_ACCURACY):
         self._total, self._generations, self._live = total, generations, screen is not None
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0

@@ -111,7 +111,8 @@ class Screen:
         parts.append((f"  trial {best['id']:,}{generation}", NAME))
         rows = [self._row("best", *parts), *self._genes(best["genes"], picture.defaults)]
         if test is not None and fitness(test) is not None:
-            rows.append(self._row("on test set", (picture.fitness.text(fitness(test)), VALUE), "  unbiased by the search"))
+            figure = picture.fitness.text(fitness(test))
+            rows.append(self._row("on test set", (figure, VALUE), "  unbiased by the search"))
         return rows
 
     def _genes(self, best: Dict[str, Value], defaults: Dict[str, Value]) -> List[Text]:

@@ -37,8 +37,8 @@ def genes(id: int) -> Any:
 
 def _result(id: int, objectives: List[str]) -> Result:
     known = measured(id)
-    times: Dict[str, Any] = {"started": 1000.0 + 20 * id, "seconds": 10.0 + id, "engine_seconds": 9.0 + id, "rank": id % 2,
-                             "host": "n1"}
+    times: Dict[str, Any] = {"started": 1000.0 + 20 * id, "seconds": 10.0 + id, "engine_seconds": 9.0 + id,
+                             "rank": id % 2, "host": "n1"}
     if known is None:
         return Result(id, DIVERGED, reason="loss is nan", **times)
     first, *others = objectives

@@ -1,4 +1,5 @@
-"""The figures of a run: the paper's Figures 1 to 3, fitness by generation, and the front of several objectives. The only room that imports matplotlib.
+"""The figures of a run: the paper's Figures 1 to 3, fitness by generation, and the front of several objectives. The
+only room that imports matplotlib.
 
 None has a title, as a paper's caption is its title; all can be read at the width of one column.
 """

@@ -99,8 +99,8 @@ def _measures(run: Run, results: Sequence[Result]) -> Dict[str, List[Optional[fl
         values = (result.measures.get(name) for result in results)
         return [None if value is None else _short(float(f"{value:.{digits}g}")) for value in values]
 
-    further = {objective.measure: 6 for objective in run.objectives[1:] if objective.measure != LOSS}
-    return {name: column(name, digits) for name, digits in {**further, **MEASURED}.items()
+    further = {objective.measure: 6 for objective in run.objectives[1:] if objective.measure not in (LOSS, *MEASURED)}
+    return {name: column(name, digits) for name, digits in {**MEASURED, **further}.items()
             if any(name in result.measures for result in results)}
 
 

@@ -36,8 +36,8 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
             "genes": spreads(runs)}
     for of_run, run in zip(described, runs):
         of_run.update(fitnesses(run, of_run["status"], of_run["best"]))
-    return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP, "facts": in_common(known),
-            "side_by_side": side_by_side(described)}, data
+    return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP,
+            "facts": in_common(known), "side_by_side": side_by_side(described)}, data
 
 
 def fitnesses(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> Dict[str, str]:

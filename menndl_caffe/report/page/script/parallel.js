@@ -139,8 +139,11 @@ function drawAxis(view, axis, i) {
     );
   }
   const [x, y] = at(i, along(standing ? 1 : 0));
-  const place = standing ? { x, y: y - 14, "text-anchor": "middle" } : { x: 2, y: y - 7 };
   const name = shortened(axis.name, Math.floor((standing ? room : length) / 8));
+  const ends = x + 4 * name.length > view.width; // of a long name of the last axis
+  const place = standing
+    ? { x: ends ? view.width : x, y: y - 14, "text-anchor": ends ? "end" : "middle" }
+    : { x: 2, y: y - 7 };
   view.svg.append(svg("text", { class: "title", ...place }, name, svg("title", {}, axis.name)));
 }
 
