@@ -211,7 +211,8 @@ def test_an_individual_of_unknown_size_is_invalid(tmp_path: Path, data: Path, in
 def recorded(folder: Path, search: str, fitness: float) -> Record:
     folder.mkdir()
     lines = [{"event": "run", "search": search, "engine": "caffe", "started": 0},
-             {"event": "trial", "id": 0, "role": DEFAULT, "genes": {"a": 1}, "seed": 1, "max_iter": 1, "generation": None},
+             {"event": "trial", "id": 0, "role": DEFAULT, "genes": {"a": 1}, "seed": 1, "max_iter": 1,
+              "generation": None},
              {"event": "result", "id": 0, "status": "ok", "fitness": fitness, "loss": 0.5, "curve": []}]
     (folder / journal.NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return journal.read(folder)

@@ -25,9 +25,9 @@ class Table(NamedTuple):
 
 def trials(run: Run) -> Table:
     """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
-    result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures; a trial with
-    `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in experiment.appraise.measures; in
-    the end `measured_NAME`, what further objectives measure."""
+    result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures; a trial
+    with `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in experiment.appraise.measures;
+    in the end `measured_NAME`, what further objectives measure."""
     genes, record = run.space.genes, run.record
     further = [one.measure for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
     columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES,

@@ -61,9 +61,9 @@ def readme(saved: Saved) -> str:
         **vars(saved), "run": saved.run.line, "run_name": saved.run.name,
         "versions": ", ".join(f"{name} {value}" for name, value in saved.versions.items()),
         "difference": difference(saved), "fitness_set": saved.run.fitness_set,
-        "test_fitness": test[1].fitness if test and tested else None,
-        "measure": saved.run.fitness.measure, "transform": data.transform_param,
-        "prepared": _prepared(data), **_test_pass(saved, data)})
+        "test_fitness": test[1].fitness if test and tested else None, "measure": saved.run.fitness.measure,
+        "is_tested": saved.run.fitness.is_tested, "transform": data.transform_param, "prepared": _prepared(data),
+        **_test_pass(saved, data)})
 
 
 def _test_pass(saved: Saved, data: Message) -> Dict[str, int]:
