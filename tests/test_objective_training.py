@@ -51,9 +51,10 @@ def without_accuracy(net: str, loss: str = "cross_entropy") -> str:
     return kept.replace('top: "loss"', f'top: "{loss}"')
 
 
-def experiment(folder: Path, data: Path, objectives: Sequence[str], net: str = "", kind: str = RANDOM) -> Path:
+def experiment(folder: Path, data: Path, objectives: Sequence[str], net: str = "", kind: str = RANDOM,
+               trials: int = 3) -> Path:
     """A search file with these objectives, a line each from the file's first on; `net` is its net's template."""
-    path = runs.write_search(folder / "s.search.prototxt", data, kind=kind, trials=3)
+    path = runs.write_search(folder / "s.search.prototxt", data, kind=kind, trials=trials)
     (folder / "net.j2").write_text(net or TEMPLATE.read_text())
     text = re.sub("^net: .*", f'net: "{folder}/net.j2"', path.read_text(), flags=re.MULTILINE)
     path.write_text("\n".join([*(f"objective {{ {one} }}" for one in objectives), text]))
@@ -279,16 +280,31 @@ def test_a_run_with_the_torch_engine_without_an_accuracy_layer(narrow: Path, tmp
     check(finished(narrow, tmp_path / "run", environment, "--engine", "torch"))
 
 
-def test_a_resumed_run_of_a_loss_is_the_same(tmp_path: Path, data: Path) -> None:
-    search = experiment(tmp_path, data, [LOSS], kind=runs.GA)
-    whole = finished(search, tmp_path / "whole", runs.environment())
-    lines = (tmp_path / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / journal.NAME).write_bytes(b"".join(lines[:len(lines) // 2]))
-    cut = finished(search, tmp_path / "cut", runs.environment())
-    assert cut.trials == whole.trials
-    assert {id: result.fitness for id, result in cut.results.items()} == {
-        id: result.fitness for id, result in whole.results.items()}
-    first, last = ([result.fitness for trial, result in whole.individuals() if trial.generation == generation]
+ASYNC_GA = 'type: "ASYNC_GA"\nasync_ga_param {{ population: 4 }}\nlimit {{ trials: {trials} }}'
+LEAST_WORK = 'measure: "multiply_adds" minimize: true'
+
+
+def stopped_and_resumed(search: Path, folder: Path) -> Tuple[Record, Record]:
+    """A run to its end, and one that is gone on with from the middle of that one's journal."""
+    whole = finished(search, folder / "whole", runs.environment())
+    lines = (folder / "whole" / journal.NAME).read_bytes().splitlines(keepends=True)
+    (folder / "cut").mkdir()
+    (folder / "cut" / journal.NAME).write_bytes(b"".join(lines[:len(lines) // 2]))
+    return whole, finished(search, folder / "cut", runs.environment())
+
+
+@pytest.mark.parametrize("objectives, kind", [([LOSS], runs.GA), (["", LEAST_WORK], ASYNC_GA)])
+def test_a_resumed_run_is_the_same(objectives: List[str], kind: str, tmp_path: Path, data: Path) -> None:
+    whole, cut = stopped_and_resumed(experiment(tmp_path, data, objectives, kind=kind, trials=18), tmp_path)
+    assert len(whole.trials) == 19 and cut.trials == whole.trials
+    assert {id: (result.fitness, result.measures) for id, result in cut.results.items()} == {
+        id: (result.fitness, result.measures) for id, result in whole.results.items()}
+
+
+def test_a_search_goes_towards_less(tmp_path: Path, data: Path) -> None:
+    record = finished(experiment(tmp_path, data, [LOSS], kind=runs.GA), tmp_path / "run", runs.environment())
+    first, last = ([result.fitness for trial, result in record.individuals() if trial.generation == generation]
                    for generation in (0, 2))
-    assert sum(last) / len(last) < sum(first) / len(first), "the search goes towards less"
+    assert sum(last) / len(last) < sum(first) / len(first)
+    best = min(record.individuals(), key=lambda pair: (pair[1].fitness, pair[0].id))[0].id
+    assert {int(folder.name) for folder in (tmp_path / "run" / "trials").iterdir()} == {0, best}
