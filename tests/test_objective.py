@@ -74,6 +74,12 @@ def test_a_runs_front_has_different_individuals_and_no_failures(outcomes: Any) -
     assert found == sorted(found, key=lambda id: (points[id][0], id))
 
 
+def test_of_results_of_one_genome_the_fittest_stands_for_it() -> None:
+    run = run_of([(1, 1, False, 0), (0, 3, False, 0), (1, 1, False, 2)],
+                 'objective { measure: "loss" minimize: true }\nobjective { measure: "parameters" minimize: true }\n')
+    assert [trial.id for trial, _ in run.front()] == [1, 2]
+
+
 @given(OUTCOMES)
 def test_the_best_has_the_least_loss_and_the_failed_come_last(outcomes: Any) -> None:
     record = run_of(outcomes, "").record

@@ -181,6 +181,8 @@ def test_progress_and_kept_files_follow_the_loss(loss: Run, tmp_path: Path) -> N
     best = ranked("loss", 1)[0]
     assert f"best {known()[best]['loss']:.4f}" in progress.line()
     assert files._best is not None and files._best.id == best
+    again = TrialFiles(tmp_path, Renderer(loss.experiment), loss.record)
+    assert again._best is not None and again._best.id == best
 
 
 def test_exports_of_a_loss(loss: Run, tmp_path: Path) -> None:
@@ -250,13 +252,16 @@ def test_report_files_of_a_front(two: Run, folders: Dict[str, Path], tmp_path: P
     assert float(table(tmp_path / "three" / "individuals.csv")[0]["accuracy"]) == (measured(1) or {})["accuracy"]
 
 
-def test_the_figure_of_a_front(two: Run, folders: Dict[str, Path]) -> None:
+def test_the_figure_of_a_front(two: Run, folders: Dict[str, Path], tmp_path: Path) -> None:
     figures = pytest.importorskip("menndl_caffe.report.figures")
     everyone, front, default, border = figures.front_figure(two).axes[0].lines
     points = [[known()[id][name] for name in ("accuracy", "multiply_adds")] for id in two_front()]
     assert np.transpose(front.get_data()).tolist() == points
     assert len(everyone.get_xdata()) == len(known()) and len(default.get_xdata()) == 1
     assert np.transpose(border.get_data()).tolist() == sorted(points)
+    assert border.get_drawstyle() == "steps-pre"  # to the left of each point lies what it dominates
+    less = recorded.read(objective_run.write(tmp_path, objective_run.LOSS + objective_run.SIZE))
+    assert figures.front_figure(less).axes[0].lines[-1].get_drawstyle() == "steps-post"
     assert len(figures.front_figure(recorded.read(folders["three"])).axes) == 3
 
 
