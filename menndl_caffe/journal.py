@@ -146,11 +146,10 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
     if event == "trial":
         given = Given(*fields.read(line, _GIVEN).values()) if "rank" in line else None
         return _take_trial(record, Trial.from_dict(line), given)
+    if event in ("result", "earlier") and not _OBJECTIVE.search(record.run["search"]):
+        fields.read_present(line, _ACCURACY)
     if event == "result":
-        result = Result.from_dict(line)
-        if not _OBJECTIVE.search(record.run["search"]):
-            fields.read(line, _ACCURACY)
-        return _take_result(record, result)
+        return _take_result(record, Result.from_dict(line))
     if event == "earlier":
         return _take_earlier(record, Earlier.from_dict(line))
     fields.read_present(line, {**_RUN, **_SIZE})

@@ -9,7 +9,7 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import List, Optional, Sequence, Tuple
 
 from menndl_caffe.text import fixed
@@ -84,6 +84,17 @@ def values(objectives: Sequence[Objective], result: Result) -> Tuple[float, ...]
 def measured(result: Result, measure: str) -> float:
     """The value of a measure other than the fitness; KeyError where the result has it not."""
     return result.loss if measure == LOSS and result.loss is not None else result.measures[measure]
+
+
+def translated(result: Result, before: Sequence[Objective], now: Sequence[Objective]) -> Result:
+    """A result of a search with other objectives as one of this would have it; KeyError where it has not what these
+    measure."""
+    if result.failed:
+        return result
+    known = {objective.measure: result.fitness if objective.measure == before[0].measure else
+             measured(result, objective.measure) for objective in now}
+    further = {objective.measure: known[objective.measure] for objective in now[1:] if objective.measure != LOSS}
+    return replace(result, fitness=known[now[0].measure], measures={**result.measures, **further})
 
 
 def curve_measure(objectives: Sequence[Objective]) -> str:

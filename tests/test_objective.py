@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Record
-from menndl_caffe.objective import Objective, costs, curve_measure, front, hypervolume, measured
+from menndl_caffe.objective import Objective, costs, curve_measure, front, hypervolume, measured, translated
 from menndl_caffe.trial import CRASHED, OK, Result, Trial
 from tests.support import mixed_run
 
@@ -98,6 +98,23 @@ def test_costs_of_what_is_large_and_of_what_is_small(fitness: float, expected: A
     assert costs([ACCURACY, SIZE], Result(1, CRASHED, measures={"parameters": 1000})) is None
     with pytest.raises(KeyError):
         measured(result, "memory")
+
+
+def test_a_result_of_other_objectives_is_read_by_what_it_measured() -> None:
+    result = Result(1, OK, 0.7, 0.9, measures={"parameters": 1000, "iou": 0.5})
+    before = [ACCURACY, Objective("iou")]
+    assert translated(result, before, before) == result and translated(result, before, [ACCURACY]) == result
+    less = translated(result, before, [LOSS, ACCURACY, SIZE])
+    assert (less.fitness, costs([LOSS, ACCURACY, SIZE], less)) == (0.9, (0.9, -0.7, 1000))
+    assert translated(less, [LOSS, ACCURACY], before) == Result(1, OK, 0.7, 0.9, measures=less.measures)
+    for objective in (Objective("memory"), Objective("error", True)):
+        for now in ([objective], [ACCURACY, objective]):
+            with pytest.raises(KeyError):
+                translated(result, before, now)
+    with pytest.raises(KeyError):
+        translated(Result(1, OK, 0.7), before, [ACCURACY, LOSS])
+    lost = Result(1, CRASHED, reason="dead")
+    assert translated(lost, before, [LOSS]) == lost
 
 
 @pytest.mark.parametrize("measures, expected", [

@@ -12,7 +12,7 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
-from menndl_caffe.objective import Costs
+from menndl_caffe.objective import Costs, translated
 from menndl_caffe.run.identity import features
 from menndl_caffe.search import Problem
 from menndl_caffe.text import say
@@ -61,7 +61,7 @@ def _of_run(experiment: Experiment, i: int, problem: Problem, out: Path, identit
     except UserError as error:
         raise experiment.document.error(path, str(error)) from None
     individuals = _individuals(run)
-    fitting = [one for one in (_fitted(name, *pair, problem) for pair in individuals) if one is not None]
+    fitting = [one for one in (_fitted(name, run, *pair, problem) for pair in individuals) if one is not None]
     if not fitting:
         raise experiment.document.error(path, f"{name}: none of its {len(individuals):,} individuals with a result "
                                               f"fits the genes of this search: {' '.join(problem.space.names)}")
@@ -83,11 +83,11 @@ def _individuals(run: Run) -> List[Tuple[Trial, Result]]:
     return list(first.values())
 
 
-def _fitted(name: str, trial: Trial, result: Result, problem: Problem) -> Optional[Earlier]:
+def _fitted(name: str, run: Run, trial: Trial, result: Result, problem: Problem) -> Optional[Earlier]:
     """An individual as this search knows it; None where its genes are others, or an objective was not measured."""
     try:
-        problem.costs(result)
-        return Earlier.of(name, problem.space.adopted(trial.genome), result)
+        measured = translated(result, run.objectives, problem.objectives)
+        return Earlier.of(name, problem.space.adopted(trial.genome), measured)
     except (KeyError, ValueError):
         return None
 

@@ -33,7 +33,7 @@ function comparison(data) {
       if (run.default !== null) level(view, run.default, { ...run, width: 1, alpha: 0.6 });
       const points = [];
       view.context.fillStyle = run.colour;
-      for (const step of [...run.steps, { ...run.end, fitness: run.steps[run.steps.length - 1].accuracy }]) {
+      for (const step of [...run.steps, { ...run.end, fitness: run.steps[run.steps.length - 1].fitness }]) {
         if (points.length) points.push([view.x(of(step)), points[points.length - 1][1]]);
         points.push([view.x(of(step)), view.y(step.fitness)]);
       }
