@@ -26,6 +26,7 @@ from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.trial import DEFAULT, OK, Result
 from menndl_caffe.watch import plain
 from menndl_caffe.watch.picture import Watched
+from tests.conftest import Runner
 from tests.support import objective_run
 from tests.support.browser import Tab
 from tests.support.objective_run import INDIVIDUALS, measured
@@ -238,6 +239,18 @@ def test_the_front_in_best_and_status(two: Run, folders: Dict[str, Path]) -> Non
     assert rows(status_text(two, 2000.0))["front"] == [str(len(front)), "individuals"]
     three = recorded.read(folders["three"])
     assert best_text(three).split("\n\n")[2].splitlines()[0].split()[-4:] == ["loss", "error", "accuracy", "seconds"]
+
+
+def test_the_command_lists_the_whole_front(tmp_path: Path, menndl: Runner) -> None:
+    folder = objective_run.write(tmp_path, objective_run.TWO + objective_run.SIZE + objective_run.LOSS)
+    front = [trial.id for trial, _ in recorded.read(folder).front()]
+    assert len(front) > 5
+    for options, expected in (((), front), (("-n", 2), front[:2])):
+        said = menndl("best", folder, "--json", *options)
+        assert [row["id"] for row in json.loads(said.stdout)["best"]] == expected
+    assert menndl("best", folder).stdout.startswith(f"Front: {len(front)} of {INDIVIDUALS} individuals,")
+    refused = menndl("best", folder, "-n", len(front) + 1, "--save", tmp_path / "saved")
+    assert refused.returncode == 2 and f"the front has {len(front)} individuals" in refused.stderr
 
 
 def test_report_files_of_a_front(two: Run, folders: Dict[str, Path], tmp_path: Path) -> None:

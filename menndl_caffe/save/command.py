@@ -15,7 +15,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `menndl best`."""
     add_run(command)
     command.add_argument("-n", type=whole(1), metavar="N",
-                         help="how many individuals (default: 5); with --save: which one of them (default: 1)")
+                         help="how many individuals (default: 5, or the whole front); with --save: which one of them "
+                              "(default: 1)")
     command.add_argument("--save", type=Path, metavar="DIR",
                          help="train the best individual (with -n N: the Nth best) once more, and write its net, "
                               "solver, deploy net and weights into this new folder")
@@ -34,5 +35,5 @@ def main(arguments: Any) -> None:
 
     if arguments.data:
         raise UserError("--data goes with --save")
-    run, n = recorded.read(arguments.run), arguments.n or 5
+    run, n = recorded.read(arguments.run), arguments.n
     print(json.dumps(best_dict(run, n), indent=2) if arguments.json else best_text(run, n))

@@ -140,7 +140,7 @@ function drawAxis(view, axis, i) {
   }
   const [x, y] = at(i, along(standing ? 1 : 0));
   const name = shortened(axis.name, Math.floor((standing ? room : length) / 8));
-  const ends = x + 4 * name.length > view.width; // of a long name of the last axis
+  const ends = x + 4.5 * name.length > view.width; // of a long name of the last axis
   const place = standing
     ? { x: ends ? view.width : x, y: y - 14, "text-anchor": ends ? "end" : "middle" }
     : { x: 2, y: y - 7 };
