@@ -1,7 +1,7 @@
 """SMAC3's HyperparameterOptimizationFacade with its defaults, through its ask and tell.
 
-Failures: StatusType.CRASHED, as its documentation says. It stops at its n_trials, which is the budget and the repeats
-that a race answers from its memory.
+Failures: StatusType.CRASHED with the worst cost, as its `crash_cost` is for; with the default of that, infinity, its
+model ends with "Input y contains NaN".
 """
 import importlib.metadata
 import logging
@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
-from pipe import serve
+from pipe import Worst, serve
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.runhistory import StatusType, TrialValue
 
@@ -26,7 +26,7 @@ class Smac:
                             output_directory=Path(tempfile.mkdtemp()))
         self._smac = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, overwrite=True,
                                                       logging_level=logging.CRITICAL)
-        self._asked = {}
+        self._asked, self._worst = {}, Worst(problem)
 
     @staticmethod
     def _hyperparameter(gene):
@@ -42,8 +42,8 @@ class Smac:
                 for gene in self._genes]
 
     def tell(self, number, cost):
-        value = TrialValue(cost=float("inf"), status=StatusType.CRASHED) if cost is None else TrialValue(cost=cost)
-        self._smac.tell(self._asked.pop(number), value)
+        status = StatusType.CRASHED if cost is None else StatusType.SUCCESS
+        self._smac.tell(self._asked.pop(number), TrialValue(cost=self._worst.cost(cost), status=status))
 
 
 warnings.simplefilter("ignore")
