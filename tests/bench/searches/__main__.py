@@ -34,7 +34,7 @@ def races(arguments: Any) -> List[Spec]:
 
 
 def utilization(arguments: Any) -> List[Spec]:
-    """On one landscape; four generations of the paper's GA with its population."""
+    """On one landscape; the paper's GA has its population of 500."""
     return [Spec("quick6", 0, method, slots, UTILIZATION_BUDGET) for slots in UTILIZATION_SLOTS
             for method in UTILIZATION_METHODS]
 

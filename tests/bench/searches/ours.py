@@ -32,7 +32,7 @@ def parameter(method: str, slots: int) -> menndl_pb2.SearchParameter:
 class Ours:
     """A Contestant."""
 
-    version = menndl_caffe.__version__
+    version = f"menndl {menndl_caffe.__version__}"
 
     def __init__(self, method: str, landscape: Landscape, seed: int, slots: int):
         self.cpu = 0.0

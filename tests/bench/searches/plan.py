@@ -15,7 +15,8 @@ from tests.bench.searches.methods import contestant
 from tests.bench.searches.problems import landscape
 from tests.bench.searches.race import Race
 
-LOG_NORMAL, TABLE = "log-normal", "table"  # clocks: durations drawn by a hash of the genome, or the table's train_time
+# Clocks: durations drawn by a hash of the genome, or the table's train_time where it has one.
+LOG_NORMAL, TABLE = "log-normal", "table"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def run(spec: Spec) -> Dict[str, Any]:
     """The race's line: the spec, the outcome, the version of the tool; `error` instead where it broke."""
     try:
         ground = landscape(spec.problem, spec.instance)
-        duration = ground.train_time if spec.clock == TABLE else ground.log_normal
+        duration = ground.train_time if spec.clock == TABLE and ground.train_time else ground.log_normal
         with closing(contestant(spec.method, ground, spec.instance, spec.slots, spec.budget)) as searching:
             outcome = asdict(Race(ground, searching, spec.slots, spec.budget, duration).run())
             outcome["regrets"] = [None if regret is None else round(regret, 6) for regret in outcome["regrets"]]

@@ -44,16 +44,19 @@ def places(regrets: Sequence[float]) -> List[float]:
 
 def markdown(lines: Iterable[Line]) -> str:
     """All tables, mode by mode."""
+    lines = [line for line in lines if "error" not in line]
     modes: Dict[Tuple[int, str, int], List[Line]] = defaultdict(list)
     for line in lines:
-        if "error" not in line:
-            modes[line["slots"], line["clock"], line["budget"]].append(line)
+        modes[line["slots"], line["clock"], line["budget"]].append(line)
     parts = []
     for (slots, clock, budget), of_mode in sorted(modes.items()):
         if budget < UTILIZATION:
             parts += [f"### {slots} at a time, {budget} trainings, {clock} durations", *_mode(of_mode)]
     busy = [line for key, of_mode in modes.items() if key[2] >= UTILIZATION for line in of_mode]
-    return "\n\n".join([*parts, *(["### Busy slots", _busy(busy)] if busy else [])])
+    versions = sorted({line["version"] for line in lines})
+    if busy:
+        parts += ["### Busy slots", _busy(busy)]
+    return "\n\n".join([*parts, f"Versions: {', '.join(versions)}."])
 
 
 def _mode(lines: List[Line]) -> List[str]:
