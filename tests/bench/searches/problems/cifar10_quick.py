@@ -1,7 +1,8 @@
 """Real trainings of cifar10_quick: `cifar10_quick/table.csv`, which `make_table` wrote; see the README beside it.
 
 486 genomes of six ordered genes, none left out and none fails; cost 1 - accuracy of the first seed, regret in points
-against the best of these. There is one data set: instances differ in the searches' seeds and in the default.
+against the best of these, which is partly luck. There is one data set: instances differ in the searches' seeds, in the
+default and in the durations.
 """
 from __future__ import annotations
 

@@ -8,6 +8,8 @@
 
 Ordered genes are whole numbers, the places in the table's list of values. Of the repeats of a genome an instance
 takes one by a hash; the best of these is the regret's zero, so on noisy data sets the zero is partly luck.
+
+On hpobench's `car` one genome in twenty or more is as good as the best: an instance that only the first trainings tell.
 """
 from __future__ import annotations
 
