@@ -355,7 +355,7 @@ def test_two_ranks_tell_of_a_mistake_once(more: List[str], said: str, search: Pa
 
 @pytest.mark.parametrize("old, new, more, said", [
     ("min: 1 max: 8", "min: 1 max: 7", [], "its gene[0].int_range.max is 8, this one's is 7"),
-    ("generations: 2", "generations: 3", [], "its ga_param.generations is 2, this one's is 3"),
+    ("population: 4", "population: 5", [], "its ga_param.population is 4, this one's is 5"),
     ('"pad" value: "2"', '"pad" value: "SAME"', [], "its constant[1].value is 2, this one's is SAME"),
     ("solver:", "fitness_set: TEST reuse_results: false solver:", [], "its reuse_results is True, this one's is False"),
     ("net:", "net:", ["--seed", "2"], "its random_seed is 1, this one's is 2"),

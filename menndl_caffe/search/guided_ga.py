@@ -10,7 +10,7 @@ Clipping (1): nothing costs more than median + (median - best) of the successes,
 Belief   (2): what is being trained counts as if its result were what the model expects (kriging believer, Ginsbourger
               et al. 2010), so that ranks that ask at the same time get different individuals.
 Choice   (3): children of the best 20 and points drawn anew; in each round the 12 most promising have 16 mutants each;
-              the best logarithm of expected improvement wins, against the lowest mean at an individual that was tried.
+              the best logarithm of expected improvement wins, against the lowest mean at an individual that is known.
 Schedule (4): hyper-parameters are fitted to the first m results, m = n0, then 5% more each time: so a resumed search
               has, after one fit, those that it had before.
 Weighing (5): several objectives are one for each trial, max_i w_i z_i + 0.05 sum_i w_i z_i, z_i what an individual
@@ -134,18 +134,17 @@ class GuidedGA(SteadyState):
         return self._gp.log_expected_improvement(mean, deviation, best)
 
     def _model(self, y: np.ndarray) -> Tuple[Any, float]:
-        """The process given all results and the beliefs (2), and the lowest mean at an individual that was tried."""
+        """The process given all results and the beliefs (2), and the lowest mean at an individual that it knows."""
         cube, gp = self._cube, self._gp
         kept = _kept(y)
         x, y = cube.coordinates(self._points[kept]), y[kept]
         hyperparameters = self._hyperparameters()
         model = gp.GaussianProcess(x, y, cube.choices, hyperparameters)
-        best = float(model.mean(x).min())
         if self._pending:
             pending = cube.coordinates(cube.points(list(self._pending.values())))
-            model = gp.GaussianProcess(np.concatenate([x, pending]), np.append(y, model.mean(pending)), cube.choices,
-                                       hyperparameters)
-        return model, best
+            x, y = np.concatenate([x, pending]), np.append(y, model.mean(pending))
+            model = gp.GaussianProcess(x, y, cube.choices, hyperparameters)
+        return model, float(model.mean(x).min())
 
     def _hyperparameters(self) -> Any:
         m = fitted_to(len(self._costs), self._settings.design)
