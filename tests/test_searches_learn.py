@@ -24,7 +24,7 @@ FAILED = 80.0  # points of regret: the worst that a training may have
 
 
 def late_regret(kind: str, ground: Landscape, seed: int) -> float:
-    """Mean regret of the last trainings of a search, in points: chance has about 45 on these landscapes."""
+    """Median regret of the last trainings of a search, in points: chance has about 45 on these landscapes."""
     regrets: List[float] = []
 
     def cost(genome: Genome) -> Optional[float]:
@@ -34,7 +34,7 @@ def late_regret(kind: str, ground: Landscape, seed: int) -> float:
 
     Race(replace(ground, cost=cost), Ours(kind, ground, seed, SLOTS), SLOTS, BUDGET, ground.log_normal).run()
     assert len(regrets) == BUDGET
-    return float(np.mean(regrets[-LATE:]))
+    return float(np.median(regrets[-LATE:]))
 
 
 def mean_late_regret(kind: str, problem: str) -> float:
@@ -44,4 +44,5 @@ def mean_late_regret(kind: str, problem: str) -> float:
 @pytest.mark.parametrize("problem", ["quick6", "mixed10"])
 @pytest.mark.parametrize("kind", LEARNING)
 def test_what_it_tries_late_is_better_than_chance(kind: str, problem: str) -> None:
+    # Measured: 0.02 to 0.56 of it; with results told in another order 0.83 and more.
     assert mean_late_regret(kind, problem) < 0.7 * mean_late_regret("RANDOM", problem)
