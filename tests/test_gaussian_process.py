@@ -75,6 +75,19 @@ def test_the_gradient_is_that_of_finite_differences(seed: int) -> None:
     np.testing.assert_allclose(gp.objective(theta, squares, y)[1], differences, rtol=1e-5, atol=1e-6)
 
 
+def test_a_believer_is_the_process_with_its_own_means_as_data() -> None:
+    x, y = data(20)
+    new, _ = data(6, seed=2)
+    hyperparameters = gp.Hyperparameters(np.array([0.4, 1.3, 0.7]), 0.02)
+    model = gp.GaussianProcess(x, y, CHOICES, hyperparameters)
+    whole = gp.GaussianProcess(np.concatenate([x, new]), np.append(y, model.mean(new)), CHOICES, hyperparameters)
+    other, _ = data(9, seed=3)
+    for ours, expected in zip(model.believing(new).mean_and_deviation(other), whole.mean_and_deviation(other)):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9)
+    assert model.lowest == pytest.approx(model.mean(x).min(), rel=1e-9)
+    assert (model.mean_and_deviation(new)[1] > model.believing(new).mean_and_deviation(new)[1]).all()
+
+
 def test_a_fit_finds_what_matters_and_what_is_noise() -> None:
     rng = np.random.RandomState(3)
     x = rng.random_sample((60, 3))

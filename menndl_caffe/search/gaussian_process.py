@@ -23,10 +23,12 @@ Expected improvement (6): of N(m, s^2) below b: s h(z), z = (b - m)/s, h(z) = ph
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import NamedTuple, Tuple
 
 import numpy as np
 from scipy import linalg, optimize, special
+from scipy.spatial.distance import cdist
 
 LENGTH, NOISE = math.log(0.3), math.log(0.01)  # centres of the prior of theta; log(d)/2 comes to the first
 LENGTH_SIGMA, NOISE_SIGMA = 1.0, 2.0
@@ -49,11 +51,9 @@ def squared_distances(x: np.ndarray, other: np.ndarray, choices: np.ndarray) -> 
     return np.where(choices[:, None, None], apart != 0, apart * apart)
 
 
-def matern(scaled: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """R of (2) and 5/3 (1 + q) e^-q of (5), from sum_i D_i^2 / l_i^2."""
-    q = np.sqrt(5 * scaled)
-    decay = np.exp(-q)
-    return (1 + q + q * q / 3) * decay, 5 / 3 * (1 + q) * decay
+def matern(q: np.ndarray) -> np.ndarray:
+    """R of (2)."""
+    return (1 + q * (1 + q / 3)) * np.exp(-q)
 
 
 def fit(x: np.ndarray, y: np.ndarray, choices: np.ndarray) -> Hyperparameters:
@@ -72,15 +72,15 @@ def objective(theta: np.ndarray, squares: np.ndarray, y: np.ndarray) -> Tuple[fl
     """Equation (4) and its gradient (5); `squares` of shape (d, n, n)."""
     d, n = len(squares), len(y)
     weights, noise = np.exp(-2 * theta[:-1]), math.exp(theta[-1])
-    correlation, slope = matern(np.tensordot(weights, squares, 1))
-    lower = linalg.cholesky(correlation + noise * np.eye(n), lower=True, check_finite=False)
+    q = np.sqrt(5 * np.tensordot(weights, squares, 1))
+    lower = linalg.cholesky(matern(q) + noise * np.eye(n), lower=True, check_finite=False)
     a = linalg.cho_solve((lower, True), y, check_finite=False)
     s2 = (y @ a + 2) / (n + 2)
     off = theta - np.append(np.full(d, LENGTH + math.log(d) / 2), NOISE)
     sigma = np.append(np.full(d, LENGTH_SIGMA), NOISE_SIGMA)
     value = (n + 2) / 2 * math.log(s2) + np.log(np.diag(lower)).sum() + (off * off / (2 * sigma ** 2)).sum()
     w = _inverse(lower) - np.outer(a, a) / s2
-    by_length = weights / 2 * (squares.reshape(d, -1) @ (w * slope).ravel())
+    by_length = weights / 2 * (squares.reshape(d, -1) @ (w * 5 / 3 * (1 + q) * np.exp(-q)).ravel())
     return value, np.append(by_length, noise / 2 * np.trace(w)) + off / sigma ** 2
 
 
@@ -91,28 +91,57 @@ def _inverse(lower: np.ndarray) -> np.ndarray:
 
 
 class GaussianProcess:
-    """The process given data. Some of them may be what it believes itself of individuals that are being trained."""
+    """The process given data: coordinates `x`, shape (n, d), and costs `y`, shape (n,)."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, choices: np.ndarray, hyperparameters: Hyperparameters):
-        self._x, self._choices, self._hyper = x, choices, hyperparameters
-        self._lower = linalg.cholesky(self._correlation(x) + hyperparameters.noise * np.eye(len(x)), lower=True,
-                                      check_finite=False)
-        self._a = linalg.cho_solve((self._lower, True), y, check_finite=False)
-        self._s2 = (y @ self._a + 2) / (len(y) + 2)
+        self._x, self._y, self._choices, self._hyper = x, y, choices, hyperparameters
+        self._lower = self._factor(self._correlation(x, x))
+        self._solve()
 
-    def _correlation(self, x: np.ndarray) -> np.ndarray:
-        return matern(np.tensordot(self._hyper.lengths ** -2.0, squared_distances(self._x, x, self._choices), 1))[0]
+    def believing(self, x: np.ndarray) -> GaussianProcess:
+        """The process that has been told its own mean at `x`, shape (m, d), as if these were results too.
+
+        The Cholesky factor grows by m rows: [[L, 0], [B, C]] with B' = L^-1 K(X, x), C C' = K(x, x) - B B'.
+        """
+        grown = copy(self)
+        across = linalg.solve_triangular(self._lower, self._correlation(self._x, x), lower=True, check_finite=False)
+        corner = self._factor(self._correlation(x, x) - across.T @ across)
+        grown._x, grown._y = np.concatenate([self._x, x]), np.append(self._y, self.mean(x))
+        grown._lower = np.block([[self._lower, np.zeros_like(across)], [across.T, corner]])
+        grown._solve()
+        return grown
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """What is to be expected at `x`."""
-        return self._correlation(x).T @ self._a
+        return self._correlation(x, self._x) @ self._a
+
+    @property
+    def lowest(self) -> float:
+        """The lowest mean at a point of the data."""
+        return float((self._y - self._hyper.noise * self._a).min())  # K a = y, and the mean is R a
 
     def mean_and_deviation(self, x: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """The same, and its standard deviation, that of the noise not included."""
-        correlation = self._correlation(x)
+        """The mean, and its standard deviation, that of the noise not included."""
+        correlation = self._correlation(self._x, x)
         explained = linalg.solve_triangular(self._lower, correlation, lower=True, check_finite=False)
-        variance = np.maximum(1 - (explained * explained).sum(axis=0), 1e-12)
-        return correlation.T @ self._a, np.sqrt(self._s2 * variance)
+        variance = np.maximum(1 - np.einsum("ij,ij->j", explained, explained), 1e-12)
+        return self._a @ correlation, np.sqrt(self._s2 * variance)
+
+    def _factor(self, correlation: np.ndarray) -> np.ndarray:
+        return linalg.cholesky(correlation + self._hyper.noise * np.eye(len(correlation)), lower=True,
+                               check_finite=False)
+
+    def _solve(self) -> None:
+        self._a = linalg.cho_solve((self._lower, True), self._y, check_finite=False)
+        self._s2 = (self._y @ self._a + 2) / (len(self._y) + 2)
+
+    def _correlation(self, x: np.ndarray, other: np.ndarray) -> np.ndarray:
+        weights, choices = self._hyper.lengths ** -2.0, self._choices
+        numbers = np.sqrt(weights) * ~choices  # 0 for choices, which are no numbers
+        scaled = cdist(x * numbers, other * numbers, "sqeuclidean")
+        for i in np.flatnonzero(choices):
+            scaled += weights[i] * (x[:, i, None] != other[None, :, i])
+        return matern(np.sqrt(5 * scaled))
 
 
 def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:

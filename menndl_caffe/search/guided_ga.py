@@ -138,13 +138,10 @@ class GuidedGA(SteadyState):
         cube, gp = self._cube, self._gp
         kept = _kept(y)
         x, y = cube.coordinates(self._points[kept]), y[kept]
-        hyperparameters = self._hyperparameters()
-        model = gp.GaussianProcess(x, y, cube.choices, hyperparameters)
+        model = gp.GaussianProcess(x, y, cube.choices, self._hyperparameters())
         if self._pending:
-            pending = cube.coordinates(cube.points(list(self._pending.values())))
-            x, y = np.concatenate([x, pending]), np.append(y, model.mean(pending))
-            model = gp.GaussianProcess(x, y, cube.choices, hyperparameters)
-        return model, float(model.mean(x).min())
+            model = model.believing(cube.coordinates(cube.points(list(self._pending.values()))))
+        return model, model.lowest
 
     def _hyperparameters(self) -> Any:
         m = fitted_to(len(self._costs), self._settings.design)
