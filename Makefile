@@ -17,7 +17,7 @@ SHELL  := bash
 BIN    := build/venv/bin
 MENNDL := $(BIN)/menndl
 comma  := ,
-EXTRAS := report$(if $(shell command -v mpirun),,$(comma)mpi)
+EXTRAS := report,search$(if $(shell command -v mpirun),,$(comma)mpi)
 
 # Open MPI 4 and 5: work as root, and with more ranks than cores; other MPIs do not look at these.
 export OMPI_ALLOW_RUN_AS_ROOT = 1
@@ -48,7 +48,7 @@ run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## 
 
 cma-es: SEARCH = solvers/lenet_adam.search.prototxt
 cma-es: OUT = build/cma-es
-cma-es: build/venv/search build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with CMA-ES: Loshchilov and Hutter 2016, 14 hyper-parameters of a LeNet on MNIST
+cma-es: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with CMA-ES: Loshchilov and Hutter 2016, 14 hyper-parameters of a LeNet on MNIST
 	$(call search,build/mnist-folder)
 
 test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
