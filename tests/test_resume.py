@@ -35,6 +35,7 @@ def kill_once(search: Path, run: Path, ranks: int, target: str, results: int, mo
     recorded = runs.result_lines(run)
     assert runs.wait_until(lambda: process.poll() is not None), "the job goes on without its master"
     assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
+    runs.sweep([process.pid, *family])
     return recorded
 
 

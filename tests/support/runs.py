@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
@@ -112,6 +113,12 @@ def tell(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def sweep(pids: Iterable[int]) -> None:
+    """Remove what Open MPI keeps of processes that were killed: one that gets the same id later would not start."""
+    for pid in pids:
+        shutil.rmtree(Path(tempfile.gettempdir()) / f"ompi.{pid}", ignore_errors=True)
 
 
 def kill(process: subprocess.Popen[bytes], target: str) -> None:
