@@ -383,7 +383,8 @@ def test_a_run_of_other_templates_or_data(fake: Runner, refused: Refused, search
 
 
 def test_the_same_search_written_otherwise_goes_on(fake: Runner, search: Path, run: Path, tmp_path: Path) -> None:
-    path = changed(search, tmp_path, "solver:", '# comment\ntype: "GA" random_seed: 1 trial_timeout: 60\nsolver:')
+    said = '# comment\ntype: "GA" random_seed: 1 trial_timeout: 60 objective {}\nsolver:'
+    path = changed(search, tmp_path, "solver:", said)
     before = runs.result_lines(run)
     assert fake("run", path, "--out", run, "--seed", 1, "--iterations", 4).returncode == 0
     assert runs.result_lines(run) == before

@@ -65,7 +65,10 @@ def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:
         if name not in identity:
             raise UserError(f"{run}: the journal's first line has no field {name!r}: "
                             "it is of another version of menndl")
-    search = dict(_fields(prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message))
+    message = prototxt.parse(identity["search"], menndl_pb2.SearchParameter).message
+    if not message.objective:
+        message.objective.add()  # the accuracy, as if it were said
+    search = dict(_fields(message))
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}
     mean = {"mean": identity["mean"][:12] or "none"} if "mean" in identity else {}
