@@ -267,3 +267,11 @@ def test_each_resume_line_says_the_size(case: Case) -> None:
     sizes = [(line["total"], line["generations"]) for line in events if line["event"] in ("run", "resume")]
     assert sizes == [(6, 1), (18, 3), (18, 3)]
     assert sum(trial.role == INDIVIDUAL for trial in journal.read(run).trials.values()) == 18
+
+
+def test_the_test_of_the_least_loss_is_that_of_the_best(menndl: Menndl, data: Path, tmp_path: Path) -> None:
+    """Where less is better the best is not the largest."""
+    more = VALIDATION + 'objective { measure: "loss" minimize: true }\n'
+    run = Case(tmp_path, data, menndl, more, runs.RANDOM).run("run", 8)
+    status = menndl.json("status", run)
+    assert status["complete"] and status[TEST]["genes"] == status["best"]["genes"]

@@ -19,7 +19,7 @@ def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:
     pairs = ((trial, record.results[id]) for id, trial in record.trials.items()
              if trial.role == role and id in record.results)
     if role == TEST:
-        pairs = (pair for pair in pairs if pair[0].genome == record.best(1)[0][0].genome)
+        pairs = (pair for pair in pairs if pair[0].genome == record.best(1, run.fitness)[0][0].genome)
     return next(pairs, None)
 
 
