@@ -19,7 +19,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result
 from tests.support import runs
 from tests.test_fault_tolerance import RANKS, Job
-from tests.test_resume import TARGETS, finish, kill_once
+from tests.test_resume import TARGETS, kills
 
 KINDS = ("ASYNC_GA", "GUIDED_GA", "CMA_ES")
 LIMITED = 'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
@@ -54,34 +54,17 @@ def check_continuation(run: Path) -> None:
     assert len(list(record.individuals())) == 18, "reading refuses a second result of the same trial"
 
 
-def storm(search: Path, folder: Path, ranks: int, target: str, times: int) -> None:
-    draw = random.Random(f"{search.name}{target}{ranks}")
-    counts = []
-    for i in range(times):
-        run = folder / str(i) / "run"
-        run.parent.mkdir()
-        results = max(0, draw.randint(-3, 18))
-        moment = draw.uniform(0, 0.05 if results else 3.0)
-        recorded = kill_once(search, run, ranks, target, results, moment)
-        finish(search, run, ranks)
-        assert runs.result_lines(run)[:len(recorded)] == recorded, "a recorded result was lost or changed"
-        check_continuation(run)
-        counts.append(len(recorded))
-    if times >= 20:
-        assert any(0 < count < 19 for count in counts), f"no kill came in the middle of the search: {counts}"
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ranks, target", [(0, "master"), (3, "everything")])
 def test_a_kill(searches: Path, tmp_path: Path, kind: str, ranks: int, target: str) -> None:
-    storm(searches / kind, tmp_path, ranks, target, 1)
+    kills(searches / kind, tmp_path, ranks, target, 1, check_continuation)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ranks, target", [(ranks, target) for ranks in (0, 3) for target in TARGETS])
 def test_50_kills(searches: Path, tmp_path: Path, kind: str, ranks: int, target: str) -> None:
-    storm(searches / kind, tmp_path, ranks, target, 50)
+    kills(searches / kind, tmp_path, ranks, target, 50, check_continuation)
 
 
 @pytest.mark.slow

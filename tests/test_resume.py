@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 
@@ -16,6 +16,8 @@ from menndl_caffe.nets.proto import caffe_pb2
 from tests.support import runs
 
 TARGETS = ("master", "trainer", "everything")
+BEGINNING = (1.0, 3.0)  # seconds in which a run begins, alone and under MPI
+Judge = Callable[[Path], None]  # asserts what must hold of a run that has ended
 
 
 def finish(search: Path, run: Path, ranks: int) -> None:
@@ -39,49 +41,57 @@ def kill_once(search: Path, run: Path, ranks: int, target: str, results: int, mo
     return recorded
 
 
-def check(search: Path, run: Path, ranks: int, target: str, results: int, moment: float, undisturbed: List) -> int:
+def check(search: Path, run: Path, ranks: int, target: str, results: int, moment: float, judge: Judge) -> int:
     """One kill and one restart; the number of results that were recorded between them."""
     recorded = kill_once(search, run, ranks, target, results, moment)
     finish(search, run, ranks)
     assert runs.result_lines(run)[:len(recorded)] == recorded, "a recorded result was lost or changed"
-    assert runs.individuals(run) == undisturbed  # reading refuses a second result of the same trial
+    judge(run)
     return len(recorded)
 
 
-def kills(search: Path, folder: Path, ranks: int, target: str, times: int, start: float, undisturbed: List) -> None:
-    """One in four while the run begins, for which it has so many seconds; the others soon after a result."""
-    draw = random.Random(f"{target}{ranks}")
+def as_undisturbed(undisturbed: List) -> Judge:
+    """Asserts that a run has these individuals."""
+    def judge(run: Path) -> None:
+        assert runs.individuals(run) == undisturbed  # reading refuses a second result of the same trial
+
+    return judge
+
+
+def kills(search: Path, folder: Path, ranks: int, target: str, times: int, judge: Judge) -> None:
+    """One in four while the run begins, for which it has some seconds; the others soon after a result."""
+    draw = random.Random(f"{search.name}{target}{ranks}")
     counts = []
     for i in range(times):
         run = folder / str(i) / "run"
         run.parent.mkdir()
         results = max(0, draw.randint(-5, 18))
-        moment = draw.uniform(0, 0.05 if results else start)
-        counts.append(check(search, run, ranks, target, results, moment, undisturbed))
+        moment = draw.uniform(0, 0.05 if results else BEGINNING[ranks > 0])
+        counts.append(check(search, run, ranks, target, results, moment, judge))
     if times >= 20:
         assert any(0 < count < 19 for count in counts), f"no kill came in the middle of the search: {counts}"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_20_kills_alone(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 0, target, 20, 1.0, undisturbed)
+    kills(search, tmp_path, 0, target, 20, as_undisturbed(undisturbed))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 2, 3.0, undisturbed)
+    kills(search, tmp_path, 3, target, 2, as_undisturbed(undisturbed))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_20_kills_under_mpi(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 3, target, 20, 3.0, undisturbed)
+    kills(search, tmp_path, 3, target, 20, as_undisturbed(undisturbed))
 
 
 @pytest.mark.parametrize("ranks, target", [*((0, target) for target in TARGETS), (3, "everything")])
 def test_kills_of_a_random_search(random_search: Path, random_undisturbed: List, tmp_path: Path, target: str,
                                   ranks: int) -> None:
-    kills(random_search, tmp_path, ranks, target, 2, 3.0 if ranks else 1.0, random_undisturbed)
+    kills(random_search, tmp_path, ranks, target, 2, as_undisturbed(random_undisturbed))
 
 
 @pytest.mark.slow
@@ -89,7 +99,7 @@ def test_kills_of_a_random_search(random_search: Path, random_undisturbed: List,
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_20_kills_of_a_random_search(random_search: Path, random_undisturbed: List, tmp_path: Path, target: str,
                                      ranks: int) -> None:
-    kills(random_search, tmp_path, ranks, target, 20, 3.0 if ranks else 1.0, random_undisturbed)
+    kills(random_search, tmp_path, ranks, target, 20, as_undisturbed(random_undisturbed))
 
 
 @pytest.mark.parametrize("size", [1000, 4000, 7001])

@@ -2,7 +2,7 @@
 
 | symbol | here | meaning |
 |---|---|---|
-| y | `_standardized` | costs: bad ones clipped, those of failures added, mean 0 and variance 1 |
+| y | `standardized` | costs: bad ones clipped, those of failures added, mean 0 and variance 1 |
 | n0 | `design` | individuals that fill the space, before the model is asked |
 | w | `weights` | of each objective, where there are several: on the simplex, drawn anew for each trial |
 
