@@ -9,9 +9,8 @@ import pytest
 
 from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.objective import Objective
 from menndl_caffe.trial import OK, Result
-from tests.support.landscapes import adjusted, best, drive, search
+from tests.support.landscapes import adjusted, best, between_two_ends, drive, search
 
 SPACE = SearchSpace(tuple(RealGene(name, 0, 1, False, 0.5) for name in "abcdefghijkl"))
 SMALL = SearchSpace((IntGene("kernel", 1, 5, 1, 3), ChoiceGene("pool", ("MAX", "AVE"), "MAX")))
@@ -107,16 +106,6 @@ def test_earlier_individuals_are_parents_from_the_beginning() -> None:
 
 
 def test_two_objectives_spread_over_the_front() -> None:
-    """Minimize the distances to 0.2 and to 0.8 on a line: the front is all between, the rest of the genes 0.5."""
-    space = SearchSpace(tuple(RealGene(name, 0, 1, False, 0.1) for name in "abc"))
-    of = search(space, "ASYNC_GA", objectives=(Objective("loss", True), Objective("memory", True)))
-    found = []
-    for _ in range(400):
-        trial = of.ask()
-        a, b, c = values(trial.genome)
-        rest = abs(b - 0.5) + abs(c - 0.5)
-        costs = abs(a - 0.2) + rest, abs(a - 0.8) + rest
-        found.append((costs, a))
-        of.tell(trial, Result(trial.id, OK, costs[0], loss=costs[0], measures={"memory": costs[1]}))
+    found = between_two_ends("ASYNC_GA", 400)
     near = [a for costs, a in found if sum(costs) < 0.7]
     assert min(near) < 0.3 and max(near) > 0.7 and any(0.45 < a < 0.55 for a in near), sorted(near)

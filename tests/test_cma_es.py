@@ -18,6 +18,7 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.search import KINDS, OtherTrial, Problem, Search, cma_es
 from menndl_caffe.search.sampling import RandomSearch
 from menndl_caffe.trial import Result, Trial
+from tests.support.landscapes import goes_on_exactly
 
 REALS = SearchSpace(tuple(RealGene(f"x{i}", -1.0, 1.0, False, 0.5) for i in range(4)))
 WHOLE = SearchSpace((IntGene("kernel", 1, 8, 1, 5), IntGene("output", 16, 126, 2, 32),
@@ -217,14 +218,7 @@ def test_it_goes_on_exactly_after_any_call(name: str, slots: int) -> None:
 
     calls = drive(search(space), some_fail, 70, slots)
     for cut in range(0, len(calls), 7):
-        resumed = search(space)
-        for call in calls[:cut]:
-            resumed.asked(call) if isinstance(call, Trial) else resumed.tell(*call)
-        for call in calls[cut:cut + 20]:
-            if isinstance(call, Trial):
-                assert resumed.ask() == call
-            else:
-                resumed.tell(*call)
+        goes_on_exactly(search(space), calls, cut, 20)
 
 
 def test_individuals_named_by_hand_come_first_and_move_nothing() -> None:

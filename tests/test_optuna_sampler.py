@@ -19,6 +19,7 @@ from menndl_caffe.objective import Objective
 from menndl_caffe.search import KINDS, OtherTrial, Search, optuna_sampler
 from menndl_caffe.search.sampling import RandomSearch
 from menndl_caffe.trial import Result, Trial
+from tests.support.landscapes import goes_on_exactly
 from tests.test_cma_es import MIXED, REALS, best, drive, ellipsoid, problem, result, trials
 
 NUMBERS = SearchSpace((RealGene("rate", 1e-4, 1.0, True, 0.1), IntGene("kernel", 1, 9, 2, 5),
@@ -58,14 +59,7 @@ def test_every_sampler_goes_on_exactly_after_any_call(sampler: str, arguments: D
     calls = drive(search(space, sampler, arguments), some_fail(space), limit, slots)
     assert len({trial.genome for trial in trials(calls)}) == len(trials(calls)) == limit
     for cut in range(3, len(calls), max(9, len(calls) // 5)):
-        resumed = search(space, sampler, arguments)
-        for call in calls[:cut]:
-            resumed.asked(call) if isinstance(call, Trial) else resumed.tell(*call)
-        for call in calls[cut:cut + 12]:
-            if isinstance(call, Trial):
-                assert resumed.ask() == call
-            else:
-                resumed.tell(*call)
+        goes_on_exactly(search(space, sampler, arguments), calls, cut, 12)
 
 
 @pytest.mark.parametrize("sampler, space", [("TPESampler", MIXED), ("CmaEsSampler", REALS)])

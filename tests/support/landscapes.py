@@ -5,7 +5,7 @@ import heapq
 from itertools import count
 from typing import Any, Callable, List, Optional, Tuple
 
-from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.genome import Genome, RealGene, SearchSpace
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import Objective
 from menndl_caffe.search import Problem, Search, make
@@ -55,3 +55,34 @@ def drive(search: Search, cost: Cost, n: int, slots: int = 1,
 def best(asked: List[Tuple[Genome, Optional[float]]]) -> float:
     """The lowest cost."""
     return min(cost for _, cost in asked if cost is not None)
+
+
+TWO_ENDS = SearchSpace(tuple(RealGene(name, 0, 1, False, 0.1) for name in "abc"))
+
+
+def between_two_ends(kind: str, n: int) -> List[Tuple[Tuple[float, float], float]]:
+    """Costs and first gene of n individuals: the distances of that gene to 0.2 and to 0.8, each with those of the
+    others to 0.5. The front is all between, the others at 0.5."""
+    of = search(TWO_ENDS, kind, objectives=(Objective("loss", True), Objective("memory", True)))
+    found = []
+    for _ in range(n):
+        trial = of.ask()
+        assert trial is not None
+        a, b, c = (float(value) for value in trial.genome.values)
+        rest = abs(b - 0.5) + abs(c - 0.5)
+        costs = abs(a - 0.2) + rest, abs(a - 0.8) + rest
+        found.append((costs, a))
+        of.tell(trial, Result(trial.id, OK, costs[0], loss=costs[0], measures={"memory": costs[1]}))
+    return found
+
+
+def goes_on_exactly(resumed: Search, calls: List[Any], cut: int, n: int) -> None:
+    """A fresh search that is told the first `cut` calls of another gives the next n as that one did. A call is a trial
+    that was asked for, or a trial and its result."""
+    for call in calls[:cut]:
+        resumed.asked(call) if isinstance(call, Trial) else resumed.tell(*call)
+    for call in calls[cut:cut + n]:
+        if isinstance(call, Trial):
+            assert resumed.ask() == call
+        else:
+            resumed.tell(*call)
