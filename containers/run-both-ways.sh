@@ -62,6 +62,10 @@ found() { # FOLDER
         s/, "rank": [^,}]*//; s/, "host": "[^"]*"//' | sort
 }
 
+TMPDIR=$(mktemp -d) # of a job that was killed Open MPI 5 leaves TMPDIR/ompi.PID, and none starts under that id again
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
 export MENNDL_TRAINER
 MENNDL_TRAINER=$(printf '%q ' "${in_image[@]}" "$image" python3 -m menndl_caffe.trainer caffe)
 say "MPI and menndl on the host, $ranks trainers in $image"

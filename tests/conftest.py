@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
@@ -55,6 +56,12 @@ def container_image() -> Path:
     if built.returncode:
         missing(f"no image of containers, since `make container` does not work here: {built.stderr}")
     return image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where Open MPI 5 was killed it leaves TMPDIR/ompi.PID, and one with the same process id does not start there."""
+    os.environ["TMPDIR"] = tempfile.tempdir = str(tmp_path_factory.mktemp("tmp"))
 
 
 def pytest_report_header() -> str:

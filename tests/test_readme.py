@@ -16,6 +16,7 @@ from menndl_caffe import journal
 from tests.conftest import REPOSITORY
 from tests.support import caffe_runs, runs
 from tests.support import clone as clones
+from tests.support.cluster import write_program
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("[a-z]*/README.md")])
 README = (REPOSITORY / "README.md").read_text()
@@ -83,6 +84,15 @@ def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
     assert journal.read(drawn / "build" / "run").run["data_folder"] == "data/synthetic"
     assert not (drawn / "data" / "cifar10" / "dataset.json").exists()
     assert "synthetic images of seed 1" in (drawn / "data" / "synthetic" / "dataset.json").read_text()
+
+
+def test_make_run_starts_where_an_earlier_mpirun_was_killed(drawn: Path) -> None:
+    """What that one left in TMPDIR stops the next of Open MPI 5 with its process id: each has a TMPDIR to itself."""
+    write_program(drawn / "mpirun", 'echo "TMPDIR=$TMPDIR holds $(ls "$TMPDIR" | wc -l)"; mkdir "$TMPDIR/ompi.$$"')
+    said = [shell(drawn, f"TMPDIR={drawn} make run MPIRUN=./mpirun SEARCH=narrow.search.prototxt") for _ in range(2)]
+    folders = {re.findall("TMPDIR=(.*) holds 0\n", text)[0] for text in said}
+    assert len(folders) == 2
+    assert not any(Path(folder).exists() for folder in folders)
 
 
 def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:
