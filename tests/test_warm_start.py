@@ -222,6 +222,16 @@ def test_several_runs_and_what_differs_in_them(case: Case) -> None:
     assert counts == {str(old): 25, str(before): 3}
 
 
+def test_another_objective_is_no_difference(case: Case) -> None:
+    """What was measured does not depend on what was sought."""
+    before = case.folder / "before"
+    case.menndl.run(case.search(kind=runs.RANDOM, trials=3), before)
+    case.menndl.run(case.search(before, more='objective { measure: "loss" minimize: true }\n'), case.folder / "run")
+    assert "3 different individuals are known" in case.menndl.said and "warning" not in case.menndl.said
+    best = min(journal.read(before).individuals(), key=lambda pair: pair[1].loss or 0.0)[0]
+    assert journal.read(case.folder / "run").trials[1].genome == best.genome
+
+
 def same(run: Path, first: str) -> Set[str]:
     """What an image set drawn here and now has in common with the old one's."""
     now, then = json.loads(lines_of(run)[0]), json.loads(first)

@@ -19,8 +19,7 @@ from menndl_caffe.text import say
 from menndl_caffe.trial import INDIVIDUAL, Earlier, Result, Trial, Work
 
 # What an accuracy depends on beside the genes, by the names that identity.features has.
-MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "fitness_set", "objective[",
-           "engine", "math")
+MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "fitness_set", "engine", "math")
 
 
 def taken_over(experiment: Experiment, problem: Problem, journal: Journal, identity: Dict[str, Any]) -> List[Earlier]:
@@ -93,7 +92,7 @@ def _fitted(name: str, run: Run, trial: Trial, result: Result, problem: Problem)
 
 
 def _differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
-    """What differs of that on which an accuracy depends; a mean of which an older journal says nothing is the same."""
+    """What differs of that on which a result depends; a mean of which an older journal says nothing is the same."""
     names = [name for name in {**then, **now} if name.startswith(MATTERS) and (name in then or name != "mean")]
     return [f"its {name} is {then.get(name, 'not there')}, this one's is {now.get(name, 'not there')}"
             for name in names if then.get(name) != now.get(name)]
