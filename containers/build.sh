@@ -18,7 +18,8 @@ new as all that it is made of is only tested. Everything is written under build/
   --force         build anew
   --help          this text
 
-The host needs mmdebstrap (debootstrap for --alone), and for an ordinary user also uidmap and a line in /etc/subuid.
+The host needs pip and mmdebstrap (debootstrap for --alone), and for an ordinary user also uidmap and a line in
+/etc/subuid.
 TEXT
 }
 
@@ -36,8 +37,7 @@ work=$repository/build/container
 
 # What makes an image: its definitions, its packages, and menndl as it lies here.
 inputs() {
-    find "$containers/menndl-caffe.def" "$containers/menndl-caffe-mpich.def" "$containers/image-packages" \
-        "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
+    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock} "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
 }
 
 up_to_date() { # IMAGE
@@ -111,31 +111,40 @@ apptainer_build() { # IMAGE OPTION ... DEFINITION
     mv "$image.new" "$image"
 }
 
+# Python packages for the image, by this machine's pip.
+fetch_wheels() { # FOLDER ARGUMENT ...
+    say "fetching Python packages into $1"
+    rm -rf "$1"
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target "$1" \
+        --python-version 3.9 --only-binary=:all: "${@:2}" 2>"$work/pip.log" ||
+        { tail -n 3 "$work/pip.log" >&2; fail "no Python packages; the whole log: $work/pip.log"; }
+}
+
+# The lock that lies among them says which they are.
+fetch_python() {
+    if cmp -s "$containers/python.lock" "$work/python/python.lock"; then return; fi
+    fetch_wheels "$work/python" --require-hashes --requirement "$containers/python.lock"
+    cp "$containers/python.lock" "$work/python"
+}
+
 build_fast() { # IMAGE
     make_rootfs
+    fetch_python
     "$containers/definition.py" "$containers/menndl-caffe.def" --from "$work/rootfs" COMMIT="$(commit)" >"$work/fast.def"
     apptainer_build "$1" "$work/fast.def"
 }
 
 build_alone() { # IMAGE
     install_packages debootstrap debootstrap
+    fetch_python
     apptainer_build "$1" --build-arg "MIRROR=$mirror" --build-arg "SECURITY=$security" --build-arg "COMMIT=$(commit)" \
         "$containers/menndl-caffe.def"
-}
-
-# mpi4py's wheel, for the Python of the image, by this machine's pip.
-fetch_mpi4py() {
-    say "fetching the wheel of mpi4py"
-    rm -rf "$work/mpi4py"
-    python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/mpi4py" \
-        --python-version 3.9 --only-binary=:all: mpi4py 2>"$work/pip.log" ||
-        { tail -n 3 "$work/pip.log" >&2; fail "pip has no mpi4py for Python 3.9"; }
 }
 
 build_mpich() { # IMAGE
     local base=$repository/build/menndl-caffe.sif
     up_to_date "$base" || build_fast "$base"
-    fetch_mpi4py
+    fetch_wheels "$work/mpi4py" mpi4py
     apptainer_build "$1" --build-arg "BASE=$base" --build-arg "MPI4PY=$work/mpi4py" --build-arg "MIRROR=$mirror" \
         "$containers/menndl-caffe-mpich.def"
 }

@@ -306,7 +306,11 @@ def test_settings() -> None:
         assert wrong(sigma=sigma) == ["sigma"]
 
 
-def test_without_the_library_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cmaes", None)
-    with pytest.raises(UserError, match=r'type CMA_ES needs the package cmaes: pip install "menndl_caffe\[search\]"'):
-        search(REALS)
+@pytest.mark.parametrize("library", [None, SimpleNamespace(__version__="0.9.1")])
+@pytest.mark.parametrize("space, name", [(REALS, "CMAwM"), (MIXED, "CatCMAwM")])
+def test_without_the_library_or_with_an_old_one_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, library: Any,
+                                                                        space: SearchSpace, name: str) -> None:
+    monkeypatch.setitem(sys.modules, "cmaes", library)
+    with pytest.raises(UserError, match=f"type CMA_ES needs {name} of the package cmaes: pip install "
+                                        r'"menndl_caffe\[search\]"'):
+        search(space)

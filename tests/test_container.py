@@ -12,7 +12,10 @@ from typing import Any, Dict, List
 import pytest
 
 import menndl_caffe
+from menndl_caffe import journal
+from menndl_caffe.trial import OK
 from tests.conftest import REPOSITORY, missing
+from tests.support import caffe_runs, runs
 from tests.support.cluster import write_program
 
 CONTAINERS = REPOSITORY / "containers"
@@ -63,7 +66,7 @@ def test_what_was_not_built_says_so_on_its_first_line(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
 def test_files_that_a_definition_copies_are_there(path: Path) -> None:
-    made_by_build = ("{{ MPI4PY }}",)
+    made_by_build = ("{{ MPI4PY }}", "{{ PYTHON }}")
     for line in sections(path.read_text())["files"].split("\n"):
         source = line.strip().rsplit(" ", 1)[0]
         assert not source or source in made_by_build or (REPOSITORY / source).exists(), source
@@ -84,7 +87,8 @@ def test_no_definition_names_a_debian_mirror() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["menndl-caffe.def", "MIROR=x"], "MIROR is not an argument; valid: CAFFE_VERSION, COMMIT, MIRROR, SECURITY"),
+    (["menndl-caffe.def", "MIROR=x"],
+     "MIROR is not an argument; valid: CAFFE_VERSION, COMMIT, MIRROR, PYTHON, SECURITY"),
     (["menndl-caffe.def", "MIRROR"], "MIRROR; expected NAME=VALUE"),
     (["none.def"], "No such file"),
 ])
@@ -218,6 +222,32 @@ def test_the_image_has_the_packages_of_the_lock(container_image: Path) -> None:
     names = [line.split("=")[0] for line in found]
     assert names == [line.split("=")[0] for line in lock]
     assert {line for line in found if "caffe" in line} == {line for line in lock if "caffe" in line}
+
+
+def test_the_image_has_the_python_packages_of_their_lock(container_image: Path) -> None:
+    lock = re.findall(r"^(\w+)==(\S+)", (CONTAINERS / "python.lock").read_text(), re.MULTILINE)
+    code = "import sys, importlib.metadata as m; print([(name, m.version(name)) for name in sys.argv[1:]])"
+    assert inside(container_image, "python3", "-c", code, *(name for name, _ in lock)) == f"{lock}\n"
+
+
+LEARNING = {"GUIDED_GA": "guided_ga_param {{ design: 4 }}", "CMA_ES": "cma_es_param {{ population: 4 }}"}
+PAD = 'gene { name: "pad" choice { value: "2" value: "SAME" default: "2" } }'
+
+
+@pytest.mark.parametrize("kind, choices", [("GUIDED_GA", True), ("CMA_ES", False), ("CMA_ES", True)])
+def test_a_master_in_the_image_learns(container_image: Path, tmp_path: Path, kind: str, choices: bool) -> None:
+    """With bullseye's numpy and scipy, and with the packages that bullseye has not, or not new enough."""
+    search, run = tmp_path / "small.search.prototxt", tmp_path / "run"
+    caffe_runs.write_narrow_search(search, runs.small_data(tmp_path / "data"), trials=10,
+                                   kind=f"{runs.LIMITED[kind]} {LEARNING[kind]}")
+    if choices:
+        search.write_text(search.read_text().replace('constant { name: "pad" value: "2" }', PAD))
+    inside(container_image, "menndl", "run", search, "--out", run, cwd=REPOSITORY)
+    record = journal.read(run)
+    genomes = {trial.genome for trial, _ in record.individuals()}
+    assert record.run["menndl_python"].startswith("3.9.")
+    assert {result.status for result in record.results.values()} == {OK}
+    assert len(genomes) == 10 and len({genome.as_dict().get("pad") for genome in genomes}) == 1 + choices
 
 
 def test_the_image_says_what_it_is(container_image: Path) -> None:

@@ -22,7 +22,6 @@ from tests.test_fault_tolerance import RANKS, Job
 from tests.test_resume import TARGETS, kills
 
 KINDS = ("ASYNC_GA", "GUIDED_GA", "CMA_ES")
-LIMITED = 'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def searches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searches")
     data = runs.small_data(folder / "data")
     for kind in KINDS:
-        runs.write_search(folder / kind, data, kind=LIMITED.format(kind=kind))
+        runs.write_search(folder / kind, data, kind=runs.LIMITED[kind])
     return folder
 
 

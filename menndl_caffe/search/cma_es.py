@@ -40,12 +40,13 @@ SEEDS = 2**31 - 1  # of the library's random numbers
 Point = Sequence[float]  # of the unit cube, one coordinate for each free gene
 
 
-def _cmaes() -> Any:
+def _library(name: str) -> Any:
+    """CMAwM or CatCMAwM of the library."""
     try:
         import cmaes
-    except ImportError:
-        raise UserError('type CMA_ES needs the package cmaes: pip install "menndl_caffe[search]"') from None
-    return cmaes
+        return getattr(cmaes, name)
+    except (ImportError, AttributeError):
+        raise UserError(f'type CMA_ES needs {name} of the package cmaes: pip install "menndl_caffe[search]"') from None
 
 
 class _Distribution(Protocol):
@@ -81,7 +82,7 @@ class _Numbers:
     def __init__(self, genes: Sequence[Gene], mean: Point, sigma: float, population: int):
         steps = np.array([1 / _shares(gene) if _shares(gene) else 0.0 for gene in genes])
         bounds = np.stack([steps / 2, 1 - steps / 2], axis=1)  # the values are the middles of their shares
-        self._cma = _cmaes().CMAwM(np.clip(mean, *bounds.T), sigma, bounds, steps, population_size=population)
+        self._cma = _library("CMAwM")(np.clip(mean, *bounds.T), sigma, bounds, steps, population_size=population)
 
     def draw(self, seed: int) -> Tuple[Point, Any]:
         self._cma.reseed_rng(seed)
@@ -108,7 +109,7 @@ class _Mixed:
         self._real = [i for i in range(len(genes)) if i not in {*self._choice, *self._whole}]
         self._sizes = np.array([_choices(genes[i]) for i in self._choice])
         numbers = [*self._real, *self._whole]
-        self._cma = _cmaes().CatCMAwM(
+        self._cma = _library("CatCMAwM")(
             x_space=[[0.0, 1.0]] * len(self._real) or None,
             z_space=[_middles(_shares(genes[i])) for i in self._whole] or None,
             c_space=self._sizes.tolist(), population_size=population,

@@ -18,7 +18,9 @@ from tests.conftest import REPOSITORY
 PATIENCE = 120.0  # seconds until what does not come is given up; what comes in order never takes so long
 FAKE_TRAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'fake_trainer.py'}"
 GA = "ga_param {{ population: {population} generations: {generations} mutation: 0.2 }}"
-RANDOM = 'type: "RANDOM" limit {{ trials: {trials} }}'
+LIMITED = {kind: f'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
+           for kind in ("RANDOM", "ASYNC_GA", "GUIDED_GA", "CMA_ES")}
+RANDOM = LIMITED["RANDOM"]
 SEARCH = """\
 net: "templates/cifar10_quick/train_test.prototxt.j2"
 solver: "solvers/quick.solver.prototxt.j2"
