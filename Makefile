@@ -101,6 +101,7 @@ paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, 
 
 bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
 	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m tests.bench.busy
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
 
 bench-searches: build/venv/test build/venv/torch build/venv/bench  ## our searches against other tools, for hours (OPTIONS="--instances 12 --slots 1 8 30")

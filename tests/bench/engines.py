@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ from menndl_caffe.experiment.sources import sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.trial import DEFAULT
-from tests.bench.overhead import PAPER
+from tests.bench.overhead import PAPER, machine
 from tests.conftest import REPOSITORY
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
@@ -216,10 +215,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     arguments = parser.parse_args()
     os.makedirs("build", exist_ok=True)
-    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     versions = {name: engines.find(name).versions() for name in MODULES}
-    print(f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
-          f"load {os.getloadavg()[0]:.1f}; {versions}")
+    print(f"{machine()}; {versions}")
     with tempfile.TemporaryDirectory(dir="build") as folder:
         data = arguments.data
         if data is None:

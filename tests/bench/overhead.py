@@ -31,6 +31,13 @@ from tests.support import runs
 PAPER = "solvers/paper.search.prototxt"
 
 
+def machine() -> str:
+    """On what is measured, and beside how much else."""
+    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return (f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
+            f"Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
+
+
 def repeated(measure: Callable[[], float], times: int) -> str:
     """median (smallest to largest) of several measurements, after one that does not count."""
     measure()
@@ -158,9 +165,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100, help="of each training of the ranks' measurement")
     arguments = parser.parse_args()
     os.makedirs("build", exist_ok=True)
-    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    print(f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
-          f"Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
+    print(machine())
     with tempfile.TemporaryDirectory(dir="build") as folder:
         data = arguments.data
         if data is None:

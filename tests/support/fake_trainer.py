@@ -3,17 +3,23 @@ accuracy is a smooth function of the net's kernel sizes and numbers of outputs. 
 
     kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
 
+A training takes FAKE_SECONDS, and a little more for a wide net; where FAKE_SIGMA is set, a time that the net draws,
+log-normal with this sigma and FAKE_SECONDS as its mean.
+
 Where FAKE_HELD names a folder, each trainer is held in its second training: it leaves a file there, and goes on when
 the folder has another name.
 """
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import re
 import signal
 import sys
 import time
+from typing import List
 
 
 def say(**message: object) -> None:
@@ -31,6 +37,14 @@ def misbehave(number: int, kernel1: int) -> bool:
     if kernel1 == 3:
         say(id=number, event="diverged", reason="training loss is nan at iteration 3", engine_seconds=0.001)
     return kernel1 == 3
+
+
+def duration(net: str, sizes: List[int]) -> float:
+    """Seconds of a training."""
+    mean, sigma = float(os.environ.get("FAKE_SECONDS", "0.02")), float(os.environ.get("FAKE_SIGMA", "0"))
+    if sigma:
+        return random.Random(net).lognormvariate(math.log(mean) - sigma ** 2 / 2, sigma)
+    return mean * (1 + sum(sizes) / 378)
 
 
 def hold(folder: str) -> None:
@@ -51,7 +65,7 @@ def main() -> None:
         kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
         sizes = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
         iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
-        time.sleep(float(os.environ.get("FAKE_SECONDS", "0.02")) * (1 + sum(sizes) / 378))
+        time.sleep(duration(request["net"], sizes))
         if training and os.environ.get("FAKE_HELD"):
             hold(os.environ["FAKE_HELD"])
         if os.environ.get("FAKE_FAILURES") and misbehave(number, kernels[0]):

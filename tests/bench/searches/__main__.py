@@ -15,8 +15,10 @@ from tests.bench.searches.plan import LOG_NORMAL, TABLE, Spec
 from tests.bench.searches.problems import PROBLEMS
 
 OUT = Path("build/bench/races.jsonl")
-UTILIZATION_METHODS = ("GA population: 500 generations: 100000", "ASYNC_GA", "GUIDED_GA")
-UTILIZATION_SLOTS, UTILIZATION_BUDGET = (8, 64, 512), 2000
+# Method -> trainings. A proposal of GUIDED_GA takes longer with each result.
+UTILIZATION = {"GA population: 500 generations: 100000": 2000, "ASYNC_GA": 2000, "GUIDED_GA": 1000,
+               "optuna-tpe": 2000, "deap": 2000, "leap": 2000, "propulate": 2000}
+UTILIZATION_SLOTS, UTILIZATION_INSTANCES = (8, 64, 512), 3
 
 
 def _method(text: str) -> str:
@@ -34,9 +36,9 @@ def races(arguments: Any) -> List[Spec]:
 
 
 def utilization(arguments: Any) -> List[Spec]:
-    """On one landscape; the paper's GA has its population of 500."""
-    return [Spec("quick6", 0, method, slots, UTILIZATION_BUDGET) for slots in UTILIZATION_SLOTS
-            for method in UTILIZATION_METHODS]
+    """On one kind of landscape; the paper's GA has its population of 500."""
+    return [Spec("quick6", instance, method, slots, budget) for instance in range(UTILIZATION_INSTANCES)
+            for slots in UTILIZATION_SLOTS for method, budget in UTILIZATION.items()]
 
 
 def _report(line: Any) -> None:
@@ -64,7 +66,7 @@ def main() -> None:
     race.add_argument("--budget", type=int, default=200, help="trainings (default: %(default)s)")
     race.add_argument("--clock", choices=(LOG_NORMAL, TABLE), default=LOG_NORMAL)
     commands.add_parser("utilization", parents=[common],
-                        help="busy slots of the paper's GA and the asynchronous types, 8 to 512 slots")
+                        help="busy slots of the paper's GA, the asynchronous types and other tools, 8 to 512 slots")
     commands.add_parser("tables", parents=[common], help="Markdown of the file")
     arguments = parser.parse_args()
     environments.FOLDER = arguments.environments

@@ -128,11 +128,19 @@ def _duel(methods: Dict[str, Dict[Case, Line]], method: str, n: int) -> str:
 
 
 def _busy(lines: List[Line]) -> str:
-    methods = _by_method(lines)
-    slots = sorted({line["slots"] for line in lines})
-    share = {(line["method"], line["slots"]): f"{100 * line['utilization']:.1f}%" for line in lines}
+    """Median (lowest to highest) of each number of slots."""
+    shares: Dict[Tuple[str, int], List[float]] = defaultdict(list)
+    for line in lines:
+        shares[line["method"], line["slots"]].append(100 * line["utilization"])
+    slots = sorted({number for _, number in shares})
+
+    def cell(method: str, number: int) -> str:
+        of_it = shares.get((method, number))
+        return f"{np.median(of_it):.1f}% ({min(of_it):.1f} to {max(of_it):.1f}, n = {len(of_it)})" if of_it else "-"
+
     return _table(["method", *(f"{number} slots" for number in slots)],
-                  [[f"`{method}`", *(share.get((method, number), "-") for number in slots)] for method in methods])
+                  [[f"`{method}`", *(cell(method, number) for number in slots)]
+                   for method in dict.fromkeys(method for method, _ in shares)])
 
 
 def _table(head: List[str], rows: List[List[str]]) -> str:
