@@ -1,6 +1,6 @@
 """How busy ranks are in real runs under mpirun whose trainings sleep, so that only waiting costs anything.
 
-    python -m tests.bench.busy [--trials N] [--seconds S] [--runs N]
+    python -m tests.bench.busy [--kinds ...] [--trials N] [--seconds S] [--runs N]
 
 The length of a training is log-normal, sigma 0.8, drawn by its net. A rank's time is what lies between the start of its
 first trial and the end of its last, and it is busy while it has a trial: both as the journal says.
@@ -50,6 +50,7 @@ def measure(folder: Path, data: Path, kind: str, trials: int, seconds: float, se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="types (default: all)")
     parser.add_argument("--trials", type=int, default=120, help="of each run (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="mean of a training (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="of each type, with seeds 1, 2, ... (default: %(default)s)")
@@ -57,7 +58,7 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         data = runs.small_data(Path(folder) / "data")
-        for kind in KINDS:
+        for kind in arguments.kinds:
             shares = sorted(measure(Path(folder), data, kind, arguments.trials, arguments.seconds, seed)
                             for seed in range(1, arguments.runs + 1))
             spread = f"{shares[0]:.1f} to {shares[-1]:.1f}, n = {len(shares)}"
