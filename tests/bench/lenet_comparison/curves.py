@@ -4,6 +4,7 @@
 |---|---|---|
 | best so far | `so_far` | the highest validation accuracy of the first n trainings |
 | standard error | `standard_error` | sqrt(p (1 - p) / m): of an accuracy p on m images, for their being a sample |
+| work | `work` | multiply-adds of a run's trainings: 3 for each of an image's way forward, 1 in a test pass |
 | pooled standard deviation | `training_noise` | sqrt(mean of variances) of genomes trained several times each |
 """
 from __future__ import annotations
@@ -18,8 +19,8 @@ from tests.conftest import REPOSITORY
 
 TABLE = Path(__file__).parent / "runs.csv"
 FIGURE = REPOSITORY / "docs/lenet_comparison.png"
-COLUMNS = ("method", "seed", "default", "test", "again", "accuracies")
-AT = (15, 30, 45)  # trainings
+COLUMNS = ("method", "seed", "work", "default", "test", "again", "accuracies")
+AT = (10, 20, 40)  # trainings
 IMAGES = 3000  # of validation, and as many of the test
 
 
@@ -46,6 +47,7 @@ class Curve(NamedTuple):
 
     method: str
     seed: int
+    work: float  # 10^12 multiply-adds of all individuals, training and test
     default: float  # of the network in the middle of all ranges
     test: float  # of the best, in the training that made it the best
     again: Tuple[float, ...]  # of the best, trained again with other seeds
@@ -63,7 +65,7 @@ def write_table(curves: Iterable[Curve], notes: Iterable[str], path: Path = TABL
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for curve in curves:
-            writer.writerow([curve.method, curve.seed, f"{curve.default:.4f}", f"{curve.test:.4f}",
+            writer.writerow([curve.method, curve.seed, f"{curve.work:.2f}", f"{curve.default:.4f}", f"{curve.test:.4f}",
                              _joined(curve.again), _joined(curve.accuracies)])
 
 
@@ -75,8 +77,8 @@ def read_table(path: Path = TABLE) -> List[Curve]:
     """Inverse of `write_table`, but for the notes."""
     with path.open(newline="") as file:
         lines = csv.DictReader(line for line in file if not line.startswith("#"))
-        return [Curve(line["method"], int(line["seed"]), float(line["default"]), float(line["test"]),
-                      _split(line["again"]), _split(line["accuracies"])) for line in lines]
+        return [Curve(line["method"], int(line["seed"]), float(line["work"]), float(line["default"]),
+                      float(line["test"]), _split(line["again"]), _split(line["accuracies"])) for line in lines]
 
 
 def _split(text: str) -> Tuple[float, ...]:
@@ -91,9 +93,10 @@ def by_method(curves: Iterable[Curve]) -> Dict[str, List[Curve]]:
 
 def markdown(curves: Iterable[Curve]) -> str:
     """The table of the page: medians of the seeds, and their range, in percent."""
-    head = ["method", *(f"after {n}" for n in AT), "test", "test, trained again"]
+    head = ["method", *(f"after {n}" for n in AT), "test", "test, trained again", "work"]
     rows = [[f"`{METHODS[method].label}`", *(_spread([curve.so_far(n) for curve in of_it]) for n in AT),
-             _spread([curve.test for curve in of_it]), _spread([statistics.mean(curve.again) for curve in of_it])]
+             _spread([curve.test for curve in of_it]), _spread([statistics.mean(curve.again) for curve in of_it]),
+             f"{statistics.median(curve.work for curve in of_it):.1f}"]
             for method, of_it in by_method(curves).items()]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
