@@ -166,7 +166,7 @@ def _work(trial: Trial, result: Result) -> float:
 def notes(out: Path) -> Iterator[str]:
     """Where the numbers come from: what the runs' journals say, and this program."""
     folders = [job.folder for job in jobs(out) if job.again.exists()]
-    for name in ("menndl", "engine", "versions", "menndl_python", "platform"):
+    for name in ("menndl", "engine", "versions", "menndl_python"):
         said = sorted({json.dumps(journal.read(folder).run[name]) for folder in folders})
         yield f"{name}: {', '.join(said)}"
     libraries = ("numpy", "scipy", "cmaes", "optuna", "torch")
