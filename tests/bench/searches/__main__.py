@@ -1,6 +1,6 @@
 """Our searches against the tools of today, on real tables and random landscapes, in virtual time.
 
-    python -m tests.bench.searches race [--problems ...] [--methods ...] [--instances N] [--slots ...] [--workers N]
+    python -m tests.bench.searches race [--problems ...] [--methods ...] [--instances N] [--first N] [--slots ...]
     python -m tests.bench.searches utilization
     python -m tests.bench.searches tables
 """
@@ -31,7 +31,7 @@ def _method(text: str) -> str:
 def races(arguments: Any) -> List[Spec]:
     """Instance by instance, so that a race that is broken off has something of everything."""
     return [Spec(problem, instance, method, slots, arguments.budget, arguments.clock)
-            for instance in range(arguments.instances) for slots in arguments.slots
+            for instance in range(arguments.first, arguments.first + arguments.instances) for slots in arguments.slots
             for method in arguments.methods for problem in arguments.problems]
 
 
@@ -62,6 +62,8 @@ def main() -> None:
     race.add_argument("--methods", nargs="+", type=_method, metavar="NAME",
                       default=[method for method in methods.METHODS if method not in methods.SLOW])
     race.add_argument("--instances", type=int, default=3, help="of each problem (default: %(default)s)")
+    race.add_argument("--first", type=int, default=0, metavar="N",
+                      help="number of the first instance: what was chosen on some is to be measured on others")
     race.add_argument("--slots", type=int, nargs="+", default=[8], help="trainings at a time (default: 8)")
     race.add_argument("--budget", type=int, default=200, help="trainings (default: %(default)s)")
     race.add_argument("--clock", choices=(LOG_NORMAL, TABLE), default=LOG_NORMAL)
