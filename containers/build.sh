@@ -37,7 +37,8 @@ work=$repository/build/container
 
 # What makes an image: its definitions, its packages, and menndl as it lies here.
 inputs() {
-    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock} "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
+    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock} \
+        "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
 }
 
 up_to_date() { # IMAGE

@@ -37,7 +37,7 @@ METHODS = {
     "random": Method("RANDOM", 'type: "RANDOM"'),
     "optuna-tpe": Method("OPTUNA, TPESampler", 'type: "OPTUNA"\noptuna_param { sampler: "TPESampler" }'),
     "optuna-gp": Method("OPTUNA, GPSampler", 'type: "OPTUNA"\noptuna_param { sampler: "GPSampler" }'),
-    "guided-ga": Method("GUIDED_GA", 'type: "GUIDED_GA"'),
+    "guided-ga": Method("GUIDED_GA", 'type: "GUIDED_GA"\nguided_ga_param { rounds: 3 }'),
 }
 
 
