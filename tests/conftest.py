@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,9 +60,14 @@ def container_image() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Where Open MPI 5 was killed it leaves TMPDIR/ompi.PID, and one with the same process id does not start there."""
-    os.environ["TMPDIR"] = tempfile.tempdir = str(tmp_path_factory.mktemp("tmp"))
+    tmp_path_factory.getbasetemp()  # stays where it was
+    folder = tempfile.mkdtemp(prefix="menndl-tests-")
+    os.chmod(folder, 0o1777)  # as /tmp: some tests are other users
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_report_header() -> str:
