@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Iterable, Tuple
 
 import numpy as np
 
@@ -24,25 +24,28 @@ OFFICIAL = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 NEEDED = f"a folder with {', '.join(OFFICIAL)}, each as it is or as .gz, is needed"
+Files = Dict[str, Tuple[str, bytes]]  # name -> path and unpacked content
 
 
 def read_mnist(folder: Path) -> Content:
     """Training and test images of the four files in `folder`; UserError naming file and byte of what is wrong."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: not a folder; {NEEDED}")
-    paths = {name: _find(folder, name) for name in OFFICIAL}
-    files: Dict[str, bytes] = {}
-    for name, path in paths.items():
-        with opened(path) as file:
-            files[name] = file.read(LARGEST_FILE)
-    train, test = (
-        _images(files[f"{part}-images-idx3-ubyte"], str(paths[f"{part}-images-idx3-ubyte"]),
-                files[f"{part}-labels-idx1-ubyte"], str(paths[f"{part}-labels-idx1-ubyte"]))
-        for part in ("train", "t10k"))
+    files = read_files(folder, OFFICIAL)
+    train, test = (images_of(files, part) for part in ("train", "t10k"))
     if train.shape != test.shape:
         raise UserError(f"{folder}: training images of {train.shape[1:]} and test images of {test.shape[1:]}; {NEEDED}")
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    sha256 = {name: hashlib.sha256(content).hexdigest() for name, (_, content) in files.items()}
     return Content(Source("IDX files of MNIST", sha256 == OFFICIAL, sha256), train, test)
+
+
+def read_files(folder: Path, names: Iterable[str]) -> Files:
+    """These files of a folder, packed or not; UserError where one is missing or damaged."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not a folder; {NEEDED}")
+    files: Files = {}
+    for name, path in [(name, _find(folder, name)) for name in names]:
+        with opened(path) as file:
+            files[name] = str(path), file.read(LARGEST_FILE)
+    return files
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -52,7 +55,10 @@ def _find(folder: Path, name: str) -> Path:
     raise UserError(f"{folder}: {name} is missing, packed or not; {NEEDED}")
 
 
-def _images(pixels: bytes, pixels_name: str, labels: bytes, labels_name: str) -> Images:
+def images_of(files: Files, part: str) -> Images:
+    """Images and labels of `train` or `t10k`; UserError naming file and byte of what is wrong."""
+    pixels_name, pixels = files[f"{part}-images-idx3-ubyte"]
+    labels_name, labels = files[f"{part}-labels-idx1-ubyte"]
     count, height, width = _header(pixels, pixels_name, IMAGES_MAGIC, 3)
     require_size(pixels_name, len(pixels), 16 + count * height * width, f"16 + {count} images of {height}x{width}")
     (label_count,) = _header(labels, labels_name, LABELS_MAGIC, 1)

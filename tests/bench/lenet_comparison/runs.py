@@ -20,7 +20,7 @@ import numpy as np
 
 from menndl_caffe import journal
 from menndl_caffe.data import write
-from menndl_caffe.data.source import opened
+from menndl_caffe.data.mnist import images_of, read_files
 from menndl_caffe.errors import UserError
 from menndl_caffe.run.launch import Options, Parts
 from menndl_caffe.trial import TEST, Result, Trial, training_seed
@@ -85,27 +85,16 @@ def search_text(method: str, seed: int) -> str:
 def make_data(source: Path, out: Path) -> None:
     """LMDBs of the two t10k files in the folder `source`, in an order drawn by chance: 4,000 images to train on, 3,000
     for validation, 3,000 for the final test."""
-    pixels, labels = (_content(source, f"t10k-{what}-idx{dimensions}-ubyte")
-                      for what, dimensions in (("images", 3), ("labels", 1)))
-    images = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28)
-    classes = np.frombuffer(labels, np.uint8, offset=8)
-    order = np.random.RandomState(0).permutation(len(images))
+    content = images_of(read_files(source, ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")), "t10k")
+    order = np.random.RandomState(0).permutation(len(content.labels))
     idx = out / "idx"
     idx.mkdir(parents=True, exist_ok=True)
     for part, chosen in (("train", order[:TRAIN]), ("t10k", order[TRAIN:])):
         header = struct.pack(">4I", 2051, len(chosen), 28, 28)
-        (idx / f"{part}-images-idx3-ubyte").write_bytes(header + images[chosen].tobytes())
+        (idx / f"{part}-images-idx3-ubyte").write_bytes(header + content.pixels[chosen].tobytes())
         header = struct.pack(">2I", 2049, len(chosen))
-        (idx / f"{part}-labels-idx1-ubyte").write_bytes(header + classes[chosen].tobytes())
+        (idx / f"{part}-labels-idx1-ubyte").write_bytes(header + content.labels[chosen].tobytes())
     write("mnist", out / "mnist", idx, validation=IMAGES, report=print)
-
-
-def _content(folder: Path, name: str) -> bytes:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            with opened(path) as file:
-                return file.read()
-    raise UserError(f"{folder}: {name} is missing, packed or not")
 
 
 def run(job: Job) -> None:

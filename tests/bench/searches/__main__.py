@@ -16,8 +16,8 @@ from tests.bench.searches.problems import PROBLEMS
 
 OUT = Path("build/bench/races.jsonl")
 # Method -> trainings. A proposal of GUIDED_GA takes longer with each result.
-UTILIZATION = {"GA population: 500 generations: 100000": 2000, "ASYNC_GA": 2000, "GUIDED_GA": 1000,
-               "optuna-tpe": 2000, "deap": 2000, "leap": 2000, "propulate": 2000}
+UTILIZATION_BUDGETS = {"GA population: 500 generations: 100000": 2000, "ASYNC_GA": 2000, "GUIDED_GA": 1000,
+                       "optuna-tpe": 2000, "deap": 2000, "leap": 2000, "propulate": 2000}
 UTILIZATION_SLOTS, UTILIZATION_INSTANCES = (8, 64, 512), 3
 
 
@@ -38,7 +38,7 @@ def races(arguments: Any) -> List[Spec]:
 def utilization(arguments: Any) -> List[Spec]:
     """On one kind of landscape; the paper's GA has its population of 500."""
     return [Spec("quick6", instance, method, slots, budget) for instance in range(UTILIZATION_INSTANCES)
-            for slots in UTILIZATION_SLOTS for method, budget in UTILIZATION.items()]
+            for slots in UTILIZATION_SLOTS for method, budget in UTILIZATION_BUDGETS.items()]
 
 
 def _report(line: Any) -> None:
