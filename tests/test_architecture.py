@@ -29,7 +29,7 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
-    ("columns", "files", "fourier", "log", "net_spec", "proto", "rates", "rng", "stand_in", "timer"),
+    ("columns", "files", "fourier", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "image_files", "io", "mode"),
     ("blob", "numbers", "records", "transform"),
     ("layer",),
@@ -120,7 +120,7 @@ def test_search_knows_neither_engines_nor_files() -> None:
 
 
 def test_the_trainer_needs_nothing_of_menndl() -> None:
-    for path in (PACKAGE / "trainer").glob("*.py"):
+    for path in (PACKAGE / "trainer").rglob("*.py"):
         assert rooms_imported(path) <= {"trainer"}
 
 

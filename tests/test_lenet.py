@@ -18,9 +18,9 @@ from menndl_caffe.experiment.appraise import check, measures
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.genome import Genome
+from menndl_caffe.nets.rates import learning_rate
 from menndl_caffe.rank.engine import find
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.torchcaffe.rates import learning_rate
 from menndl_caffe.trial import OK, Result, Trial
 from tests.conftest import REPOSITORY
 from tests.support import caffe_runs

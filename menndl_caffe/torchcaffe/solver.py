@@ -1,6 +1,6 @@
 """Solvers: pycaffe's, with the training loop, tests and log lines of `solver.cpp`.
 
-Histories and updates are in `updates`, learning rates in `rates`, files in `snapshots`.
+Histories and updates are in `updates`, learning rates in `nets.rates`, files in `snapshots`.
 """
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.rates import learning_rate
 from menndl_caffe.nets.shapes import located
 from menndl_caffe.nets.upgrade import upgrade_net, upgrade_solver
 from menndl_caffe.torchcaffe import mode, snapshots
 from menndl_caffe.torchcaffe.log import ERROR, WARNING, log
 from menndl_caffe.torchcaffe.net import Net
-from menndl_caffe.torchcaffe.rates import learning_rate
 from menndl_caffe.torchcaffe.scores import SmoothedLoss, outputs, scores
 from menndl_caffe.torchcaffe.updates import Updates, check_settings
 

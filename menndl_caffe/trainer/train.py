@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import math
-import os
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set
+
+from menndl_caffe.trainer.nets import make_solver, solver_parameter, take_tests_over
 
 
 class Diverged(Exception):
@@ -42,11 +41,11 @@ def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., N
     is the fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's
     solver does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
     """
-    parameter = _solver_parameter(engine, net, solver)
+    parameter = solver_parameter(engine, net, solver)
     tests, test_iter = test_iterations(parameter), parameter.test_iter[0]
-    _take_tests_over(parameter)
+    take_tests_over(parameter)
     with clock.running():
-        training = _make_solver(engine, parameter)
+        training = make_solver(engine, parameter)
         training.test_nets[0].share_with(training.net)
     for iteration in range(parameter.max_iter + 1):
         if iteration in tests:
@@ -111,34 +110,3 @@ def _is_finite(blob: Any) -> bool:
 def total_loss(net: Any) -> float:
     """The net's loss in its last forward pass: every top times its loss weight (layer.hpp, Layer::Forward)."""
     return sum(weight * float(net.blobs[name].data.sum()) for name, weight in net.blob_loss_weights.items() if weight)
-
-
-def _solver_parameter(engine: Any, net: str, solver: str) -> Any:
-    """The solver's message with the net inside it, in place of the path that it names."""
-    proto = importlib.import_module(f"{engine.__name__}.proto.caffe_pb2")
-    text_format = importlib.import_module("google.protobuf.text_format")
-    parameter = text_format.Parse(solver, proto.SolverParameter())
-    parameter.ClearField("net")
-    text_format.Parse(net, parameter.net_param)
-    return parameter
-
-
-def _take_tests_over(parameter: Any) -> None:
-    """Leave the test net in place but let the solver itself neither test nor write files."""
-    parameter.test_interval = parameter.max_iter + 1
-    parameter.test_initialization = False
-    parameter.snapshot = 0
-    parameter.snapshot_after_train = False
-
-
-def _make_solver(engine: Any, parameter: Any) -> Any:
-    if parameter.HasField("solver_mode") and parameter.solver_mode == parameter.GPU:  # as caffe.cpp: not by default
-        engine.set_mode_gpu()
-    else:
-        engine.set_mode_cpu()
-    # pycaffe wants a path; a file in memory leaves nothing behind where Caffe aborts in the middle of it. (From the C
-    # library: the Python 3.6 of NVIDIA's Caffe images has no os.memfd_create.)
-    with os.fdopen(ctypes.CDLL(None).memfd_create(b"solver.prototxt", 0), "w") as file:
-        file.write(str(parameter))
-        file.flush()
-        return engine.get_solver(f"/proc/self/fd/{file.fileno()}")

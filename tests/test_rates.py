@@ -11,7 +11,7 @@ import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe.rates import learning_rate
+from menndl_caffe.nets.rates import learning_rate
 from tests.support.torchcaffe.training import Arrays, Job, run_in_real_caffe, run_job
 
 POLICIES = {
