@@ -3,13 +3,14 @@
 | symbol | here | meaning |
 |---|---|---|
 | x | | a gene, or its natural logarithm where its scale is LOG |
-| h | `step` | 0.01 of a logarithm, else a thousandth of the gene's range, or of its value where that is more |
+| h | `step` | 0.01 of a logarithm, else near a thousandth of the gene's range, or of its value where that is more |
 | s(x) | `stated` | the values that the texts state, see `stated` |
 | E(s) | | validation loss; a training process, which knows no genes, gives dE/ds |
 | dE/dx | `chain` | sum over s of dE/ds ds/dx |
 
-ds/dx is a difference over five renderings, at x, x +- h/2, x +- h, with an error of order h^4; all digits of the shifted
-gene stand in the texts. Caffe holds its rates as float32, which alone makes an error of about 2e-5 s for a LOG gene.
+ds/dx is a difference over five renderings, at x, x +- h/2, x +- h, with an error of order h^4; the texts have all digits
+of the shifted gene. Caffe holds its rates as float32, which makes an error of up to 4e-5 s where the gene is LOG. Where
+it is linear h is a power of 2: float32 mostly rounds momentum: {{ x }} alike at all five, and the error falls out.
 """
 from __future__ import annotations
 
@@ -91,7 +92,7 @@ def derivatives(renderer: Renderer, trial: Trial, where: Sources, genes: Collect
                 allowed: Collection[str] = KINDS) -> Derivatives:
     """The derivatives of what the trial's texts state, by these genes; `allowed`: KINDS that a method has gradients by.
 
-    UserError, with its line of the search file, for every gene that is no real_range, changes more than the KINDS, moves
+    UserError, with its line of the search file, for every gene that is no real_range, changes more than the KINDS or
     another than the allowed ones, or is at a kink; and as `stated`.
     """
     experiment = renderer.experiment
@@ -126,7 +127,7 @@ class _Neighbourhood:
         if not isinstance(gene, RealGene) or gene.size == 1:
             raise _Refused(f"is {gene.describe()}; expected a real_range, of more than one value, to differentiate by")
         value = float(self._trial.genome.as_dict()[gene.name])
-        step = LOG_STEP if gene.log else LINEAR_STEP * max(gene.maximum - gene.minimum, abs(value))
+        step = LOG_STEP if gene.log else _linear_step(max(gene.maximum - gene.minimum, abs(value)))
         points = [self._stated_at(gene, value, shift * step) for shift in (-1, -0.5, 0.5, 1)]
         points.insert(2, self._stated)
         slopes = {}
@@ -160,12 +161,16 @@ def _with(genome: Genome, name: str, value: float) -> Genome:
     return Genome(genome.names, tuple({**genome.as_dict(), name: value}.values()))
 
 
+def _linear_step(size: float) -> float:
+    return 2.0 ** round(math.log2(LINEAR_STEP * size))
+
+
 def _slope(name: str, values: Sequence[float], step: float) -> float:
     """The derivative at the middle of five values in steps of step / 2; _Refused where they do not lie on one curve."""
     a, b, c, d, e = values
     slope = (8 * (d - b) - (e - a)) / (6 * step)
     below, above = (3 * c - 4 * b + a) / step, (4 * d - 3 * c - e) / step
-    noise = 8 * ROUNDING * max(map(abs, values)) / step
+    noise = 11 * ROUNDING * max(map(abs, values)) / step  # the most that it can make of above - slope
     if max(abs(below - slope), abs(above - slope)) > KINK * abs(slope) + noise:
         raise _Refused(f"is at a kink: the derivative of {name} by it is {below:.4g} below and {above:.4g} above")
     return slope
