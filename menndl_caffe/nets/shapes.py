@@ -22,7 +22,7 @@ from menndl_caffe.nets.layer_rules.blob import (
     text,
 )
 from menndl_caffe.nets.prototxt import Document
-from menndl_caffe.nets.wiring import Parameters, Wired, backward_of, insert_splits, layers_of_phase
+from menndl_caffe.nets.wiring import Parameter, Parameters, Wired, backward_of, insert_splits, layers_of_phase
 
 __all__ = ["ImpossibleNet", "LayerShape", "NetShape", "UnknownShape", "infer", "located"]
 
@@ -46,15 +46,20 @@ class LayerShape(NamedTuple):
 class NetShape(NamedTuple):
     """A net in one phase, with the Split layers that Caffe adds.
 
-    `parameters` counts the numbers that a solver holds (batch norm's statistics among them), shared ones once.
+    `learnable` is what Caffe calls so: the parameters that a solver holds, batch norm's statistics among them.
     `memory` is in bytes and as in Caffe's log line "Memory required for data": the tops of all layers, in-place ones
     again, without gradients, parameters and work space.
     """
 
     blobs: Dict[str, Shape]
     layers: Tuple[LayerShape, ...]
-    parameters: int
+    learnable: Tuple[Parameter, ...]
     memory: int
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that a solver holds, shared ones once."""
+        return sum(prod(parameter.shape) for parameter in self.learnable)
 
     @property
     def multiply_adds(self) -> int:
@@ -84,7 +89,7 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
     if phase == "TRAIN":
         _check_gradients(wired_layers, layers)
     memory = FLOAT_BYTES * sum(prod(shape) for layer in layers for shape in layer.tops.values())
-    return NetShape(blobs, tuple(layers), parameters.count, memory)
+    return NetShape(blobs, tuple(layers), tuple(parameters.held), memory)
 
 
 def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape) -> LayerShape:

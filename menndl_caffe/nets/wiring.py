@@ -14,6 +14,8 @@ from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Shape, Sh
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import places, upgrade_net
 
+RATES = "lr_mult", "decay_mult"
+SUM = caffe_pb2.ParamSpec(lr_mult=0)  # what Caffe states for a sum that a layer keeps
 PHASES = {"TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST}
 
 
@@ -118,46 +120,58 @@ def _is_loss(wired: Wired) -> bool:
     return any(wired.loss_weights) if wired.loss_weights else LAYERS[wired.layer.type].loss
 
 
-class Parameters:
-    """The learnable parameters met so far; those of one `ParamSpec.name` are one."""
+class Parameter:
+    """A parameter that a solver holds, one however many layers share it: the first of them, its index there, its rates.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._owners: Dict[str, _Owner] = {}
+    The rates are those that any of the layers states, which must not differ (`Net::AppendParam`).
+    """
 
-    def add(self, layer: Message, shapes: Shapes) -> None:
-        """Count a layer's parameters of these shapes, those that it shares with earlier layers aside."""
-        specs = layer.param
-        if len(specs) > len(shapes):
-            raise ImpossibleNet(f"has {len(specs)} param blocks for {len(shapes)} parameters")
-        names = [spec.name for spec in specs]
-        for index, shape in enumerate(shapes):
-            name = names[index] if index < len(names) else ""
-            owner = self._owners.get(name)
-            if owner is not None:
-                owner.share(specs[index], shape)
-                continue
-            self.count += prod(shape)
-            if name:
-                self._owners[name] = _Owner(layer.name, specs[index], shape)
+    def __init__(self, layer: str, index: int, shape: Shape, spec: Message) -> None:
+        self.layer, self.index, self.shape = layer, index, shape
+        self._rates = {rate: getattr(spec, rate) for rate in RATES if spec.HasField(rate)}
 
+    @property
+    def lr_mult(self) -> float:
+        """Times the solver's rate it is the parameter's own; 0: it is not learned."""
+        return float(self._rates.get("lr_mult", 1))
 
-class _Owner:
-    """The layer whose parameter others share, and the rates that one of them has stated."""
-
-    def __init__(self, layer: str, spec: Message, shape: Shape) -> None:
-        self.layer, self.shape = layer, shape
-        self.rates = {rate: getattr(spec, rate) for rate in ("lr_mult", "decay_mult") if spec.HasField(rate)}
+    @property
+    def decay_mult(self) -> float:
+        """Times the solver's weight_decay it is the parameter's own."""
+        return float(self._rates.get("decay_mult", 1))
 
     def share(self, spec: Message, shape: Shape) -> None:
+        """Let another layer share it, with what that states; ImpossibleNet where this does not fit."""
         permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
         if prod(shape) != prod(self.shape) if permissive else shape != self.shape:
             raise ImpossibleNet(f"parameter '{spec.name}' has shape {text(shape)} here and {text(self.shape)} in layer "
                                 f"{self.layer}, which shares it")
-        for rate in ("lr_mult", "decay_mult"):
-            if spec.HasField(rate) and self.rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
+        for rate in RATES:
+            if spec.HasField(rate) and self._rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
                 raise ImpossibleNet(f"shared parameter '{spec.name}' has {rate} {getattr(spec, rate):g} here and "
-                                    f"{self.rates[rate]:g} before")
+                                    f"{self._rates[rate]:g} before")
+
+
+class Parameters:
+    """The parameters met so far, `held` in Caffe's order; those of one `ParamSpec.name` are one."""
+
+    def __init__(self) -> None:
+        self.held: List[Parameter] = []
+        self._named: Dict[str, Parameter] = {}
+
+    def add(self, layer: Message, shapes: Shapes) -> None:
+        """Take in a layer's parameters of these shapes, but for those that it shares with earlier layers."""
+        if len(layer.param) > len(shapes):
+            raise ImpossibleNet(f"has {len(layer.param)} param blocks for {len(shapes)} parameters")
+        unstated = SUM if layer.type in LAYERS and LAYERS[layer.type].sums else caffe_pb2.ParamSpec()
+        for index, shape in enumerate(shapes):
+            spec = layer.param[index] if index < len(layer.param) else unstated
+            if spec.name in self._named:
+                self._named[spec.name].share(spec, shape)
+                continue
+            self.held.append(Parameter(layer.name, index, shape, spec))
+            if spec.name:
+                self._named[spec.name] = self.held[-1]
 
 
 def _wired(layer: Message, place: Optional[int]) -> Wired:

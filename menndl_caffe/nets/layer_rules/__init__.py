@@ -35,6 +35,7 @@ class Rule(NamedTuple):
     """`loss`: Caffe adds a loss_weight of 1 and, if there is none, an anonymous top.
 
     `in_place`: what Caffe computes there; a function of the layer where its settings decide.
+    `sums`: its parameters are sums that it keeps: where the net states no rates for one, Caffe states lr_mult 0.
     """
 
     shapes: Callable[[Shapes, Message], Outcome]
@@ -42,6 +43,7 @@ class Rule(NamedTuple):
     tops: range
     loss: bool = False
     in_place: Union[InPlace, Callable[[Message], InPlace]] = InPlace.FINE
+    sums: bool = False
 
     def is_in_place(self, layer: Message) -> InPlace:
         """What this layer computes in place."""
@@ -55,7 +57,7 @@ LAYERS: Dict[str, Rule] = {
     "AbsVal": Rule(neurons.elementwise, ONE, ONE, in_place=NONSENSE),
     "Accuracy": Rule(classification.accuracy, TWO, ONE_OR_TWO, in_place=NONSENSE),
     "ArgMax": Rule(combine.argmax, ONE, ONE),
-    "BatchNorm": Rule(scaling.batch_norm, ONE, ONE),
+    "BatchNorm": Rule(scaling.batch_norm, ONE, ONE, sums=True),
     "BatchReindex": Rule(arrange.batch_reindex, TWO, ONE, in_place=NONSENSE),
     "Bias": Rule(scaling.bias, ONE_OR_TWO, ONE),
     "BNLL": NEURON,
