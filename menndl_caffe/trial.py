@@ -15,6 +15,10 @@ DEFAULT = "default"  # the network that the search starts from, at the same budg
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
 ROLES = (INDIVIDUAL, DEFAULT, TEST)
 
+TRAIN = "train"  # as `caffe train` does it
+HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
+PROGRAMS = (TRAIN, HYPERGRADIENT)  # what a trainer can be asked to do with a net and a solver
+
 OK = "ok"
 INVALID = "invalid"  # refused before training: the net cannot exist
 DIVERGED = "diverged"  # a loss that is not finite
@@ -23,7 +27,8 @@ TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
 CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
-Work = Tuple[Genome, int, int, bool]  # genome, seed, max_iter, whether it is measured on the test set
+# Genome, seed, max_iter, whether it is measured on the test set, program, tolerance.
+Work = Tuple[Genome, int, int, bool, str, Optional[float]]
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,26 @@ class Trial:
     max_iter: int
     generation: Optional[int] = None
     role: str = INDIVIDUAL
+    program: str = TRAIN
+    tolerance: Optional[float] = None  # to which a HYPERGRADIENT that solves for its weights does so, relative
 
     @property
     def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
-        return self.genome, self.seed, self.max_iter, self.role == TEST
+        return self.genome, self.seed, self.max_iter, self.role == TEST, self.program, self.tolerance
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
+        more = {"program": self.program} if self.program != TRAIN else {}
+        tolerance = {"tolerance": self.tolerance} if self.tolerance is not None else {}
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
-                "seed": self.seed, "max_iter": self.max_iter}
+                "seed": self.seed, "max_iter": self.max_iter, **more, **tolerance}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Trial:
         """Inverse of `as_dict`; ValueError names a field that is missing or no good."""
         known = fields.read(record, _TRIAL)
-        return Trial(genome=known.pop("genes"), **known)
+        return Trial(genome=known.pop("genes"), **known, **fields.read_present(record, _TRIAL_MORE))
 
 
 def _genome(genes: Any) -> Genome:
@@ -67,6 +76,7 @@ def _genome(genes: Any) -> Genome:
 _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
+_TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1)}
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,9 @@ class Result:
     host: str = ""
     same_as: Optional[int] = None  # the trial of the same work whose result this is
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the net; of further objectives
+    # d validation loss / d gene, for the logarithm of a gene whose scale is LOG; empty where it may not be trusted.
+    gradient: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gradient_by: Mapping[str, Value] = field(default_factory=dict, hash=False)  # how it was found, and `distrust`
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
     @property
@@ -105,6 +118,9 @@ class Result:
             record["same_as"] = self.same_as
         if self.measures:
             record["measures"] = dict(self.measures)
+        for name, known in (("gradient", self.gradient), ("gradient_by", self.gradient_by)):
+            if known:
+                record[name] = dict(known)
         record["curve"] = [list(point) for point in self.curve]
         return record
 
@@ -133,12 +149,21 @@ def _measures(measures: Any) -> Dict[str, float]:
     return dict(measures)
 
 
+def _how(known: Any) -> Dict[str, Value]:
+    for value in fields.OBJECT.read(known).values():
+        if type(value) is not str:
+            _FINITE.read(value)
+    return dict(known)
+
+
 _FINITE, _TIME = fields.number(), fields.number(0)
 _RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
 _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
           "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
-          "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures), "log": fields.TEXT}
+          "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures),
+          "gradient": Field("names with finite numbers", _measures),
+          "gradient_by": Field("names with finite numbers or texts", _how), "log": fields.TEXT}
 
 
 class Earlier(NamedTuple):

@@ -11,11 +11,11 @@ from menndl_caffe import journal
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import Objective
 from menndl_caffe.report.status import settings_text
-from menndl_caffe.search import KINDS
 from menndl_caffe.trial import CRASHED, DIVERGED, OK, TIMEOUT, Result, Trial
 from tests.support import runs
 from tests.support.in_process import Menndl, calls
 from tests.support.landscapes import search
+from tests.support.searches import PLAIN
 from tests.test_guided_ga import SPACE, cost
 
 TRIALS = 12
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.small_data(tmp_path_factory.mktemp("data") / "data")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLAIN)
 def test_every_command_knows_every_type(menndl: Menndl, data: Path, tmp_path: Path, kind: str) -> None:
     text = OTHERS.get(kind, f'type: "{kind}" limit {{{{ trials: {TRIALS} }}}}')
     path, run = runs.write_search(tmp_path / "a.search.prototxt", data, kind=text), tmp_path / "run"
@@ -58,7 +58,7 @@ def outcome(genome: Genome) -> str:
     return DIVERGED if chance < 0.05 else TIMEOUT if chance < 0.1 else OK
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "GA"])
+@pytest.mark.parametrize("kind", [kind for kind in PLAIN if kind != "GA"])
 def test_failures_end_nothing_and_win_nothing(kind: str) -> None:
     """100 individuals on 8 ranks whose results come by chance."""
     of, chance = search(SPACE, kind, objectives=(Objective(),)), random.Random(1)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from menndl_caffe.genome import Genome
-from menndl_caffe.search import KINDS
 from tests.bench.searches.ours import Ours
 from tests.bench.searches.problems import Landscape, landscape
 from tests.bench.searches.race import Race
+from tests.support.searches import PLAIN
 
 BLIND = ("RANDOM", "SOBOL", "GRID")
-LEARNING = [kind for kind in KINDS if kind not in BLIND]
+LEARNING = [kind for kind in PLAIN if kind not in BLIND]
 SLOTS, BUDGET, LATE, INSTANCES = 8, 100, 40, 3
 FAILED = 80.0  # points of regret: the worst that a training may have
 

@@ -23,10 +23,11 @@ from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import generations
 from menndl_caffe.run.warm_start import begun_with
-from menndl_caffe.search import KINDS, Problem, make
+from menndl_caffe.search import Problem, make
 from menndl_caffe.trial import CRASHED, DIVERGED, OK, Earlier, Result, Trial
 from tests.support import runs
 from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.support.searches import PLAIN
 from tests.test_documents import described, section
 
 # GA, 4 generations of 8; individuals were met again, and 4 diverged. kernel1 is from 3 to 8.
@@ -186,7 +187,7 @@ def test_a_search_knows_them_the_fittest_first_and_the_failed_last() -> None:
     assert begun_with(problem, [], [earlier[0]]).first == [] == begun_with(problem, [], []).first
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLAIN)
 def test_every_type_tries_the_first_first_and_knows_the_earlier(kind: str) -> None:
     """Trials are numbered as they are tried, but within a generation, of which the longest goes first."""
     def new_trial(genome: Genome, generation: Optional[int]) -> Trial:

@@ -4,19 +4,32 @@ from __future__ import annotations
 import math
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import hypergradient
 from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
+from menndl_caffe.experiment.derivatives import Derivatives
 from menndl_caffe.experiment.render import Rendered, Renderer
-from menndl_caffe.experiment.sources import sources
+from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, curve_measure
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, TIMEOUT, CurvePoint, Result, Trial, failure, judged
+from menndl_caffe.trial import (
+    CRASHED,
+    DIVERGED,
+    HYPERGRADIENT,
+    INVALID,
+    TIMEOUT,
+    CurvePoint,
+    Result,
+    Trial,
+    failure,
+    judged,
+)
 
 # Two looks at a trainer are hardly further apart, unless this process was suspended, which is not the trainer's time.
 LOOK_SECONDS = 1.0
@@ -31,15 +44,16 @@ ATTEMPTS = 3
 class _Request:
     """What a trainer is asked for, and what is known of the net. Nothing, where Caffe would refuse it."""
 
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
     max_iter: int = 0
     outputs: NeededOutputs = NeededOutputs()
     measures: Mapping[str, float] = field(default_factory=dict)
+    derivatives: Optional[Derivatives] = None  # that turn the trainer's gradient into one by the genes
 
     @staticmethod
     def of(rendered: Rendered, weights: Optional[Path], objectives: Sequence[Objective]) -> _Request:
         """UserError where the net cannot exist, or where an objective cannot be measured of it."""
-        texts = {"net": rendered.net_text, "solver": rendered.solver_text}
+        texts: Dict[str, Any] = {"net": rendered.net_text, "solver": rendered.solver_text}
         if weights is not None:
             texts["weights"] = str(weights)
         known = measures(rendered)
@@ -49,6 +63,12 @@ class _Request:
                                 "net runs: it has layers of which Caffe alone knows the shapes")
         return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
                         max_iter=rendered.solver.message.max_iter)
+
+    def with_gradient(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources) -> _Request:
+        """The same by the program HYPERGRADIENT; UserError where there is none for this net or these genes."""
+        settings = hypergradient.asked_of_trainer(rendered, trial, renderer.experiment.message)
+        return replace(self, texts={**self.texts, "program": HYPERGRADIENT, HYPERGRADIENT: settings},
+                       derivatives=hypergradient.by_genes(renderer, trial, where))
 
 
 @dataclass
@@ -64,6 +84,8 @@ class _Training:
     attempt: int = 0
     curve: List[CurvePoint] = field(default_factory=list)
     measured: Dict[str, float] = field(default_factory=dict)  # by the last test pass, of the objectives that are
+    gradient: Dict[str, float] = field(default_factory=dict)  # by the genes, and how it was found
+    gradient_by: Dict[str, Any] = field(default_factory=dict)
     result: Optional[Result] = None
 
     def look(self) -> None:
@@ -92,6 +114,8 @@ class Evaluator:
         try:
             rendered = self._renderer.render(trial, where, directory)
             request, refused = _Request.of(rendered, weights, self._objectives), ""
+            if trial.program == HYPERGRADIENT:
+                request = request.with_gradient(self._renderer, rendered, trial, where)
         except UserError as error:
             request, refused = _Request(), str(error)
         self._training = training = _Training(trial, request, started, clock, clock)
@@ -137,10 +161,10 @@ class Evaluator:
 
     def _train(self, training: _Training) -> None:
         training.attempt += 1
-        training.curve = []
+        training.curve, training.gradient, training.gradient_by = [], {}, {}
         self._trainer.start()
         self._trainer.send(training.request.texts, training.request.max_iter,
-                           training.request.outputs.of.get(ACCURACY, ""))
+                           training.request.outputs.of.get(ACCURACY, ""), training.trial.program == HYPERGRADIENT)
 
     def _heard(self, training: _Training, seconds: float) -> bool:
         """Whether the trainer said something in this time, or died; the training knows of it then."""
@@ -167,6 +191,10 @@ class Evaluator:
         event = message["event"]
         if event == "test":
             return self._take_test(training, message["iteration"], message["outputs"])
+        if event == "gradient":
+            return self._take_gradient(training, message)
+        if event == "unsuitable":
+            raise UserError(f"{training.trial.program} of [{training.trial.genome}]: {message['reason']}")
         if event == "done":
             return self._judged(training, message["engine_seconds"])
         if event == "diverged":
@@ -196,11 +224,20 @@ class Evaluator:
         training.curve.append((iteration, training.measured[curve_measure(self._objectives)], loss))
         return None
 
+    @staticmethod
+    def _take_gradient(training: _Training, message: Message) -> None:
+        """Keep it by the genes, unless it may not be trusted."""
+        distrust = message["distrust"]
+        training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
+        if not distrust and training.request.derivatives is not None:
+            training.gradient = training.request.derivatives.chain(message["of"])
+
     def _judged(self, training: _Training, engine_seconds: float) -> Result:
         """The result of a training that has come to its end. What further objectives measure is in its measures."""
         known = self._known(training, engine_seconds)
         first, *others = (objective.measure for objective in self._objectives)
         measured = {**training.request.measures, **training.measured}
+        known.update(gradient=training.gradient, gradient_by=training.gradient_by)
         known["measures"] = {**known["measures"], **{name: measured[name] for name in others if name != LOSS}}
         return judged(training.trial.id, float(measured[first]), measured[LOSS], first, **known)
 

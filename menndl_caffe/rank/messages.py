@@ -40,12 +40,20 @@ def _outputs(value: Any) -> Dict[str, float]:
     return {_text(name): judged(name, NUMBER, output) for name, output in OBJECT.read(value).items()}
 
 
+def _how(value: Any) -> Dict[str, Any]:
+    return {_text(name): _text(one) if type(one) is str else judged(name, number(), one)
+            for name, one in OBJECT.read(value).items()}
+
+
 PRINTABLE = Field(TEXT.valid, _text)
 SECONDS = Field("seconds, 0 or more", number(0).read)
 INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "pid": WHOLE,  # each may be missing
                 "versions": Field("an object of texts and of lists of texts", _versions)}
 ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "test": {"id": WHOLE, "iteration": WHOLE, "outputs": Field("an object of numbers", _outputs)},
+    "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
+                 "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
+    "unsuitable": {"id": WHOLE, "reason": PRINTABLE},
     "done": {"id": WHOLE, "engine_seconds": SECONDS},
     "diverged": {"id": WHOLE, "reason": PRINTABLE, "engine_seconds": SECONDS},
     "error": {"id": WHOLE, "reason": PRINTABLE}}
@@ -58,12 +66,14 @@ class Conversation:
         self.ready = False  # whether it has said so
         self._request, self._over = 0, True  # the number of the last request; whether it has been answered
         self._max_iter, self._iteration = 0, -1  # of the last request, and of its last test
-        self._accuracy = ""
+        self._accuracy, self._owes_gradient = "", False
 
-    def number(self, max_iter: int, accuracy: str) -> int:
-        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1."""
+    def number(self, max_iter: int, accuracy: str, gradient: bool = False) -> int:
+        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1.
+        `gradient`: whether one is to be said after that test."""
         self._request, self._over = self._request + 1, False
         self._max_iter, self._iteration, self._accuracy = max_iter, -1, accuracy
+        self._owes_gradient = gradient
         return self._request
 
     def take(self, line: bytes) -> Message:
@@ -90,9 +100,15 @@ class Conversation:
             raise Unfit(f"whose id is {shown(number)}; expected {self._request}", late=0 < number < self._request)
         if event == "test":
             self._check_test(message["iteration"], message["outputs"])
-        elif event == "done" and self._iteration != self._max_iter:
+        elif event in ("done", "gradient") and self._iteration != self._max_iter:
             raise Unfit(f"before a test at iteration {self._max_iter}")
-        self._over = event != "test"
+        elif event == "done" and self._owes_gradient:
+            raise Unfit("before a gradient")
+        elif event == "gradient":
+            if not self._owes_gradient:
+                raise Unfit("which nobody asked for")
+            self._owes_gradient = False
+        self._over = event not in ("test", "gradient")
 
     def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
         if not self._iteration < iteration <= self._max_iter:

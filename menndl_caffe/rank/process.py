@@ -93,12 +93,13 @@ class TrainerProcess:
             with self._appending() as log:
                 self._process = self._popen(log)
 
-    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
-        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one.
+    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "", gradient: bool = False) -> None:
+        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one, `gradient`
+        says whether its program gives one.
 
         What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
         """
-        numbered = {"id": self._conversation.number(max_iter, accuracy), **request}
+        numbered = {"id": self._conversation.number(max_iter, accuracy, gradient), **request}
         self._unsent += json.dumps(numbered).encode() + b"\n"
         self._write()
 

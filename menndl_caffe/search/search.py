@@ -8,7 +8,7 @@ import numpy as np
 
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.objective import Costs, Objective, costs
-from menndl_caffe.trial import Result, Trial
+from menndl_caffe.trial import TRAIN, Result, Trial
 
 NewTrial = Callable[[Genome, Optional[int]], Trial]  # (genome, generation) -> the next trial, numbered by the run
 Cost = Callable[[Genome], float]  # expected effort of training a genome, in any unit
@@ -97,6 +97,7 @@ class Kind(NamedTuple):
     limited: bool = False  # whether it goes on until `limit`
     ends: bool = False  # whether a limited one has an end of its own, too, and `limit` may be left out
     several: bool = False  # whether it takes more than one objective
+    program: str = TRAIN  # by which its individuals are trained
     first: Callable[[Any], Optional[int]] = lambda settings: None  # of how many `Problem.first` there may be; None: any
 
     def settings(self, message: Any) -> Any:

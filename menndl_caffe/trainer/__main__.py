@@ -12,10 +12,13 @@ One JSON object a line, on standard input and output; the engine's log goes to s
 Then for each request, whose number comes back with every answer to it:
 
     ->  {"id": 1, "net": text, "solver": text}       and "weights": path, where the trained net's weights shall go
+                                                     and "program": another than "train", with its settings
     <-  {"id": 1, "event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
     <-  {"id": 1, "event": "done", "engine_seconds": 97.1}                             after the test at max_iter
     <-  {"id": 1, "event": "diverged", "reason": "...", "engine_seconds": 1.1}         see `Diverged`
     <-  {"id": 1, "event": "error", "reason": "..."}                                   an exception of the engine
+    <-  {"id": 1, "event": "gradient", "of": {"momentum": 0.2}, "how": {}, "distrust": ""}   "hypergradient", at the end
+    <-  {"id": 1, "event": "unsuitable", "reason": "..."}                              no net for this program
 
 Where the engine aborts or is killed the process ends, and whoever started it sees that. docs/trainer.md says the same
 to those who write a trainer of their own.
@@ -33,12 +36,15 @@ from typing import IO, Any, Callable, Dict
 
 if not __package__:  # started by its path: menndl_caffe is then the one around this file, whatever PYTHON has
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from menndl_caffe.trainer.feeding import Unsuitable
+from menndl_caffe.trainer.hypergradient.program import hypergradient
 from menndl_caffe.trainer.train import Clock, Diverged, train
 
 if not __package__:  # and nothing that lies beside menndl_caffe comes before the engine's own modules
     sys.path[0] = ""
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
+PROGRAMS = {"train": train, "hypergradient": hypergradient}
 BLAS = ("openblas", "mkl", "atlas", "blis")
 
 
@@ -70,10 +76,12 @@ def answer(engine: Any, request: Dict[str, Any], say: Callable[..., None]) -> No
     """Train what a request says; the last thing that is said tells how it ended."""
     clock = Clock()
     try:
-        train(engine, request["net"], request["solver"], clock, say, request.get("weights"))
+        PROGRAMS[request.get("program", "train")](engine, request, clock, say)
         say(event="done", engine_seconds=clock.seconds)
     except Diverged as error:
         say(event="diverged", reason=str(error), engine_seconds=clock.seconds)
+    except Unsuitable as error:
+        say(event="unsuitable", reason=str(error))
     except Exception as error:  # whatever an engine raises belongs to this training, not to the next
         say(event="error", reason=f"{type(error).__name__}: {error}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Set
 
 from menndl_caffe.trainer.nets import make_solver, solver_parameter, take_tests_over
 
@@ -33,15 +33,14 @@ class Clock:
             self.seconds += time.perf_counter() - start
 
 
-def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., None],
-          weights: Optional[str] = None) -> None:
+def train(engine: Any, request: Mapping[str, Any], clock: Clock, say: Callable[..., None]) -> None:
     """Train a net as `caffe train` does, report every test pass, and write the weights to `weights`, if given.
 
     Tests come at the iterations at which Caffe tests (solver.cpp, Solver::Step), and always at max_iter, since that one
     is the fitness. They are done here, on the solver's own test net and at its own data position, because pycaffe's
     solver does not hand out their results; the log gets Caffe's own lines. Snapshots are not written.
     """
-    parameter = solver_parameter(engine, net, solver)
+    parameter = solver_parameter(engine, request["net"], request["solver"])
     tests, test_iter = test_iterations(parameter), parameter.test_iter[0]
     take_tests_over(parameter)
     with clock.running():
@@ -58,8 +57,8 @@ def train(engine: Any, net: str, solver: str, clock: Clock, say: Callable[..., N
             loss = total_loss(training.net)
             if not math.isfinite(loss):
                 raise Diverged(f"training loss is {loss} at iteration {iteration}")
-    if weights is not None:
-        training.net.save(weights)
+    if request.get("weights") is not None:
+        training.net.save(request["weights"])
 
 
 def test_iterations(parameter: Any) -> Set[int]:
@@ -69,8 +68,10 @@ def test_iterations(parameter: Any) -> Set[int]:
     return {*regular, max_iter}
 
 
-def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float]:
-    """Mean of every scalar output of the test net over `batches` batches (solver.cpp, Solver::Test).
+def test(engine: Any, net: Any, batches: int, iteration: int,
+         show: Callable[[int], None] = lambda number: None) -> Dict[str, float]:
+    """Mean of every scalar output of the test net over `batches` batches (solver.cpp, Solver::Test). `show` is called
+    with the number of each, before its pass.
 
     A finite loss is no proof that the accuracy means anything: HingeLoss takes max(0, NaN) for 0. So the weights and
     the scores that Accuracy layers read must be finite too.
@@ -82,7 +83,8 @@ def test(engine: Any, net: Any, batches: int, iteration: int) -> Dict[str, float
     scores = scores_of_accuracy(net)
     # Summed in Caffe's float32, since more precise means are rounded to other digits now and then.
     sums = {name: net.blobs[name].data.dtype.type(0) for name in sorted(net.outputs) if net.blobs[name].data.size == 1}
-    for _ in range(batches):
+    for number in range(batches):
+        show(number)
         net.forward()
         for name in scores:
             if not _is_finite(net.blobs[name]):

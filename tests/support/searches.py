@@ -14,11 +14,13 @@ from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.search import KINDS, NewTrial, Problem, Search, make
 from menndl_caffe.search.search import check_asked
-from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, OK, Result, Trial, training_seed
+from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, HYPERGRADIENT, OK, TRAIN, Result, Trial, training_seed
 
 # So few genomes that individuals are met again.
 SPACE = SearchSpace((IntGene("kernel", 1, 4, 1, 2), ChoiceGene("pool", ("MAX", "AVE"), "MAX"),
                      RealGene("rate", 0.1, 0.1, True, 0.1)))
+REALS = SearchSpace((RealGene("decay", 1e-5, 0.1, True, 1e-3), RealGene("momentum", 0.0, 0.99, False, 0.9)))
+PLAIN = tuple(kind for kind in KINDS if KINDS[kind].program == TRAIN)  # types whose individuals are trained, no more
 FIRST_LINE = {"search": "x", "engine": "fake", "started": 1e9}
 LIMIT = 14
 
@@ -61,11 +63,17 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
         return toys[kind](new_trial)
     message = menndl_pb2.SearchParameter(type=kind)
     message.ga_param.CopyFrom(menndl_pb2.GAParameter(population=5, generations=3, mutation=0.3))
-    return make(message, Problem(SPACE, seed, new_trial, lambda genome: float(str(genome.values[0]))))
+    message.hypergradient_param.CopyFrom(menndl_pb2.HypergradientParameter(method="HOAG", starts=3))
+    return make(message, Problem(space_of(kind), seed, new_trial, lambda genome: float(str(genome.values[0]))))
+
+
+def space_of(kind: str) -> SearchSpace:
+    """What a small search of this type searches."""
+    return SPACE if kind not in KINDS or kind in PLAIN else REALS
 
 
 EVERY = ("Children", "Believer", *KINDS)
-REPEATING = ("Children", "Believer", "RANDOM")  # may ask for a genome again
+REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT")  # may ask for a genome again
 
 
 def size(kind: str) -> int:
@@ -77,7 +85,12 @@ def outcome(trial: Trial, failing: int) -> Result:
     """What becomes of a trial, by its work alone; about one in `failing` fails."""
     chance = random.Random(repr(trial.work))
     status = chance.choice((CRASHED, DIVERGED)) if chance.random() < 1 / failing else OK
-    return Result(trial.id, status, chance.random() if status == OK else 0.0, log="a log")
+    gradient = {name: chance.random() - 0.5 for name in trial.genome.names} if chance.random() < 0.9 else {}
+    loss = chance.random()
+    if status != OK:
+        return Result(trial.id, status, log="a log")
+    return Result(trial.id, OK, chance.random(), loss, log="a log",
+                  gradient=gradient if trial.program == HYPERGRADIENT else {})
 
 
 class PlayedFarm:
@@ -122,7 +135,7 @@ def numbering(seed: int, reuse: bool = True) -> Numbering:
 def play(run: Path, kind: str, seed: int, farm: Any, reuse: bool = True, limit: int = LIMIT) -> List[Any]:
     """Run or go on with a search, its default first; the journal's calls, in their order."""
     number = numbering(seed, reuse)
-    default = number(SPACE.default, role=DEFAULT)
+    default = number(space_of(kind).default, role=DEFAULT)
     search = made(kind, seed, number)
     total = None if kind == "GA" else min(limit, search.total or limit)
     with Journal(run, fsync=False) as writer:

@@ -7,6 +7,16 @@ import numpy as np
 
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 
+
+class Batches(NamedTuple):
+    """How many there are."""
+
+    train: int  # in an epoch
+    validation: int  # in a test pass
+    train_period: int  # after how many the images come again
+    validation_period: int
+
+
 Tested = Callable[[int], None]  # told the iterations that are done, after each: a test pass may be due
 
 

@@ -7,7 +7,8 @@ from tests.bench.searches.peers import PEERS, Peer
 from tests.bench.searches.problems import Landscape
 from tests.bench.searches.race import Contestant
 
-OURS = tuple(kind for kind in KINDS if kind != "OPTUNA")  # Optuna races by itself
+# Optuna races by itself, and tables have no gradients.
+OURS = tuple(kind for kind in KINDS if kind not in ("OPTUNA", "HYPERGRADIENT"))
 METHODS = (*OURS, *PEERS)
 SLOW = ("optuna-gp", "deephyper", "smac")  # a second or so a proposal
 

@@ -1,0 +1,61 @@
+"""Trials of the program "hypergradient": what the trainer is told beside the texts, and its answer by the genes."""
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from menndl_caffe.data import describe
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.derivatives import DECAY, KINDS, Derivatives, derivatives
+from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.trial import Trial
+
+ALONG_THE_PATH = ("UNROLLED", "DRMAD")  # methods with a gradient by learning rates and momentum, too
+
+
+def method(message: Any) -> str:
+    """Its name, of a SearchParameter."""
+    settings = message.hypergradient_param
+    return str(settings.Method.Name(settings.method))
+
+
+def asked_of_trainer(rendered: Rendered, trial: Trial, message: Any) -> Dict[str, Any]:
+    """The settings of a request (docs/trainer.md); UserError where the net does not read its images by Data layers."""
+    train, train_period = _batches(rendered, "TRAIN")
+    _, validation_period = _batches(rendered, "TEST")
+    settings: Dict[str, Any] = {"method": method(message), "batches": {
+        "train": train, "validation": rendered.solver.message.test_iter[0],
+        "train_period": train_period, "validation_period": validation_period}}
+    return settings if trial.tolerance is None else {**settings, "tolerance": trial.tolerance}
+
+
+def by_genes(renderer: Renderer, trial: Trial, where: Sources) -> Derivatives:
+    """What turns the trainer's answer into a gradient by the genes; UserError for genes that have none."""
+    allowed = KINDS if method(renderer.experiment.message) in ALONG_THE_PATH else (DECAY,)
+    return derivatives(renderer, trial, where, renderer.experiment.space.names, allowed)
+
+
+def check(renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources) -> None:
+    """UserError where the default net, a gene, or the data's parts make gradients impossible."""
+    experiment = renderer.experiment
+    if experiment.message.fitness_set != menndl_pb2.SearchParameter.VALIDATION:
+        raise experiment.document.error(("fitness_set",), "is TEST; expected VALIDATION: a gradient of the loss on the "
+                                        "test set would make that a part of the training")
+    by_genes(renderer, trial, where)
+    asked_of_trainer(rendered, trial, experiment.message)
+
+
+def _batches(rendered: Rendered, phase: str) -> Tuple[int, int]:
+    """Batches of an epoch, the last of them going on with the first images, and after how many the images come again.
+    """
+    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, phase, 0, ())]
+    readers = [layer.data_param for layer in layers if layer.type == "Data"]
+    if not readers:
+        raise UserError(f"{rendered.net.file}: has no layer of type Data in phase {phase}; a gradient needs to know "
+                        "how many images there are")
+    records, size = describe(Path(readers[0].source)).records, readers[0].batch_size
+    return math.ceil(records / size), records // math.gcd(records, size)
