@@ -13,7 +13,8 @@ from menndl_caffe.genome import Genome, Value
 INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
-ROLES = (INDIVIDUAL, DEFAULT, TEST)
+YARDSTICK = "yardstick"  # the default on the test set, trained on the validation images as well (HYPERGRADIENT)
+ROLES = (INDIVIDUAL, DEFAULT, TEST, YARDSTICK)
 
 TRAIN = "train"  # as `caffe train` does it
 HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
@@ -27,8 +28,8 @@ TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
 CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
-# Genome, seed, max_iter, whether it is measured on the test set, program, tolerance.
-Work = Tuple[Genome, int, int, bool, str, Optional[float]]
+# Genome, seed, max_iter, the role where that decides on which images, program, tolerance.
+Work = Tuple[Genome, int, int, str, str, Optional[float]]
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,21 @@ class Trial:
     role: str = INDIVIDUAL
     program: str = TRAIN
     tolerance: Optional[float] = None  # to which a HYPERGRADIENT that solves for its weights does so, relative
+    descent: Optional[int] = None  # which one of a search with gradients it is a step of, from 0 on
 
     @property
     def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
-        return self.genome, self.seed, self.max_iter, self.role == TEST, self.program, self.tolerance
+        images = self.role if self.role in (TEST, YARDSTICK) else ""
+        return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
-        more = {"program": self.program} if self.program != TRAIN else {}
-        tolerance = {"tolerance": self.tolerance} if self.tolerance is not None else {}
+        given = {"program": self.program if self.program != TRAIN else None, "tolerance": self.tolerance,
+                 "descent": self.descent}
+        more = {name: value for name, value in given.items() if value is not None}
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
-                "seed": self.seed, "max_iter": self.max_iter, **more, **tolerance}
+                "seed": self.seed, "max_iter": self.max_iter, **more}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Trial:
@@ -76,7 +80,8 @@ def _genome(genes: Any) -> Genome:
 _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
-_TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1)}
+_TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
+               "descent": fields.whole()}
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_numbers_that_are_not_finite_are_left_to_those_who_know_the_net() -> Non
 
 
 NO_MESSAGE = "no message of its protocol"
-EVENTS = "expected test or done or diverged or error"
+EVENTS = "expected test or done or diverged or error or gradient or unsuitable"
 ODD = [
     ("", NO_MESSAGE), ("hello", NO_MESSAGE), ("[]", NO_MESSAGE), ("null", NO_MESSAGE), (DONE[:-1], NO_MESSAGE),
     (DONE * 2, NO_MESSAGE), ("[" * 100_000, NO_MESSAGE), (DONE + "\udcff", NO_MESSAGE),
@@ -122,11 +122,44 @@ def test_the_page_for_users_is_true() -> None:
         if way == "<-":
             said.append(conversation.take(text.encode())["event"])
         else:
-            assert json.loads(text)["id"] == conversation.number(4, "accuracy")
-    assert said == ["ready", "test", "test", "done", "diverged"]
+            request = json.loads(text)
+            assert request["id"] == conversation.number(4, "accuracy", gradient="program" in request)
+    assert said == ["ready", "test", "test", "done", "diverged", "test", "gradient", "done"]
     for event, fields in {"ready": INTRODUCTION, **ANSWERS}.items():
         told, = re.findall(rf"^\| `{event}` \| (.*?) \|", page, flags=re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", told)) == set(fields)
+
+
+GRADIENT = ('{"id": 1, "event": "gradient", "of": {"momentum": 0.5}, "how": {"growth": 2, "method": "DRMAD"}, '
+            '"distrust": ""}')
+GRADIENT_ODD = [
+    ([], GRADIENT, "before a test at iteration 4"),
+    ([TEST], DONE, "before a gradient"),
+    ([TEST, GRADIENT], GRADIENT, "which nobody asked for"),
+    ([TEST], GRADIENT.replace("0.5", '"much"'), 'whose momentum is "much"; expected a number'),
+    ([TEST], GRADIENT.replace("2,", "NaN,"), "whose growth is NaN; expected a finite number"),
+    ([TEST], GRADIENT.replace('"growth": 2', '"growth": {}'), "whose growth is a list or an object; expected a finite number"),
+    ([TEST], GRADIENT.replace('""', "null"), "whose distrust is null; expected a text"),
+]
+
+
+@pytest.mark.parametrize(("said", "line", "why"), GRADIENT_ODD)
+def test_a_gradient_comes_once_after_the_last_test_and_before_the_end(said: List[str], line: str, why: str) -> None:
+    def first(text: str) -> bytes:
+        return text.replace('"id": 2', '"id": 1').encode()
+
+    def asked(*messages: str) -> Conversation:
+        conversation = Conversation()
+        conversation.take(b'{"event": "ready"}')
+        conversation.number(4, "accuracy", gradient=True)
+        for message in messages:
+            conversation.take(first(message))
+        return conversation
+
+    assert asked(TEST, GRADIENT, DONE)
+    with pytest.raises(Unfit) as unfit:
+        asked(*said).take(first(line))
+    assert str(unfit.value) == why
 
 
 def test_ready_comes_first() -> None:

@@ -10,7 +10,7 @@ from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.trial import TEST
+from menndl_caffe.trial import TEST, YARDSTICK
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Sources:
 
 def parts_of_data(message: Any, role: str) -> Sources:
     """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
-    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+    held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and role != YARDSTICK
     train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
     return Sources(train, "validation" if held_out and role != TEST else "test", mean)
 

@@ -51,12 +51,12 @@ INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "p
                 "versions": Field("an object of texts and of lists of texts", _versions)}
 ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "test": {"id": WHOLE, "iteration": WHOLE, "outputs": Field("an object of numbers", _outputs)},
-    "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
-                 "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
-    "unsuitable": {"id": WHOLE, "reason": PRINTABLE},
     "done": {"id": WHOLE, "engine_seconds": SECONDS},
     "diverged": {"id": WHOLE, "reason": PRINTABLE, "engine_seconds": SECONDS},
-    "error": {"id": WHOLE, "reason": PRINTABLE}}
+    "error": {"id": WHOLE, "reason": PRINTABLE},
+    "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
+                 "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
+    "unsuitable": {"id": WHOLE, "reason": PRINTABLE}}
 
 
 class Conversation:

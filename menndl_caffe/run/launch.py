@@ -34,7 +34,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
-from menndl_caffe.trial import DEFAULT, TEST, Trial
+from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, TEST, YARDSTICK, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -147,7 +147,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             loop.run([default])
             best, result = journal.record.best(1, fitness)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
-                loop.run([_test_of(best, journal.record, numbering)])
+                loop.run(list(_last(best, journal.record, numbering, experiment)))
         return journal.record
 
 
@@ -157,12 +157,17 @@ def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
     return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 
-def _test_of(best: Trial, record: Record, numbering: Numbering) -> Trial:
-    """The best individual's trial on the test set, which an earlier start may have begun; or done, for a best that is
-    still the best in a search that goes further."""
-    tests = (trial for trial in record.trials.values() if trial.role == TEST)
-    begun = next((trial for trial in tests if trial.genome == best.genome), None)
-    return begun or numbering(best.genome, role=TEST)
+def _last(best: Trial, record: Record, numbering: Numbering, experiment: Experiment) -> Iterator[Trial]:
+    """The trials on the test set: the best individual's, and the yardstick of a search that fits the validation set.
+
+    Earlier starts may have begun them; or done, for a best that is still the best in a search that goes further.
+    """
+    wanted = [(best.genome, TEST)]
+    if search.KINDS[experiment.message.type].program == HYPERGRADIENT:
+        wanted.append((experiment.space.default, YARDSTICK))
+    for genome, role in wanted:
+        begun = (trial for trial in record.trials.values() if (trial.genome, trial.role) == (genome, role))
+        yield next(begun, None) or numbering(genome, role=role)
 
 
 def _circumstances(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:

@@ -40,6 +40,7 @@ class Descent:
 
     point: np.ndarray  # shape (N_GENE,), in [0, 1]
     sizes: np.ndarray
+    number: int = 0  # counted as they begin
     steps: int = 0  # trials told
     known: Optional[np.ndarray] = None  # the last point with a gradient
     loss: float = math.inf  # there
@@ -129,11 +130,11 @@ class Hypergradient:
         else:
             point = self._problem.rng(self._begun).random_sample(genes)
         self._begun += 1
-        return Descent(point, np.full(genes, self._settings.step))
+        return Descent(point, np.full(genes, self._settings.step), self._begun - 1)
 
     def _begin(self, descent: Descent, genome: Genome) -> Trial:
         trial = replace(self._problem.new_trial(genome, None), program=HYPERGRADIENT,
-                        tolerance=self._tolerance(descent))
+                        tolerance=self._tolerance(descent), descent=descent.number)
         descent.point = np.array(self._problem.space.to_unit(genome))  # rounded, as the journal has it
         self._waiting[trial.id] = descent
         return trial
