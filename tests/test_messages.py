@@ -138,7 +138,7 @@ GRADIENT_ODD = [
     ([TEST, GRADIENT], GRADIENT, "which nobody asked for"),
     ([TEST], GRADIENT.replace("0.5", '"much"'), 'whose momentum is "much"; expected a number'),
     ([TEST], GRADIENT.replace("2,", "NaN,"), "whose growth is NaN; expected a finite number"),
-    ([TEST], GRADIENT.replace('"growth": 2', '"growth": {}'), "whose growth is a list or an object; expected a finite number"),
+    ([TEST], GRADIENT.replace("2,", "{},"), "whose growth is a list or an object; expected a finite number"),
     ([TEST], GRADIENT.replace('""', "null"), "whose distrust is null; expected a text"),
 ]
 
