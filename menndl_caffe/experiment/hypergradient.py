@@ -14,7 +14,7 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.trial import Trial
 
-ALONG_THE_PATH = ("UNROLLED", "DRMAD")  # methods with a gradient by learning rates and momentum, too
+ALL_KINDS = ("UNROLLED",)  # methods with a gradient by learning rates and momentum, too
 
 
 def method(message: Any) -> str:
@@ -35,7 +35,7 @@ def asked_of_trainer(rendered: Rendered, trial: Trial, message: Any) -> Dict[str
 
 def by_genes(renderer: Renderer, trial: Trial, where: Sources) -> Derivatives:
     """What turns the trainer's answer into a gradient by the genes; UserError for genes that have none."""
-    allowed = KINDS if method(renderer.experiment.message) in ALONG_THE_PATH else (DECAY,)
+    allowed = KINDS if method(renderer.experiment.message) in ALL_KINDS else (DECAY,)
     return derivatives(renderer, trial, where, renderer.experiment.space.names, allowed)
 
 

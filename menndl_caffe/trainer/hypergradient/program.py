@@ -2,23 +2,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Mapping
 
-from menndl_caffe.trainer.hypergradient import cholesky, drmad, implicit, unrolled
-from menndl_caffe.trainer.hypergradient.estimate import Batches, Estimate
+from menndl_caffe.trainer.hypergradient.cholesky import estimate as by_cholesky
+from menndl_caffe.trainer.hypergradient.drmad import drmad
+from menndl_caffe.trainer.hypergradient.estimate import Batches, Estimate, Tested
+from menndl_caffe.trainer.hypergradient.implicit import Settings
+from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
+from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 from menndl_caffe.trainer.train import Clock, test, test_iterations
-
-Estimator = Callable[[NetInHand, Batches, Mapping[str, Any], Callable[[int], None]], Estimate]
-ALONG_THE_PATH: Dict[str, Estimator] = {"UNROLLED": unrolled.estimate, "DRMAD": drmad.estimate}
-AT_THE_MINIMUM: Dict[str, Estimator] = {"IMPLICIT": implicit.estimate, "HOAG": implicit.estimate,
-                                        "CHOLESKY": cholesky.estimate}
-ESTIMATORS = {**ALONG_THE_PATH, **AT_THE_MINIMUM}
 
 
 def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Callable[..., None]) -> None:
     """Train as the method does, report test passes, and then the derivative of the validation loss with respect to
-    every value that the texts state: "base_lr", "momentum", "decay LAYER[INDEX]".
+    the values that the texts state: "decay LAYER[I]", and of UNROLLED "lr LAYER[I]" and "momentum".
 
     A method along the path trains as `train` does, and tests when it does. One at the minimum solves for the weights,
     and tests them once, as if it were at max_iter. Unsuitable where the method is not for such a net.
@@ -27,8 +25,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     batches = Batches(**settings["batches"])
     with clock.running():
         hand = NetInHand(engine, request["net"], request["solver"], (batches.train_period, batches.validation_period))
-    parameter = hand.param
-    tests = test_iterations(parameter)
+    tests = test_iterations(hand.param)
 
     def tested(iteration: int) -> None:
         if iteration in tests:
@@ -37,9 +34,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
                                lambda number: hand.show(VALIDATION, number))
             say(event="test", iteration=iteration, outputs=outputs)
 
-    estimate = ESTIMATORS[settings["method"]](hand, batches, settings, tested)
-    if settings["method"] in AT_THE_MINIMUM:
-        tested(parameter.max_iter)
+    estimate = _estimate(hand, batches, settings, tested)
     if request.get("weights") is not None:
         hand.solver.net.save(request["weights"])
     of = {**{f"decay {parameter.name}": value for parameter, value in
@@ -47,6 +42,18 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     finite = all(map(math.isfinite, of.values()))
     say(event="gradient", of=of if finite else {}, how={name: _plain(value) for name, value in estimate.how.items()},
         distrust=estimate.distrust if finite else "it is not finite")
+
+
+def _estimate(hand: NetInHand, batches: Batches, settings: Mapping[str, Any], tested: Tested) -> Estimate:
+    method = settings["method"]
+    if method in ("UNROLLED", "DRMAD"):
+        return (unrolled if method == "UNROLLED" else drmad)(hand, batches.validation, tested)
+    if method == "CHOLESKY":
+        estimate = by_cholesky(hand, batches.train, batches.validation)
+    else:
+        estimate = implicit(hand, Settings(method, settings["tolerance"], batches.train, batches.validation))
+    tested(hand.param.max_iter)
+    return estimate
 
 
 def _plain(value: Any) -> Any:
