@@ -29,12 +29,12 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
 
     def tested(iteration: int) -> None:
         if iteration in tests:
-            with clock.running():
-                outputs = test(engine, hand.solver.test_nets[0], batches.validation, iteration,
-                               lambda number: hand.show(VALIDATION, number))
+            outputs = test(engine, hand.solver.test_nets[0], batches.validation, iteration,
+                           lambda number: hand.show(VALIDATION, number))
             say(event="test", iteration=iteration, outputs=outputs)
 
-    estimate = _estimate(hand, batches, settings, tested)
+    with clock.running():
+        estimate = _estimate(hand, batches, settings, tested)
     if request.get("weights") is not None:
         hand.solver.net.save(request["weights"])
     of = {**{f"decay {parameter.name}": value for parameter, value in
