@@ -142,9 +142,10 @@ def test_a_net_of_an_older_caffe(tmp_path: Path) -> None:
                 "  inner_product_param { num_output: 6 } }\n")
 
     text = ('input: "x" input_dim: [4, 6, 1, 1] input: "t" input_dim: [4, 1, 1, 1]\n'
-            + old("ip1", "x", "blobs_lr: 1 blobs_lr: 2 weight_decay: {{ d }} weight_decay: 0") + old("ip2", "ip1", "")
-            + 'layers { name: "loss" type: SOFTMAX_LOSS bottom: "ip2" bottom: "t" }')
-    check(Small(tmp_path, log("d", 0.5), text, "weight_decay: 0.5"), {"d": {"decay ip1[0]": 0.25}})
+            + old("ip1", "x", "blobs_lr: {{ r }} blobs_lr: 2 weight_decay: {{ d }} weight_decay: 0")
+            + old("ip2", "ip1", "") + 'layers { name: "loss" type: SOFTMAX_LOSS bottom: "ip2" bottom: "t" }')
+    small = Small(tmp_path, log("d", 0.5) + log("r", 4), text, "weight_decay: 0.5 base_lr: 0.125")
+    check(small, {"d": {"decay ip1[0]": 0.25}, "r": {"lr ip1[0]": 0.5}})
 
 
 @pytest.mark.parametrize("net_text, solver, said", [

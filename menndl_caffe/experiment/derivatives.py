@@ -9,9 +9,9 @@
 | dE/dx | `chain` | sum over s of dE/ds ds/dx |
 
 ds/dx is a difference over five renderings, at x, x +- h/2 and x +- h, with an error of order h^4; the texts have all
-digits of the shifted gene. Caffe holds its rates as float32, which makes an error of up to 4e-5 s where the gene is LOG,
-and 2e-4 s in its range as a unit where it is linear. There h is a power of 2: of `momentum: {{ x }}` float32 mostly
-rounds all five values alike, and the error falls out.
+digits of the shifted gene. Caffe holds its rates as float32. This makes an error of up to 4e-5 s where the gene is LOG,
+else of 4e-4 s over the gene's range; but there h is a power of 2: of `momentum: {{ x }}` float32 mostly rounds all five
+values alike, and the error falls out.
 """
 from __future__ import annotations
 

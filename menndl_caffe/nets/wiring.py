@@ -5,6 +5,7 @@ Sources: `net.cpp` (FilterNet, StateMeetsRule, AppendParam, Init), `insert_split
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from math import prod
 from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -120,25 +121,27 @@ def _is_loss(wired: Wired) -> bool:
     return any(wired.loss_weights) if wired.loss_weights else LAYERS[wired.layer.type].loss
 
 
+@dataclass
 class Parameter:
     """A parameter that a solver holds, one however many layers share it: the first of them, its index there, its rates.
 
     The rates are those that any of the layers states, which must not differ (`Net::AppendParam`).
     """
 
-    def __init__(self, layer: str, index: int, shape: Shape, spec: Message) -> None:
-        self.layer, self.index, self.shape = layer, index, shape
-        self._rates = {rate: getattr(spec, rate) for rate in RATES if spec.HasField(rate)}
+    layer: str
+    index: int
+    shape: Shape
+    stated: Dict[str, float]  # of RATES
 
     @property
     def lr_mult(self) -> float:
         """Times the solver's rate it is the parameter's own; 0: it is not learned."""
-        return float(self._rates.get("lr_mult", 1))
+        return float(self.stated.get("lr_mult", 1))
 
     @property
     def decay_mult(self) -> float:
         """Times the solver's weight_decay it is the parameter's own."""
-        return float(self._rates.get("decay_mult", 1))
+        return float(self.stated.get("decay_mult", 1))
 
     def share(self, spec: Message, shape: Shape) -> None:
         """Let another layer share it, with what that states; ImpossibleNet where this does not fit."""
@@ -147,9 +150,9 @@ class Parameter:
             raise ImpossibleNet(f"parameter '{spec.name}' has shape {text(shape)} here and {text(self.shape)} in layer "
                                 f"{self.layer}, which shares it")
         for rate in RATES:
-            if spec.HasField(rate) and self._rates.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
+            if spec.HasField(rate) and self.stated.setdefault(rate, getattr(spec, rate)) != getattr(spec, rate):
                 raise ImpossibleNet(f"shared parameter '{spec.name}' has {rate} {getattr(spec, rate):g} here and "
-                                    f"{self._rates[rate]:g} before")
+                                    f"{self.stated[rate]:g} before")
 
 
 class Parameters:
@@ -169,7 +172,8 @@ class Parameters:
             if spec.name in self._named:
                 self._named[spec.name].share(spec, shape)
                 continue
-            self.held.append(Parameter(layer.name, index, shape, spec))
+            stated = {rate: getattr(spec, rate) for rate in RATES if spec.HasField(rate)}
+            self.held.append(Parameter(layer.name, index, shape, stated))
             if spec.name:
                 self._named[spec.name] = self.held[-1]
 
