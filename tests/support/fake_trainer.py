@@ -3,6 +3,8 @@ accuracy is a smooth function of the net's kernel sizes and numbers of outputs. 
 
     kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
 
+For the program hypergradient it says a gradient by the layers' decays that leads to a decay of 0.003.
+
 A training takes FAKE_SECONDS, and a little more for a wide net; where FAKE_SIGMA is set, a time that the net draws,
 log-normal with this sigma and FAKE_SECONDS as its mean.
 
@@ -19,7 +21,7 @@ import re
 import signal
 import sys
 import time
-from typing import List
+from typing import Dict, List
 
 
 def say(**message: object) -> None:
@@ -45,6 +47,12 @@ def duration(net: str, sizes: List[int]) -> float:
     if sigma:
         return random.Random(net).lognormvariate(math.log(mean) - sigma ** 2 / 2, sigma)
     return mean * (1 + sum(sizes) / 378)
+
+
+def gradient(net: str) -> Dict[str, float]:
+    """By the decay of each layer's weights, the solver's being 1."""
+    decays = re.findall(r'name: "(\w+)"\n  type: "InnerProduct".*?decay_mult: (\S+)', net, re.DOTALL)
+    return {f"decay {layer}[0]": math.log(float(decay) / 0.003) / float(decay) for layer, decay in decays}
 
 
 def hold(folder: str) -> None:
@@ -74,6 +82,8 @@ def main() -> None:
         for share in (0.5, 1.0):
             outputs = {"accuracy": accuracy * share, "loss": 2 - accuracy * share}
             say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
+        if request.get("program") == "hypergradient":
+            say(id=number, event="gradient", of=gradient(request["net"]), how={"method": "FAKE"}, distrust="")
         say(id=number, event="done", engine_seconds=0.01)
 
 

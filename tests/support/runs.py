@@ -21,6 +21,25 @@ GA = "ga_param {{ population: {population} generations: {generations} mutation: 
 LIMITED = {kind: f'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
            for kind in ("RANDOM", "ASYNC_GA", "GUIDED_GA", "CMA_ES")}
 RANDOM = LIMITED["RANDOM"]
+GRADIENTS = """\
+net: "templates/mlp/train_test.prototxt.j2"
+solver: "solvers/gradients.solver.prototxt.j2"
+type: "HYPERGRADIENT"
+hypergradient_param {{ method: {method} starts: {starts} }}
+limit {{ trials: {trials} }}
+gene {{ name: "decay_hidden" real_range {{ min: 1e-6 max: 1 scale: LOG }} default: 1e-4 }}
+gene {{ name: "decay_score" real_range {{ min: 1e-6 max: 1 scale: LOG }} default: 1e-3 }}
+constant {{ name: "base_lr" value: "0.02" }}
+constant {{ name: "momentum" value: "0.8" }}
+constant {{ name: "hidden" value: "{hidden}" }}
+constant {{ name: "batch_size" value: "20" }}
+constant {{ name: "test_iter" value: "2" }}
+constant {{ name: "test_interval" value: "4" }}
+data: "{data}"
+fitness_set: VALIDATION
+max_iter: {max_iter}
+random_seed: 3
+"""
 SEARCH = """\
 net: "templates/cifar10_quick/train_test.prototxt.j2"
 solver: "solvers/quick.solver.prototxt.j2"
@@ -50,11 +69,18 @@ def write_search(path: Path, data: Path, more: str = "", kind: str = GA, **setti
     return path
 
 
-def small_data(folder: Path) -> Path:
+def write_gradients(path: Path, data: Path, method: str = "UNROLLED", **settings: int) -> Path:
+    """A search by gradients, over the decays of two layers; `settings` as in `write_search`."""
+    numbers = {"starts": 1, "trials": 18, "hidden": 4, "max_iter": 4, **settings}
+    path.write_text(GRADIENTS.format(data=data, method=method, **numbers))
+    return path
+
+
+def small_data(folder: Path, validation: int = 0) -> Path:
     """Synthetic images, as few as make sense."""
     from menndl_caffe.data import write_synthetic
 
-    write_synthetic(folder, images_train=200, images_test=50, report=lambda text: None)
+    write_synthetic(folder, images_train=200, images_test=50, validation=validation, report=lambda text: None)
     return folder
 
 

@@ -1,0 +1,99 @@
+"""A search by gradients as a user has it: killed and gone on with, on any number of ranks, and its mistakes."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from menndl_caffe import journal
+from menndl_caffe.trial import HYPERGRADIENT, INDIVIDUAL, TEST, YARDSTICK
+from tests.conftest import Runner
+from tests.support import runs
+from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.test_resume import as_undisturbed, kills
+
+
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
+    return Menndl(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place of conftest's: 18 steps of one descent after the other."""
+    folder = tmp_path_factory.mktemp("search")
+    return runs.write_gradients(folder / "gradients.search.prototxt", runs.small_data(folder / "data", validation=50))
+
+
+@pytest.mark.parametrize("target", ["master", "trainer", "everything"])
+def test_kills(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
+    kills(search, tmp_path, 0, target, 3, as_undisturbed(undisturbed))
+
+
+def test_three_ranks_give_what_one_gives(search: Path, undisturbed: List, tmp_path: Path) -> None:
+    process = runs.start(["run", search, "--out", tmp_path / "run"], runs.training_ranks(3) + 1)
+    assert process.wait(runs.PATIENCE) == 0
+    assert runs.individuals(tmp_path / "run") == undisturbed
+
+
+def test_the_journal_says_how_each_gradient_was_found(local: Menndl, search: Path, tmp_path: Path) -> None:
+    local.run(search, tmp_path / "run")
+    record = journal.read(tmp_path / "run")
+    individuals = [trial for trial in record.trials.values() if trial.role == INDIVIDUAL]
+    assert {(trial.program, trial.tolerance) for trial in individuals} == {(HYPERGRADIENT, None)}
+    assert individuals[0].descent == 0
+    for trial in individuals:
+        result, at = record.results[trial.id], trial.genome.as_dict()
+        assert result.gradient_by == {"method": "FAKE"}
+        for name, slope in result.gradient.items():  # the fake says log(d / 0.003) / d by d, here it is by log d
+            assert slope == pytest.approx(__import__("math").log(float(at[name]) / 0.003), rel=1e-3)
+    ends = {trial.role: trial for trial in record.trials.values() if trial.role in (TEST, YARDSTICK)}
+    assert ends[TEST].program == ends[YARDSTICK].program == "train"
+    assert ends[YARDSTICK].genome == record.trials[0].genome
+
+
+def test_cut_after_any_line_it_goes_on_exactly(local: Menndl, search: Path, tmp_path: Path) -> None:
+    local.run(search, tmp_path / "run")
+    lines, expected = lines_of(tmp_path / "run"), calls(tmp_path / "run")
+    for kept in range(1, len(lines), 5):
+        again = cut(lines[:kept], tmp_path / str(kept))
+        local.run(search, again)
+        assert calls(again) == expected
+
+
+def refusal(menndl: Runner, path: Path, tmp_path: Path, *more: str) -> str:
+    done = menndl("run", path, "--out", tmp_path / "run", *more)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "run" / "journal.jsonl").exists()
+    return done.stderr
+
+
+Change = Dict[str, str]
+MISTAKES: List[Any] = [
+    ({"fitness_set: VALIDATION": "fitness_set: TEST"}, r":20: fitness_set: is TEST; expected VALIDATION"),
+    ({'gene { name: "decay_score" real_range { min: 1e-6 max: 1 scale: LOG } default: 1e-3 }':
+      'gene { name: "decay_score" choice { value: "0.1" value: "0.01" default: "0.1" } }'},
+     r":7: gene: decay_score is one of 0.1, 0.01; expected a real_range"),
+    ({'constant { name: "hidden" value: "4" }': 'gene { name: "hidden" real_range { min: 2 max: 8 } default: 4 }'},
+     r"hidden changes more than decays, learning rates and momentum: layer hidden: inner_product_param.num_output"),
+    ({'constant { name: "base_lr" value: "0.02" }':
+      'gene { name: "base_lr" real_range { min: 0.001 max: 1 } default: 0.02 }', "method: UNROLLED": "method: IMPLICIT"},
+     r"base_lr changes lr hidden\[0\]; this method has gradients by decay alone"),
+    ({"method: UNROLLED": "method: NEWTON"}, r"NEWTON"),
+    ({"starts: 1": "starts: 0"}, r":4: hypergradient_param.starts: is 0; expected 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), MISTAKES)
+def test_mistakes_end_before_anything_begins(menndl: Runner, search: Path, tmp_path: Path, change: Change, said: str
+                                             ) -> None:
+    text = search.read_text()
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "wrong.search.prototxt"
+    path.write_text(text)
+    import re
+    assert re.search(said, refusal(menndl, path, tmp_path, "--engine", "torch"))
