@@ -1,7 +1,8 @@
 """A search by gradients as a user has it: killed and gone on with, on any number of ranks, and its mistakes."""
 from __future__ import annotations
 
-import json
+import math
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -48,19 +49,23 @@ def test_the_journal_says_how_each_gradient_was_found(local: Menndl, search: Pat
         result, at = record.results[trial.id], trial.genome.as_dict()
         assert result.gradient_by == {"method": "FAKE"}
         for name, slope in result.gradient.items():  # the fake says log(d / 0.003) / d by d, here it is by log d
-            assert slope == pytest.approx(__import__("math").log(float(at[name]) / 0.003), rel=1e-3)
+            assert slope == pytest.approx(math.log(float(at[name]) / 0.003), rel=1e-3)
     ends = {trial.role: trial for trial in record.trials.values() if trial.role in (TEST, YARDSTICK)}
     assert ends[TEST].program == ends[YARDSTICK].program == "train"
     assert ends[YARDSTICK].genome == record.trials[0].genome
 
 
+def results(run: Path) -> List[Dict[str, Any]]:
+    return [call for call in calls(run) if call["event"] == "result"]
+
+
 def test_cut_after_any_line_it_goes_on_exactly(local: Menndl, search: Path, tmp_path: Path) -> None:
     local.run(search, tmp_path / "run")
-    lines, expected = lines_of(tmp_path / "run"), calls(tmp_path / "run")
+    lines, expected = lines_of(tmp_path / "run"), results(tmp_path / "run")
     for kept in range(1, len(lines), 5):
         again = cut(lines[:kept], tmp_path / str(kept))
         local.run(search, again)
-        assert calls(again) == expected
+        assert results(again) == expected
 
 
 def refusal(menndl: Runner, path: Path, tmp_path: Path, *more: str) -> str:
@@ -72,12 +77,12 @@ def refusal(menndl: Runner, path: Path, tmp_path: Path, *more: str) -> str:
 
 Change = Dict[str, str]
 MISTAKES: List[Any] = [
-    ({"fitness_set: VALIDATION": "fitness_set: TEST"}, r":20: fitness_set: is TEST; expected VALIDATION"),
+    ({"fitness_set: VALIDATION": "fitness_set: TEST"}, r":\d+: fitness_set: is TEST; expected VALIDATION"),
     ({'gene { name: "decay_score" real_range { min: 1e-6 max: 1 scale: LOG } default: 1e-3 }':
       'gene { name: "decay_score" choice { value: "0.1" value: "0.01" default: "0.1" } }'},
-     r":7: gene: decay_score is one of 0.1, 0.01; expected a real_range"),
-    ({'constant { name: "hidden" value: "4" }': 'gene { name: "hidden" real_range { min: 2 max: 8 } default: 4 }'},
-     r"hidden changes more than decays, learning rates and momentum: layer hidden: inner_product_param.num_output"),
+     r":7: gene\[1\]: decay_score is one of 0.1, 0.01; expected a real_range"),
+    ({'constant { name: "hidden" value: "4" }': 'gene { name: "hidden" int_range { min: 2 max: 8 } default: 4 }'},
+     r"hidden is a whole number from 2 to 8; expected a real_range"),
     ({'constant { name: "base_lr" value: "0.02" }':
       'gene { name: "base_lr" real_range { min: 0.001 max: 1 } default: 0.02 }', "method: UNROLLED": "method: IMPLICIT"},
      r"base_lr changes lr hidden\[0\]; this method has gradients by decay alone"),
@@ -95,5 +100,4 @@ def test_mistakes_end_before_anything_begins(menndl: Runner, search: Path, tmp_p
         text = text.replace(old, new)
     path = tmp_path / "wrong.search.prototxt"
     path.write_text(text)
-    import re
     assert re.search(said, refusal(menndl, path, tmp_path, "--engine", "torch"))
