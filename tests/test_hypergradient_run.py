@@ -84,7 +84,8 @@ MISTAKES: List[Any] = [
     ({'constant { name: "hidden" value: "4" }': 'gene { name: "hidden" int_range { min: 2 max: 8 } default: 4 }'},
      r"hidden is a whole number from 2 to 8; expected a real_range"),
     ({'constant { name: "base_lr" value: "0.02" }':
-      'gene { name: "base_lr" real_range { min: 0.001 max: 1 } default: 0.02 }', "method: UNROLLED": "method: IMPLICIT"},
+      'gene { name: "base_lr" real_range { min: 0.001 max: 1 } default: 0.02 }',
+      "method: UNROLLED": "method: IMPLICIT"},
      r"base_lr changes lr hidden\[0\]; this method has gradients by decay alone"),
     ({"method: UNROLLED": "method: NEWTON"}, r"NEWTON"),
     ({"starts: 1": "starts: 0"}, r":4: hypergradient_param.starts: is 0; expected 1 or more"),
