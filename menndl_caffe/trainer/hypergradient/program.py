@@ -11,6 +11,7 @@ from menndl_caffe.trainer.hypergradient.implicit import Settings
 from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
+from menndl_caffe.trainer.nets import solver_parameter
 from menndl_caffe.trainer.train import Clock, test, test_iterations
 
 
@@ -25,7 +26,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     batches = Batches(**settings["batches"])
     with clock.running():
         hand = NetInHand(engine, request["net"], request["solver"], (batches.train_period, batches.validation_period))
-    tests = test_iterations(hand.param)
+    tests = test_iterations(solver_parameter(engine, request["net"], request["solver"]))
 
     def tested(iteration: int) -> None:
         if iteration in tests:
