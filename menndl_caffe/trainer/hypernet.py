@@ -140,24 +140,32 @@ class _Learning:
     def _clipped(self, z: np.ndarray) -> np.ndarray:
         return np.clip(z, *self._bounds)
 
+    def _put(self, weights: np.ndarray) -> None:
+        if not np.isfinite(weights).all():
+            raise Diverged(f"weights that the hypernet writes are not finite at its iteration {self._iteration}")
+        self._hand.put(weights)
+
+    def _check(self, loss: float, part: str) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"{part} loss is {loss} at iteration {self._iteration} of the hypernet")
+
     # ---- the hypernet ----
 
     def _train_around(self, centre: np.ndarray) -> None:
         """`iterations` of the hypernet for z ~ p(z)."""
         for _ in range(self._settings.iterations):
             noise = self._random.standard_normal((self._hypernet.pairs, centre.size))
-            self._train(centre + self._settings.deviation * noise)
+            self._train(self._clipped(centre + self._settings.deviation * noise))
 
     def _train(self, z: np.ndarray) -> None:
         """One iteration for z of shape (pairs, m), each with a training batch of its own."""
         weights = self._hypernet.weights(z)
         d_weights = np.empty_like(weights)
         for pair in range(len(z)):
+            self._put(weights[pair])
             self._hand.show(TRAIN, self._iteration * len(z) + pair)
-            self._hand.put(weights[pair])
             loss, gradient = self._hand.gradient()
-            if not math.isfinite(loss):
-                raise Diverged(f"training loss is {loss} at iteration {self._iteration} of the hypernet")
+            self._check(loss, "training")
             decay = self._groups.spread(np.exp(z[pair]))
             d_weights[pair] = (gradient + decay * weights[pair]) / len(z)
         self._hypernet.step(d_weights)
@@ -167,26 +175,24 @@ class _Learning:
 
     def _validation_gradient(self, z: np.ndarray, number: int) -> Tuple[float, np.ndarray]:
         """E of w_phi(z) and dE/dz, on the batch of that number."""
-        self._hand.put(self._hypernet.weights(z[np.newaxis])[0])
+        self._put(self._hypernet.weights(z[np.newaxis])[0])
         self._hand.show(VALIDATION, number)
         loss, gradient = self._hand.gradient()
-        if not math.isfinite(loss):
-            raise Diverged(f"validation loss is {loss} after {self._iteration} iterations of the hypernet")
+        self._check(loss, "validation")
         return loss, self._hypernet.pull(gradient[np.newaxis])[0].astype(np.float64)
 
     def _validation(self, z: np.ndarray) -> float:
         """E of w_phi(z), on the whole validation set."""
-        self._hand.put(self._hypernet.weights(z[np.newaxis])[0])
+        self._put(self._hypernet.weights(z[np.newaxis])[0])
         losses = []
         for number in range(self._settings.validation_batches):
             self._hand.show(VALIDATION, number)
             losses.append(self._hand.loss())
-        if not math.isfinite(sum(losses)):
-            raise Diverged(f"validation loss is {sum(losses)} after {self._iteration} iterations of the hypernet")
+        self._check(sum(losses), "validation")
         return float(np.mean(losses))
 
     def _curve(self) -> List[Tuple[float, float]]:
         """The predicted E over two deviations to either side of the centre, as far as decays may go."""
         centre, reach = self._settings.centre, 2 * self._settings.deviation
-        grid = np.linspace(*self._clipped(np.array([centre - reach, centre + reach])), CURVE)
-        return [(float(z), self._validation(np.array([z]))) for z in grid]
+        lowest, highest = self._clipped(np.array([centre - reach, centre + reach]))
+        return [(float(z), self._validation(np.array([z]))) for z in np.linspace(lowest, highest, CURVE)]
