@@ -99,8 +99,8 @@ def test_gradient_through_each_template_is_that_of_differences(engine: str, fold
 
 @both_engines
 def test_its_solver_is_adam_from_the_first_step_on(engine: str, folder: Path, caffe_root: Path) -> None:
-    """Where gradients stay what they are each of Adam's steps is the rate: here -rate in a, whose gradient is the sum
-    of z, and +rate in b. Caffe's apply_update alone would make 0.3 of it, since the bias corrections want `iter`."""
+    """Where gradients stay what they are each of Adam's steps is the rate, if its bias corrections know how many there
+    were: here one up in a, whose gradient is the sum of z, and one down in b."""
     written = hands.in_engine(engine, hypernets.adam_steps, folder, caffe_root)["written"]
     moved = written - written[0]
     expected = RATE * np.arange(4)[:, np.newaxis, np.newaxis] * (hypernets.PAIR - 1)  # z rate - rate

@@ -49,12 +49,12 @@ class Hypernet:
         parameter.ClearField("test_iter")
         self._solver = make_solver(engine, parameter)
         self._net = self._solver.net
+        found = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
         for name in (INPUT, OUTPUT):
-            found = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
             if len(found.get(name, ())) != 2:
                 raise Unsuitable(f"the hypernet has the blobs {found}; expected {name} of two axes, (pairs, its size)")
-        self.pairs, self.inputs = self._net.blobs[INPUT].shape
-        self.outputs = self._net.blobs[OUTPUT].shape[1]
+        self.pairs, self.inputs = found[INPUT]
+        self.outputs = found[OUTPUT][1]
 
     def weights(self, z: np.ndarray) -> np.ndarray:
         """w_phi of each row: (k, m) to (k, n)."""
