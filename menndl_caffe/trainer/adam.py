@@ -1,4 +1,5 @@
-"""Adam for hyper-parameters (Kingma and Ba 2015, algorithm 1, with their constants).
+"""Adam for hyper-parameters (Kingma and Ba 2015, algorithm 1, with their moments; without their epsilon, beside which
+gradients of the logarithms of small decays would vanish).
 
 | symbol | here | meaning |
 |---|---|---|
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+BETA1, BETA2 = 0.9, 0.999
 
 
 class Adam:
@@ -24,5 +25,5 @@ class Adam:
         self._steps += 1
         self._mean += (1 - BETA1) * (gradient - self._mean)
         self._square += (1 - BETA2) * (gradient ** 2 - self._square)
-        mean, square = self._mean / (1 - BETA1 ** self._steps), self._square / (1 - BETA2 ** self._steps)
-        return self._rate * mean / (np.sqrt(square) + EPSILON)
+        length = np.sqrt(self._square / (1 - BETA2 ** self._steps))
+        return self._rate * self._mean / (1 - BETA1 ** self._steps) / np.where(length > 0, length, 1)
