@@ -14,7 +14,7 @@ from menndl_caffe import torchcaffe
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
 from menndl_caffe.experiment.render import Template
 from menndl_caffe.trainer.feeding import Unsuitable
-from menndl_caffe.trainer.hypernet import LOCAL, Hypernet, Settings, learn
+from menndl_caffe.trainer.hypernet import GLOBAL, LOCAL, Hypernet, Settings, learn
 from menndl_caffe.trainer.train import Diverged
 from tests.conftest import REPOSITORY
 from tests.support import hands
@@ -157,6 +157,17 @@ def test_tells_of_each_step_while_its_weights_are_in_hand(folder: Path) -> None:
     assert [value for _, value in seen] == pytest.approx([value for _, value in learned.path], rel=1e-5)
     assert learned.path[0][0] == [-1.5] and abs(learned.path[1][0] + 1.5) == pytest.approx([0.1], rel=1e-3)  # Adam's
     assert learned.loss == pytest.approx(loss(hand.take().astype(float), 1)[0], rel=1e-5) and not learned.curve
+
+
+def test_global_of_several_decays_goes_down_from_the_mean(folder: Path) -> None:
+    """Of which there is no curve."""
+    hand, _, groups = hypernets.made(torchcaffe, folder, "linear", "PER_BLOB")
+    text = (folder / "linear.prototxt").read_text().replace("dim: 2 dim: 1", "dim: 2 dim: 2")
+    hypernet = Hypernet(torchcaffe, text, (folder / "linear.solver").read_text())
+    learned = learn(hand, hypernet, groups, Settings(GLOBAL, -1.5, 0.5, 100, 10, 0.1, 1, 1), hypernets.nothing)
+    assert not learned.curve and learned.path[0][0].tolist() == [-1.5, -1.5] and len(learned.path) == 10
+    assert learned.loss < learned.path[0][1] - 0.01
+    assert learned.z[0] < -2  # less decay of the weights: the best is known to be -4
 
 
 @pytest.mark.parametrize("start, bound", [(9, math.log(0.1 / 0.05)), (-99, math.log(1e-8))])
