@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     tolerance: float  # of (1) and (3), in (0, 1)
     train_batches: int
     validation_batches: int
-    inner_gradients: int = 1000  # at most, of C
+    inner_gradients: int = 500  # at most, of C
     iterations: int = 200  # at most, of conjugate gradients
 
 

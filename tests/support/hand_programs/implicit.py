@@ -1,0 +1,139 @@
+"""Programs of tests/test_hypergradient_products.py, _implicit.py and _cholesky.py: see tests/support/hands.py."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+import numpy as np
+
+from menndl_caffe.trainer.feeding import Unsuitable
+from menndl_caffe.trainer.hypergradient import cholesky, implicit
+from menndl_caffe.trainer.hypergradient.estimate import Estimate
+from menndl_caffe.trainer.hypergradient.product import gauss_newton_product, hessian_product, kinked_layers
+from menndl_caffe.trainer.net_in_hand import NetInHand
+from tests.support import hands
+
+TRAINED, HELD = hands.PERIODS
+KINDS = ("linear", "tanh", "relu", "lenet")
+Found = Dict[str, np.ndarray]
+
+
+def direction(size: int, kind: str) -> np.ndarray:
+    """A random vector, another one for each kind of net."""
+    return np.random.RandomState(len(kind)).standard_normal(size)
+
+
+def products(engine: Any, folder: Path) -> Found:
+    """Each net's products over all batches, with a random vector and with a gradient; weights before and after."""
+    found: Found = {}
+    for kind in KINDS:
+        hand = hands.hand(engine, kind, folder)
+        hand.show("train", 0)
+        found[f"{kind}.weights"], found[f"{kind}.kinked"] = hand.take(), np.array(" ".join(kinked_layers(hand)))
+        found[f"{kind}.random"], found[f"{kind}.gradient"] = direction(hand.size, kind), hand.gradient()[1]
+        for name, product in (("H", hessian_product), ("G", gauss_newton_product)):
+            for which in ("random", "gradient"):
+                found[f"{kind}.{name}.{which}"] = product(hand, TRAINED, found[f"{kind}.{which}"])
+        found[f"{kind}.after"] = hand.take()
+    hand = hands.hand(engine, "linear", folder)
+    found["nothing"] = hessian_product(hand, 1, np.zeros(hand.size)) + gauss_newton_product(hand, 1, np.zeros(hand.size))
+    hand.put(np.zeros(hand.size))
+    found["at 0"] = hessian_product(hand, TRAINED, direction(hand.size, "linear"))
+    return found
+
+
+def arrays(name: str, hand: NetInHand, found: Estimate) -> Iterator[Tuple[str, np.ndarray]]:
+    """An estimate, the weights where it was made, and what it says of itself."""
+    yield f"{name}.by_decay", found.by_decay
+    yield f"{name}.by_blob", np.array(hand.by_blob(found.by_decay))
+    yield f"{name}.weights", hand.take()
+    yield f"{name}.decay", hand.decay
+    yield f"{name}.distrust", np.array(found.distrust)
+    for key, value in found.how.items():
+        yield f"{name}.{key}", np.array(value)
+
+
+def settings(tolerance: float, **more: int) -> implicit.Settings:
+    return implicit.Settings("IMPLICIT", tolerance, TRAINED, HELD, **more)
+
+
+def estimates(engine: Any, folder: Path) -> Found:
+    """Those that items 4, 5 and 12 ask for."""
+    found: Found = {}
+    cases = [("linear", .01, 1e-4, "linear"), ("linear", .01, 1e-2, "linear.loose"), ("tanh", .03, 1e-4, "tanh"),
+             ("relu", .03, 1e-2, "relu")]
+    for kind, decay, tolerance, name in cases:
+        hand = hands.hand(engine, kind, folder, decay=decay)
+        found[f"{name}.start"] = hand.take()
+        found.update(arrays(name, hand, implicit.estimate(hand, settings(tolerance))))
+    return found
+
+
+def odd_estimates(engine: Any, folder: Path) -> Found:
+    """Of which something is to be said: G in place of H, by order and by need, and ends that came too early."""
+    found: Found = {}
+    for name in ("ordered", "needed"):
+        hand = hands.hand(engine, "tanh", folder, decay=.03)
+        with_other = {"ordered": ("kinked_layers", lambda hand: ["ordered"]),
+                      "needed": ("PRODUCTS", {**implicit.PRODUCTS, implicit.HESSIAN: lambda hand, batches, v: -v})}
+        attribute, value = with_other[name]
+        before = getattr(implicit, attribute)
+        setattr(implicit, attribute, value)
+        found.update(arrays(name, hand, implicit.estimate(hand, settings(1e-4))))
+        setattr(implicit, attribute, before)
+    for name, limit in (("inner", {"inner_gradients": 5}), ("outer", {"iterations": 3})):
+        hand = hands.hand(engine, "linear", folder)
+        found.update(arrays(name, hand, implicit.estimate(hand, settings(1e-4, **limit))))
+    return found
+
+
+DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "score" top: "score" }\n'
+NORM = 'layer { name: "norm" type: "BatchNorm" bottom: "data" top: "data" }\n'
+
+
+def refusals(engine: Any, folder: Path) -> Found:
+    """What is said of nets for which there is no such gradient."""
+    linear = hands.net_text("linear", folder)
+    at_score = linear.index('layer { name: "accuracy"')
+    nets = {"dropout": linear[:at_score] + DROPOUT + linear[at_score:],
+            "mirror": linear.replace("scale:", "mirror: true scale:"),
+            "statistics": linear.replace(hands.body("linear"), NORM + hands.body("linear"))}
+    found = {name: refused(NetInHand(engine, net, hands.solver_text(), hands.PERIODS)) for name, net in nets.items()}
+    found["decay"] = refused(hands.hand(engine, "linear", folder, decay=0))
+    return found
+
+
+def refused(hand: NetInHand, by_cholesky: bool = False) -> np.ndarray:
+    """The refusal's sentence; empty if there is none."""
+    try:
+        if by_cholesky:
+            cholesky.estimate(hand, TRAINED, HELD)
+        else:
+            implicit.estimate(hand, settings(.1))
+    except Unsuitable as unsuitable:
+        return np.array(str(unsuitable))
+    return np.array("")
+
+
+def least_squares_hand(engine: Any, folder: Path, decay: float = .01, start: float = .1) -> NetInHand:
+    """A net of one output on the images of a folder, whose label it is to give."""
+    read = "".join(hands.READ.format(phase=phase, source=folder / part, batch=hands.BATCH)
+                   for phase, part in (("TRAIN", "fit"), ("TEST", "held")))
+    dense = hands.DENSE.format(name="score", bottom="data", outputs=1, decay=1, bias=2, std=start)
+    loss = 'layer { name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "label" top: "loss" }\n'
+    return NetInHand(engine, read + dense + loss, hands.solver_text(decay=decay), hands.PERIODS)
+
+
+def least_squares(engine: Any, folder: Path) -> Found:
+    """By Cholesky and by conjugate gradients; `folder` holds the images of tests/test_hypergradient_cholesky.py."""
+    found: Found = {}
+    hand = least_squares_hand(engine, folder)
+    found.update(arrays("cholesky", hand, cholesky.estimate(hand, TRAINED, HELD)))
+    hand = least_squares_hand(engine, folder)
+    found.update(arrays("implicit", hand, implicit.estimate(hand, settings(1e-5))))
+    found["negative"] = refused(least_squares_hand(engine, folder, decay=-10), by_cholesky=True)
+    found["softmax"] = refused(hands.hand(engine, "linear", folder), by_cholesky=True)
+    largest, cholesky.LARGEST = cholesky.LARGEST, 64
+    found["large"] = refused(least_squares_hand(engine, folder), by_cholesky=True)
+    cholesky.LARGEST = largest
+    return found
