@@ -100,6 +100,7 @@ def refusals(engine: Any, folder: Path) -> Found:
             "statistics": linear.replace(hands.body("linear"), NORM + hands.body("linear"))}
     found = {name: refused(NetInHand(engine, net, hands.solver_text(), hands.PERIODS)) for name, net in nets.items()}
     found["decay"] = refused(hands.hand(engine, "linear", folder, decay=0))
+    found["softmax"] = refused(hands.hand(engine, "linear", folder), by_cholesky=True)
     return found
 
 
@@ -115,13 +116,13 @@ def refused(hand: NetInHand, by_cholesky: bool = False) -> np.ndarray:
     return np.array("")
 
 
-def least_squares_hand(engine: Any, folder: Path, decay: float = .01, start: float = .1) -> NetInHand:
+def least_squares_hand(engine: Any, folder: Path, decay: float = .01, of_bias: float = .02) -> NetInHand:
     """A net of one output on the images of a folder, whose label it is to give."""
     read = "".join(hands.READ.format(phase=phase, source=folder / part, batch=hands.BATCH)
                    for phase, part in (("TRAIN", "fit"), ("TEST", "held")))
-    dense = hands.DENSE.format(name="score", bottom="data", outputs=1, decay=1, bias=2, std=start)
+    dense = hands.DENSE.format(name="score", bottom="data", outputs=1, decay=decay, bias=of_bias, std=.1)
     loss = 'layer { name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "label" top: "loss" }\n'
-    return NetInHand(engine, read + dense + loss, hands.solver_text(decay=decay), hands.PERIODS)
+    return NetInHand(engine, read + dense + loss, hands.solver_text(decay=1), hands.PERIODS)
 
 
 def least_squares(engine: Any, folder: Path) -> Found:
@@ -132,8 +133,22 @@ def least_squares(engine: Any, folder: Path) -> Found:
     hand = least_squares_hand(engine, folder)
     found.update(arrays("implicit", hand, implicit.estimate(hand, settings(1e-5))))
     found["negative"] = refused(least_squares_hand(engine, folder, decay=-10), by_cholesky=True)
-    found["softmax"] = refused(hands.hand(engine, "linear", folder), by_cholesky=True)
     largest, cholesky.LARGEST = cholesky.LARGEST, 64
     found["large"] = refused(least_squares_hand(engine, folder), by_cholesky=True)
     cholesky.LARGEST = largest
     return found
+
+
+def hoag(engine: Any, folder: Path) -> Found:
+    """Eight steps down the log decays of the two blobs, each training from its start, ever more exactly."""
+    logs, rates, before = np.log([10.0, 10.0]), np.array([2.0, 2.0]), np.zeros(2)
+    decays, trusted = [], []
+    for number in range(8):
+        hand = least_squares_hand(engine, folder, *np.exp(logs))
+        found = implicit.estimate(hand, settings(1e-2 * .6 ** number)._replace(method="HOAG"))
+        decays.append(np.exp(logs))
+        trusted.append(not found.distrust)
+        signs = np.sign(hand.by_blob(found.by_decay))
+        rates = np.where(signs * before < 0, rates / 2, rates)
+        logs, before = logs - rates * signs, signs
+    return {"decays": np.array(decays), "trusted": np.array(trusted)}
