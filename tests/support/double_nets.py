@@ -4,7 +4,7 @@ Derivatives of second order are by complex steps, Im f(w + i h v) / h, which hav
 """
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Callable, Dict, List, Tuple
 
 import numpy as np
@@ -18,7 +18,7 @@ SHAPES: Dict[str, List[Tuple[int, ...]]] = {
     "linear": [(4, 64), (4,)], "tanh": MLP, "relu": MLP, "lenet": [(6, 1, 3, 3), (6,), (8, 54), (8,), (4, 8), (4,)]}
 
 
-@lru_cache(maxsize=None)
+@cache
 def images(part: str) -> Tuple[np.ndarray, np.ndarray]:
     """Pixels, shape (N, 1, 8, 8), and one-hot labels, as the nets see them."""
     labels, pixels = hands.draw_images(*{"fit": (0, hands.TRAINED), "held": (1, hands.HELD)}[part])

@@ -119,5 +119,5 @@ def _solution(matrix: np.ndarray, right: np.ndarray, decay: np.ndarray) -> Solut
     try:
         return solve(matrix, right, decay)
     except np.linalg.LinAlgError as error:
-        raise Unsuitable("the Hessian of the training criterion is not positive definite; expected more decay, or fewer "
-                         "inputs that repeat each other") from error
+        raise Unsuitable("the Hessian of the training criterion is not positive definite; expected more decay, or "
+                         "fewer inputs that repeat each other") from error

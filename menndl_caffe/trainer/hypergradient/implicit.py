@@ -28,8 +28,7 @@ from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import conjugate_gradients, lbfgs
 from menndl_caffe.trainer.hypergradient.conjugate_gradients import Solved
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, validation_gradient
-from menndl_caffe.trainer.hypergradient.product import (COST, Product, gauss_newton_product, hessian_product,
-                                                        kinked_layers)
+from menndl_caffe.trainer.hypergradient.product import COST, Product, gauss_newton_product, hessian_product, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
 
 HESSIAN, GAUSS_NEWTON = "HESSIAN", "GAUSS_NEWTON"
@@ -55,7 +54,7 @@ def estimate(hand: NetInHand, settings: Settings) -> Estimate:
     check_fixed(hand)
     decay = hand.decay
     if not decay.any():
-        raise Unsuitable("weight_decay or decay_mult is 0 for every blob; expected a decay, which makes the minimum one")
+        raise Unsuitable("weight_decay or decay_mult is 0 for every blob; expected a decay, by which there is a minimum")
     function = lbfgs.criterion(hand, settings.train_batches, decay)
     inner = lbfgs.minimise(function, hand.take(), settings.tolerance, settings.inner_gradients)
     hand.put(inner.weights)
@@ -71,8 +70,8 @@ def estimate(hand: NetInHand, settings: Settings) -> Estimate:
 def check_fixed(hand: NetInHand) -> None:
     """Unsuitable where a pass over the same batch at the same weights gives another loss, or moves more than w."""
     if hand.is_random:
-        raise Unsuitable("the training net is random (Dropout, or images that are mirrored or cropped), so its loss has "
-                         "no minimum to differentiate; expected a net that is the same function in each pass")
+        raise Unsuitable("the training net is random (Dropout, or images that are mirrored or cropped), so its loss "
+                         "has no minimum to differentiate; expected a net that is the same function in each pass")
     if hand.has_statistics:
         raise Unsuitable("the net has statistics of its batches (BatchNorm), which move in each pass; expected a net "
                          "whose only state are learned weights")

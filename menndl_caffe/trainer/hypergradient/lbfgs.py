@@ -4,7 +4,8 @@
 |---|---|---|
 | w | `weights` | the weights, shape (n,), in the precision of the start |
 | d | `decay` | the decay of each weight, shape (n,) |
-| C(w), g | `Point.value`, `Point.gradient` | the training criterion, mean over the batches of L + sum_i d_i w_i^2 / 2; its gradient
+| C(w) | `_Point.value` | the training criterion, the mean over the batches of L + sum_i d_i w_i^2 / 2 |
+| g | `_Point.gradient` | its gradient, shape (n,) |
 | s, y | `pairs` | differences of w and of g between points that followed each other |
 | p | `_direction` | minus the approximate inverse Hessian times g |
 | t | `length` | of the step |

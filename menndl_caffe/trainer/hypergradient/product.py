@@ -7,8 +7,7 @@
 | L(w) | | the mean of the loss over the batches 0, 1, ..., `batches` - 1, without decay |
 | z(w), J | `hand.outputs` | what the loss layer judges, and its derivative dz/dw |
 | H | `hessian_product` | the second derivative of L |
-| G | `gauss_newton_product` | J' (d2L/dz2) J: what remains of H where z is taken to be linear in w; never negative for a loss
-| | | that is convex in z |
+| G | `gauss_newton_product` | J' (d2L/dz2) J: H, as if z were linear in w; never negative if L is convex in z |
 | c, e | `reach`, `step` | the step of the differences, relative to w, and as a factor of v |
 
     e = c |w| / |v|                                                  (1)

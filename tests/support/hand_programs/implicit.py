@@ -36,7 +36,7 @@ def products(engine: Any, folder: Path) -> Found:
                 found[f"{kind}.{name}.{which}"] = product(hand, TRAINED, found[f"{kind}.{which}"])
         found[f"{kind}.after"] = hand.take()
     hand = hands.hand(engine, "linear", folder)
-    found["nothing"] = hessian_product(hand, 1, np.zeros(hand.size)) + gauss_newton_product(hand, 1, np.zeros(hand.size))
+    found["nothing"] = sum(product(hand, 1, np.zeros(hand.size)) for product in (hessian_product, gauss_newton_product))
     hand.put(np.zeros(hand.size))
     found["at 0"] = hessian_product(hand, TRAINED, direction(hand.size, "linear"))
     return found
