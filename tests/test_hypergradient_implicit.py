@@ -137,7 +137,7 @@ def test_the_cost_is_told(odd: Found) -> None:
 def test_nets_that_are_no_fixed_function_are_refused(folder: Path, caffe_root: Path) -> None:
     said = hands.in_engine("torch", programs.refusals, folder, caffe_root)
     for name, words in (("dropout", "random (Dropout"), ("mirror", "mirrored"), ("statistics", "BatchNorm"),
-                        ("decay", "is 0 for every blob"), ("softmax", "not least squares")):
+                        ("decay", "every blob's decay is 0"), ("softmax", "not least squares")):
         assert words in str(said[name])
 
 

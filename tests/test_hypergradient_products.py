@@ -7,6 +7,7 @@ from typing import Dict
 import numpy as np
 import pytest
 
+from menndl_caffe.trainer.hypergradient.product import GAUSS_NEWTON, HESSIAN
 from tests.support import double_nets, hands
 from tests.support.hand_programs import implicit as programs
 
@@ -24,11 +25,11 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind, name, allowed", [
-    ("linear", "H", 1e-3), ("tanh", "H", 1e-3), ("linear", "G", 1e-3), ("tanh", "G", 1e-3), ("relu", "G", 1e-2),
-    ("lenet", "G", 2e-2)])
+    ("linear", HESSIAN, 1e-3), ("tanh", HESSIAN, 1e-3), ("linear", GAUSS_NEWTON, 1e-3), ("tanh", GAUSS_NEWTON, 1e-3),
+    ("relu", GAUSS_NEWTON, 1e-2), ("lenet", GAUSS_NEWTON, 2e-2)])
 @pytest.mark.parametrize("which", ["random", "gradient"])
 def test_products_are_those_of_float64(found: Found, kind: str, name: str, which: str, allowed: float) -> None:
-    product = {"H": double_nets.hessian_product, "G": double_nets.gauss_newton_product}[name]
+    product = {HESSIAN: double_nets.hessian_product, GAUSS_NEWTON: double_nets.gauss_newton_product}[name]
     expected = product(kind, found[f"{kind}.weights"].astype(float), found[f"{kind}.{which}"].astype(float))
     assert error(found[f"{kind}.{name}.{which}"], expected) < allowed
 

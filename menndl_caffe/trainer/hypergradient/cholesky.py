@@ -36,7 +36,8 @@ import numpy as np
 from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import lbfgs
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, validation_gradient
-from menndl_caffe.trainer.hypergradient.implicit import HESSIAN, check_fixed
+from menndl_caffe.trainer.hypergradient.implicit import check_fixed
+from menndl_caffe.trainer.hypergradient.product import HESSIAN
 from menndl_caffe.trainer.net_in_hand import NetInHand
 
 LARGEST = 2000  # weights: A is read by as many gradients, and the rest is their number cubed

@@ -20,7 +20,7 @@ G takes its place, which is biased where z is far from linear in w: by 20 % for 
 """
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -28,11 +28,8 @@ from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import conjugate_gradients, lbfgs
 from menndl_caffe.trainer.hypergradient.conjugate_gradients import Solved
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, validation_gradient
-from menndl_caffe.trainer.hypergradient.product import COST, Product, gauss_newton_product, hessian_product, kinked_layers
+from menndl_caffe.trainer.hypergradient.product import COST, GAUSS_NEWTON, HESSIAN, PRODUCTS, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
-
-HESSIAN, GAUSS_NEWTON = "HESSIAN", "GAUSS_NEWTON"
-PRODUCTS: Dict[str, Product] = {HESSIAN: hessian_product, GAUSS_NEWTON: gauss_newton_product}
 
 
 class Settings(NamedTuple):
@@ -54,7 +51,8 @@ def estimate(hand: NetInHand, settings: Settings) -> Estimate:
     check_fixed(hand)
     decay = hand.decay
     if not decay.any():
-        raise Unsuitable("weight_decay or decay_mult is 0 for every blob; expected a decay, by which there is a minimum")
+        raise Unsuitable("every blob's decay is 0, weight_decay times decay_mult; expected some, so that there is a "
+                         "minimum")
     function = lbfgs.criterion(hand, settings.train_batches, decay)
     inner = lbfgs.minimise(function, hand.take(), settings.tolerance, settings.inner_gradients)
     hand.put(inner.weights)

@@ -20,7 +20,7 @@ shorter where there are many of them (Martens 2010, Deep learning via Hessian-fr
 """
 from __future__ import annotations
 
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -65,6 +65,10 @@ def gauss_newton_product(hand: NetInHand, batches: int, direction: np.ndarray) -
         hand.show(TRAIN, number)
         total += hand.pull((up[number] - down[number]) / (2 * step))
     return total / batches
+
+
+HESSIAN, GAUSS_NEWTON = "HESSIAN", "GAUSS_NEWTON"
+PRODUCTS: Dict[str, Product] = {HESSIAN: hessian_product, GAUSS_NEWTON: gauss_newton_product}
 
 
 def _gauss_newton_reach(hand: NetInHand) -> float:

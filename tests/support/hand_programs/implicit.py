@@ -9,7 +9,7 @@ import numpy as np
 from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import cholesky, implicit
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
-from menndl_caffe.trainer.hypergradient.product import gauss_newton_product, hessian_product, kinked_layers
+from menndl_caffe.trainer.hypergradient.product import HESSIAN, PRODUCTS, hessian_product, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from tests.support import hands
 
@@ -31,12 +31,12 @@ def products(engine: Any, folder: Path) -> Found:
         hand.show("train", 0)
         found[f"{kind}.weights"], found[f"{kind}.kinked"] = hand.take(), np.array(" ".join(kinked_layers(hand)))
         found[f"{kind}.random"], found[f"{kind}.gradient"] = direction(hand.size, kind), hand.gradient()[1]
-        for name, product in (("H", hessian_product), ("G", gauss_newton_product)):
+        for name, product in PRODUCTS.items():
             for which in ("random", "gradient"):
                 found[f"{kind}.{name}.{which}"] = product(hand, TRAINED, found[f"{kind}.{which}"])
         found[f"{kind}.after"] = hand.take()
     hand = hands.hand(engine, "linear", folder)
-    found["nothing"] = sum(product(hand, 1, np.zeros(hand.size)) for product in (hessian_product, gauss_newton_product))
+    found["nothing"] = np.concatenate([product(hand, 1, np.zeros(hand.size)) for product in PRODUCTS.values()])
     hand.put(np.zeros(hand.size))
     found["at 0"] = hessian_product(hand, TRAINED, direction(hand.size, "linear"))
     return found
@@ -75,7 +75,7 @@ def odd_estimates(engine: Any, folder: Path) -> Found:
     for name in ("ordered", "needed"):
         hand = hands.hand(engine, "tanh", folder, decay=.03)
         with_other = {"ordered": ("kinked_layers", lambda hand: ["ordered"]),
-                      "needed": ("PRODUCTS", {**implicit.PRODUCTS, implicit.HESSIAN: lambda hand, batches, v: -v})}
+                      "needed": ("PRODUCTS", {**PRODUCTS, HESSIAN: lambda hand, batches, v: -v})}
         attribute, value = with_other[name]
         before = getattr(implicit, attribute)
         setattr(implicit, attribute, value)
