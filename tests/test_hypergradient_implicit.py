@@ -123,6 +123,11 @@ def test_gauss_newton_takes_the_place_of_a_hessian_of_negative_curvature(odd: Fo
     assert odd["needed.gradients"] == odd["ordered.gradients"] + 2 * programs.TRAINED  # one product of H in vain
 
 
+def test_it_is_made_where_the_inner_solver_ended(odd: Found, both: Dict[str, Found]) -> None:
+    for what in ("weights", "by_decay"):
+        np.testing.assert_array_equal(odd[f"looking back.{what}"], both["torch"][f"linear.{what}"])
+
+
 @pytest.mark.parametrize("name, sentence", [
     ("inner", r"the inner solver reached 0.\d+ of the gradient at the start; expected 0.0001"),
     ("outer", r"conjugate gradients reached a residual of 0.\d+; expected 0.0001")])

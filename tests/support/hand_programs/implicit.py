@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
+from unittest import mock
 
 import numpy as np
 
 from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import cholesky, implicit
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
+from menndl_caffe.trainer.hypergradient.lbfgs import Criterion, Minimum
 from menndl_caffe.trainer.hypergradient.product import HESSIAN, PRODUCTS, hessian_product, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from tests.support import hands
@@ -70,21 +72,32 @@ def estimates(engine: Any, folder: Path) -> Found:
 
 
 def odd_estimates(engine: Any, folder: Path) -> Found:
-    """Of which something is to be said: G in place of H, by order and by need, and ends that came too early."""
+    """Of which something is to be said: G in place of H, by order and by need, an inner solver whose last look was not
+    where it ends, and ends that came too early."""
     found: Found = {}
-    for name in ("ordered", "needed"):
-        hand = hands.hand(engine, "tanh", folder, decay=.03)
-        with_other = {"ordered": ("kinked_layers", lambda hand: ["ordered"]),
-                      "needed": ("PRODUCTS", {**PRODUCTS, HESSIAN: lambda hand, batches, v: -v})}
-        attribute, value = with_other[name]
-        before = getattr(implicit, attribute)
-        setattr(implicit, attribute, value)
-        found.update(arrays(name, hand, implicit.estimate(hand, settings(1e-4))))
-        setattr(implicit, attribute, before)
-    for name, limit in (("inner", {"inner_gradients": 5}), ("outer", {"iterations": 3})):
-        hand = hands.hand(engine, "linear", folder)
-        found.update(arrays(name, hand, implicit.estimate(hand, settings(1e-4, **limit))))
+
+    def add(name: str, kind: str, decay: float, **more: int) -> None:
+        hand = hands.hand(engine, kind, folder, decay=decay)
+        found.update(arrays(name, hand, implicit.estimate(hand, settings(1e-4, **more))))
+
+    with mock.patch.object(implicit, "kinked_layers", lambda hand: ["ordered"]):
+        add("ordered", "tanh", .03)
+    with mock.patch.dict(PRODUCTS, {HESSIAN: lambda hand, batches, v: -v}):
+        add("needed", "tanh", .03)
+    with mock.patch.object(implicit.lbfgs, "minimise", _looking_back(implicit.lbfgs.minimise)):
+        add("looking back", "linear", .01)
+    add("inner", "linear", .01, inner_gradients=5)
+    add("outer", "linear", .01, iterations=3)
     return found
+
+
+def _looking_back(minimise: Callable[..., Minimum]) -> Callable[..., Minimum]:
+    def wrapped(function: Criterion, start: np.ndarray, *limits: Any) -> Minimum:
+        end = minimise(function, start, *limits)
+        function(start)
+        return end
+
+    return wrapped
 
 
 DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "score" top: "score" }\n'
