@@ -81,6 +81,11 @@ class NetInHand:
         return self._feeds[TRAIN].is_random or any(self._has(kind) for kind in RANDOM)
 
     @property
+    def has_random_images(self) -> bool:
+        """Whether plain training reads other images in each round, while those that are shown come again."""
+        return self._feeds[TRAIN].is_random
+
+    @property
     def has_statistics(self) -> bool:
         """Whether a training pass moves what later passes of the validation depend on."""
         return self._has("BatchNorm")
@@ -123,6 +128,11 @@ class NetInHand:
     def decay(self) -> np.ndarray:
         """The decay of each weight, as the texts state it, shape (n,)."""
         return self.of_blobs([parameter.decay for parameter in self.parameters])
+
+    @property
+    def lr_mult(self) -> np.ndarray:
+        """The lr_mult of each weight, as the texts state it, shape (n,)."""
+        return self.of_blobs([parameter.lr_mult for parameter in self.parameters])
 
     def _blobs(self, part: str) -> List[Any]:
         params = self._nets[part].params
