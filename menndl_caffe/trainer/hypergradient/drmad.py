@@ -5,6 +5,10 @@ reverse-mode automatic differentiation for optimizing hyperparameters of deep ne
 
 The recursion is in `reverse`. The way back multiplies by 1 - a_t H at weights where the training never was. Where that
 is more than 1 it grows without bound: so the growth is measured, and beyond `GROWTH` the result may not be used.
+
+Growth and the cosine between DRMAD's and UNROLLED's dE/dd, of 38 trainings (linear and TanH nets, 50 to 500 iterations,
+momentum 0 to 0.95): up to 1.4 the cosine was 0.90 to 1.00, at 3.2 and 3.5 it was 0.82 and 0.86, from 6 on 0.58 or less.
+Even where the direction is right the length is not: 0.5 to 1.1 of UNROLLED's.
 """
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from menndl_caffe.trainer.hypergradient.reverse import check_reversible, describ
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import advance
 
-GROWTH = 30.0
+GROWTH = 2.0
 
 
 def drmad(hand: NetInHand, batches: int, tested: Tested) -> Estimate:
@@ -29,7 +33,7 @@ def drmad(hand: NetInHand, batches: int, tested: Tested) -> Estimate:
     back = reverse(hand, Line(first, hand.take(), hand.param.max_iter), batches)
     how, distrust = described("DRMAD", hand, back)
     if back.growth > GROWTH:
-        distrust = f"on the way back along the line it grew {back.growth:.2g}-fold; {GROWTH:g} is stable"
+        distrust = f"on the way back along the line it grew {back.growth:.2g}-fold; expected {GROWTH:g} at most"
     return Estimate(back.by_decay, {}, how, distrust)
 
 

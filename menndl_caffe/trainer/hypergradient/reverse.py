@@ -61,7 +61,7 @@ class Reversed(NamedTuple):
     by_base_lr: float  # (5)
     by_lr_mult: np.ndarray  # (6), shape (n,)
     by_momentum: float  # (7)
-    growth: float  # max |V| over the pass, relative to its first
+    growth: float  # (1 - mu) max |V| over the pass, relative to its first: of a W that stays what it was, 1 at most
     disagreement: float  # median of |Hv by c - Hv by 3c| / |Hv by 3c|
     gradients: int  # how many were computed on the way
 
@@ -91,7 +91,7 @@ def reverse(hand: NetInHand, path: Path, batches: int) -> Reversed:
         d_velocity *= param.momentum
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
-                    max(lengths) / lengths[0], float(np.median(list(disagreements.values()))),
+                    (1 - param.momentum) * max(lengths) / lengths[0], float(np.median(list(disagreements.values()))),
                     batches + 2 * (total + len(disagreements)))
 
 
