@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, Tested
-from menndl_caffe.trainer.hypergradient.reverse import check_reversible, described, reverse
+from menndl_caffe.trainer.hypergradient.trust import check_reversible, estimate
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import advance
 
@@ -30,11 +30,12 @@ def drmad(hand: NetInHand, batches: int, tested: Tested) -> Estimate:
     for iteration in range(hand.param.max_iter):
         advance(hand, iteration)
         tested(iteration + 1)
-    back = reverse(hand, Line(first, hand.take(), hand.param.max_iter), batches)
-    how, distrust = described("DRMAD", hand, back)
-    if back.growth > GROWTH:
-        distrust = f"on the way back along the line it grew {back.growth:.2g}-fold; expected {GROWTH:g} at most"
-    return Estimate(back.by_decay, {}, how, distrust)
+    found = estimate("DRMAD", hand, Line(first, hand.take(), hand.param.max_iter), batches)._replace(others={})
+    growth = found.how["growth"]
+    if not growth <= GROWTH:
+        reason = f"on the way back along the line it grew {growth:.2g}-fold; expected {GROWTH:g} at most"
+        return found._replace(distrust=reason)
+    return found
 
 
 class Line:

@@ -29,19 +29,16 @@ Backwards from W = dE/dw_T, V = 0; for t = T - 1 .. 0:
 """
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Protocol, Tuple
+from typing import Dict, List, NamedTuple, Protocol
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.estimate import validation_gradient
 from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
-from menndl_caffe.trainer.plain import check_plain, learning_rates
+from menndl_caffe.trainer.plain import learning_rates
 
-STEP = 1e-3  # c of the difference products
-CHECKS = 8  # iterations at which a product is taken with 3 c, too
-DISAGREEMENT = 0.05
-KINKED = ("ReLU", "PReLU", "Clip", "AbsVal", "HingeLoss")
+HOPELESS = 1e12  # growth at which the way back is left: infinite weights may damage real Caffe's heap
+CHECKS = 8  # iterations at which a product is taken with another step, too
 
 
 class Path(Protocol):
@@ -66,8 +63,11 @@ class Reversed(NamedTuple):
     gradients: int  # how many were computed on the way
 
 
-def reverse(hand: NetInHand, path: Path, batches: int) -> Reversed:
-    """Back along a path that ends at the weights in hand, where it leaves them. `batches`: those of E."""
+def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
+    """Back along a path that ends at the weights in hand, where it leaves them.
+
+    `batches`: those of E. `c`: the step of the products, as `hessian_product` has it.
+    """
     param, decay, lr_mult = hand.param, hand.decay, hand.lr_mult
     rates = learning_rates(param)
     total = len(rates)
@@ -79,47 +79,22 @@ def reverse(hand: NetInHand, path: Path, batches: int) -> Reversed:
         weights, velocity = path.weights(t).astype(float), path.velocity(t).astype(float)
         d_velocity -= d_weights
         lengths.append(float(np.linalg.norm(d_velocity)))
+        if not lengths[-1] <= HOPELESS * lengths[0]:
+            break
         by_decay += rates[t] * lr_mult * weights * d_velocity
         by_rate += d_velocity * (path.velocity(t + 1) - param.momentum * velocity)
         by_momentum += float(d_velocity @ velocity)
         direction = lr_mult * d_velocity
         hand.show(TRAIN, t)
-        product = hessian_product(hand, weights, direction, STEP)
+        product = hessian_product(hand, weights, direction, c)
         if t in disagreements:
-            disagreements[t] = _difference(product, hessian_product(hand, weights, direction, 3 * STEP))
+            disagreements[t] = relative_difference(product, hessian_product(hand, weights, direction, 3 * c))
         d_weights += rates[t] * (product + decay * direction)
         d_velocity *= param.momentum
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
                     (1 - param.momentum) * max(lengths) / lengths[0], float(np.median(list(disagreements.values()))),
                     batches + 2 * (total + len(disagreements)))
-
-
-def check_reversible(hand: NetInHand) -> None:
-    """Unsuitable for a solver or a net whose steps are not (1), (2)."""
-    check_plain(hand)
-    if hand.param.type != "SGD":
-        raise Unsuitable(f'the solver is of type "{hand.param.type}"; expected "SGD"')
-    if hand.has_statistics:
-        raise Unsuitable("the net has a BatchNorm layer, through whose running averages there is no way back; "
-                         "expected none")
-
-
-def described(method: str, hand: NetInHand, back: Reversed) -> Tuple[Dict[str, Any], str]:
-    """An estimate's `how` and `distrust`."""
-    how = {"method": method, "growth": back.growth, "disagreement": back.disagreement, "gradients": back.gradients,
-           "kinks": has_kinks(hand)}
-    if back.disagreement <= DISAGREEMENT:
-        return how, ""
-    return how, (f"products with the Hessian by differences disagree by {back.disagreement:.2g} between steps "
-                 f"{STEP:g} and {3 * STEP:g}; {DISAGREEMENT:g} is fair" + ("; the net has kinks" if how["kinks"] else ""))
-
-
-def has_kinks(hand: NetInHand) -> bool:
-    """Whether the net has layers whose gradient jumps: ReLU and its like, maxima."""
-    return any(layer.type in KINKED or (layer.type == "Pooling" and layer.pooling_param.pool == layer.pooling_param.MAX)
-               or (layer.type == "Eltwise" and layer.eltwise_param.operation == layer.eltwise_param.MAX)
-               for layer in hand.param.net_param.layer)
 
 
 def hessian_product(hand: NetInHand, w: np.ndarray, v: np.ndarray, c: float) -> np.ndarray:
@@ -134,5 +109,6 @@ def hessian_product(hand: NetInHand, w: np.ndarray, v: np.ndarray, c: float) -> 
     return (ahead - hand.gradient()[1]) / (2 * step)
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
+def relative_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """|one - other| / |other|."""
     return float(np.linalg.norm(one - other) / (np.linalg.norm(other) or 1.0))

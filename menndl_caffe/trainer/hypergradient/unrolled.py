@@ -8,7 +8,7 @@ import numpy as np
 
 from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, Tested
-from menndl_caffe.trainer.hypergradient.reverse import check_reversible, described, reverse
+from menndl_caffe.trainer.hypergradient.trust import check_reversible, estimate
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import advance
 
@@ -33,11 +33,7 @@ def unrolled(hand: NetInHand, batches: int, tested: Tested) -> Estimate:
         advance(hand, iteration)
         path.record(iteration + 1)
         tested(iteration + 1)
-    back = reverse(hand, path, batches)
-    others = {"base_lr": back.by_base_lr, "momentum": back.by_momentum,
-              **{f"lr_mult {parameter.name}": value
-                 for parameter, value in zip(hand.parameters, hand.by_blob(back.by_lr_mult))}}
-    return Estimate(back.by_decay, others, *described("UNROLLED", hand, back))
+    return estimate("UNROLLED", hand, path, batches)
 
 
 class Recorded:
