@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import numpy as np
 
 from menndl_caffe.trainer.feeding import Feed, Unsuitable, fed, is_in
-from menndl_caffe.trainer.nets import make_solver, solver_parameter, take_tests_over
+from menndl_caffe.trainer.nets import make_net, make_solver, solver_parameter, take_tests_over
 from menndl_caffe.trainer.train import total_loss
 
 TRAIN, VALIDATION = "train", "validation"
@@ -57,12 +57,16 @@ class NetInHand:
         if own.layers:
             raise Unsuitable("the net is in the form of Caffe before 2014 (layers); expected layer { ... }")
         feeds = {phase: Feed(engine, own, phase, period) for phase, period in zip(phases, periods)}
+        plain = self._plain(own)
         own.CopyFrom(fed(own, feeds))
         stated = self.param.weight_decay
         if own_decay:
             self.param.weight_decay = 0.0
         self._feeds = dict(zip((TRAIN, VALIDATION), feeds.values()))
         self.solver = make_solver(engine, self.param)
+        for layer, blobs in plain.params.items():
+            for blob, first in zip(self.solver.net.params[layer], blobs):
+                blob.data[...] = first.data
         self.solver.test_nets[0].share_with(self.solver.net)
         self._nets = {TRAIN: self.solver.net, VALIDATION: self.solver.test_nets[0]}
         self.parameters = tuple(self._learned(stated))
@@ -72,6 +76,13 @@ class NetInHand:
         self._decay: Any = 0.0
         if own_decay:
             self.solver.add_callback(lambda: None, self._add_decay)
+
+    def _plain(self, net: Any) -> Any:
+        """The training net with its readers. Its weights are others than those of a net of Input layers: each reader
+        takes a number from the stream from which fillers draw, for its thread (internal_thread.cpp)."""
+        if self.param.random_seed >= 0:
+            self.engine.set_random_seed(self.param.random_seed)
+        return make_net(self.engine, net, self.engine.TRAIN)
 
     # ---- what is shown ----
 

@@ -93,8 +93,8 @@ def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
         d_velocity *= param.momentum
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
-                    (1 - param.momentum) * max(lengths) / lengths[0], float(np.median(list(disagreements.values()))),
-                    batches + 2 * (total + len(disagreements)))
+                    (1 - param.momentum) * float(np.max(lengths)) / (lengths[0] or 1.0),
+                    float(np.median(list(disagreements.values()))), batches + 2 * (len(lengths) + len(disagreements)))
 
 
 def hessian_product(hand: NetInHand, w: np.ndarray, v: np.ndarray, c: float) -> np.ndarray:
