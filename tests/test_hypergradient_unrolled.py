@@ -19,7 +19,7 @@ from tests.support import hands
 from tests.support.exact_training import Dense, Setting, batches_of, slope
 from tests.support.hand_programs import unrolled as programs
 
-UNITS = {"linear": (64, 4), "tanh": (64, 8, 4)}
+UNITS = {"linear": (64, 4), "tanh": (64, 8, 4), "relu": (64, 8, 4)}
 BATCHES = hands.PERIODS[1]
 RATES = 'lr_policy: "inv" gamma: 0.02 power: 0.75'
 
@@ -110,9 +110,10 @@ def test_it_is_the_derivative_of_a_whole_training_in_the_engine(kind: str, folde
 
 
 def test_dropout_is_the_same_function_each_time(folder: Path) -> None:
-    net = hands.net_text("tanh", folder).replace(
-        'layer { name: "score"', 'layer { name: "drop" type: "Dropout" bottom: "active" top: "active" }\n'
-        'layer { name: "score"')
+    drop = 'layer { name: "drop" type: "Dropout" bottom: "active" top: "dropped" }\nlayer { name: "score"'
+    net = hands.net_text("tanh", folder).replace('layer { name: "score"', drop).replace(
+        'bottom: "active" top: "score"', 'bottom: "dropped" top: "score"')
+    assert net.count('"dropped"') == 2
 
     def made(decay: float) -> NetInHand:
         return in_hand(net, hands.solver_text(max_iter=40, decay=decay))
@@ -172,8 +173,15 @@ def test_what_moves_with_the_step_of_the_products_is_distrusted(folder: Path) ->
     assert max(distrusted.how["spread"].values()) > 0.05
     assert distrusted.distrust.startswith("with other steps of the Hessian products it changes by ")
     assert distrusted.distrust.endswith("expected 0.05 at most; the net has kinks")
-    trusted = of("lenet", folder, max_iter=60, rate=0.005)
-    assert max(trusted.how["spread"].values()) < 0.05 and not trusted.distrust
+
+
+def test_kinks_that_do_not_matter_are_trusted(folder: Path) -> None:
+    hand = hands.hand(engine, "relu", folder, max_iter=60, rate=0.005, momentum=0.0)
+    exact = Exact(hand, "relu")
+    estimate = unrolled(hand, BATCHES, nothing)
+    assert max(estimate.how["spread"].values()) < 0.02 and not estimate.distrust
+    by_log_decay = slope(lambda h: exact(decay=hand.decay * np.exp(h)), 0.05)
+    assert hand.decay @ estimate.by_decay == pytest.approx(by_log_decay, rel=0.05)
 
 
 def test_one_iteration_is_a_straight_line(folder: Path) -> None:
@@ -192,7 +200,7 @@ def test_a_straight_line_serves_without_momentum(kind: str, folder: Path) -> Non
 def test_a_straight_line_that_is_not_stable_is_refused(folder: Path) -> None:
     straight, recorded = (of("tanh", folder, method, max_iter=200) for method in (drmad, unrolled))
     assert cosine(straight.by_decay, recorded.by_decay) < 0.9
-    assert straight.how["growth"] > 50 and recorded.how["growth"] < 2
+    assert straight.how["growth"] > 20 and recorded.how["growth"] < 2
     assert straight.distrust.startswith("on the way back along the line it grew ") and not recorded.distrust
 
 

@@ -218,7 +218,8 @@ class NetInHand:
     def _add_decay(self) -> None:
         decays = np.broadcast_to(np.float32(self._decay), (self.size,))
         for parameter, blob in zip(self.parameters, self._blobs(TRAIN)):
-            blob.diff[...] += decays[parameter.place].reshape(parameter.shape) * blob.data
+            with np.errstate(all="ignore"):  # what overflows shows in the loss
+                blob.diff[...] += decays[parameter.place].reshape(parameter.shape) * blob.data
 
     def _learned(self, weight_decay: float) -> Iterator[Parameter]:
         """The blobs that the solver moves, shared ones once, at their owner (net.cpp, Net::AppendParam)."""

@@ -59,7 +59,7 @@ class Reversed(NamedTuple):
     by_lr_mult: np.ndarray  # (6), shape (n,)
     by_momentum: float  # (7)
     growth: float  # (1 - mu) max |V| over the pass, relative to its first: of a W that stays what it was, 1 at most
-    disagreement: float  # median of |Hv by c - Hv by 3c| / |Hv by 3c|
+    disagreement: float  # the largest |Hv by c - Hv by 3c| / |Hv by 3c| of some iterations
     gradients: int  # how many were computed on the way
 
 
@@ -94,7 +94,7 @@ def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
                     (1 - param.momentum) * float(np.max(lengths)) / (lengths[0] or 1.0),
-                    float(np.median(list(disagreements.values()))), batches + 2 * (len(lengths) + len(disagreements)))
+                    float(np.max(list(disagreements.values()))), batches + 2 * (len(lengths) + len(disagreements)))
 
 
 def hessian_product(hand: NetInHand, w: np.ndarray, v: np.ndarray, c: float) -> np.ndarray:

@@ -50,7 +50,7 @@ def estimate(method: str, hand: NetInHand, path: Path, batches: int) -> Estimate
     distrust = ""
     if not back.growth <= HOPELESS * (1 - hand.param.momentum):
         distrust = f"the way back was left when it had grown {back.growth:.2g}-fold"
-    elif not back.disagreement <= AGREEMENT:
+    elif how["kinks"] or not back.disagreement <= AGREEMENT:
         again = reverse(hand, path, batches, 3 * STEP)
         how["gradients"] += again.gradients
         how["spread"] = spread(hand, back, again)

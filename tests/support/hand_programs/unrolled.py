@@ -42,8 +42,9 @@ def paths(engine: Any, folder: Path) -> Dict[str, np.ndarray]:
             tests.append(tested_by_hand(hand, len(tests) * BATCHES))
 
     unrolled(hand, hands.PERIODS[1], tested)
-    return {"told": np.array(told), **{f"{who} {name}": np.array([each[name] for each in outputs])
-                                       for who, outputs in (("train", said), ("unrolled", tests)) for name in outputs[0]}}
+    found = {f"{who} {name}": np.array([each[name] for each in outputs])
+             for who, outputs in (("train", said), ("unrolled", tests)) for name in outputs[0]}
+    return {"told": np.array(told), **found}
 
 
 def tested_by_hand(hand: NetInHand, first: int) -> Dict[str, float]:
