@@ -54,24 +54,25 @@ def batches() -> List[List[Batch]]:
 
 def written_out(hand: NetInHand, net: Dense, place_of: np.ndarray, every: int) -> np.ndarray:
     """The decays that T1-T2 learns where weight i has decay number place_of[i]; rate 0.05, momentum 0.9."""
+    lr_mult = hand.lr_mult
     fit, held = batches()
     w, velocity, decay = hand.take().astype(float), np.zeros(hand.size), hand.decay
     first, second = np.zeros(place_of.max() + 1), np.zeros(place_of.max() + 1)
     for t in range(hand.param.max_iter):
         if t % every == 0:
             k = t // every
-            each = -0.05 * w * net.gradient(w, held[k % len(held)])[1] * decay
+            each = -0.05 * lr_mult * w * net.gradient(w, held[k % len(held)])[1] * decay
             by_log = np.array([each[place_of == group].sum() for group in range(len(first))])
             first, second = 0.9 * first + 0.1 * by_log, 0.999 * second + 0.001 * by_log ** 2
             change = 0.02 * first / (1 - 0.9 ** (k + 1)) / np.sqrt(second / (1 - 0.999 ** (k + 1)) + 1e-60)
             decay = np.clip(decay * np.exp(-change[place_of]), 1e-8, 2.0)
         gradient = net.gradient(w, fit[t % len(fit)])[1] + decay * w
-        velocity = 0.9 * velocity + 0.05 * gradient
+        velocity = 0.9 * velocity + 0.05 * lr_mult * gradient
         w = w - velocity
     return decay
 
 
-@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("kind", ["linear", "tanh"])
 def test_it_is_what_is_written_down(kind: str, every: int, folder: Path) -> None:
     hand = hand_of(kind, folder, max_iter=60)
@@ -80,6 +81,19 @@ def test_it_is_what_is_written_down(kind: str, every: int, folder: Path) -> None
     learned = adapt(hand, Settings(PER_BLOB, every), nothing)
     assert np.ptp(np.log(learned.decay / 0.01)) > 0.1  # they went their ways
     np.testing.assert_allclose(learned.decay, expected, rtol=1e-3)
+
+
+def test_lr_mult_weighs_in_a_group(folder: Path) -> None:
+    net = hands.net_text("linear", folder).replace("\n  param { lr_mult: 1", "\n  param { lr_mult: 9")  # of the bias
+    hand = NetInHand(engine, net, hands.solver_text(max_iter=60, momentum=0.9), hands.PERIODS, own_decay=True)
+    expected = written_out(hand, Dense("linear", UNITS["linear"]), np.zeros(hand.size, int), 1)
+    np.testing.assert_allclose(adapt(hand, Settings(PER_NET), nothing).decay, expected, rtol=1e-4)
+
+
+def test_steps_do_not_depend_on_how_small_gradients_are() -> None:
+    adam = adaptive.Adam(3, 0.02)
+    for _ in range(5):
+        np.testing.assert_allclose(adam.step(np.array([1e-13, -1e5, 0.0])), [-0.02, 0.02, 0.0])
 
 
 def test_both_engines_learn_the_same(folder: Path, caffe_root: Path) -> None:
