@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import numpy as np
 
 from menndl_caffe.trainer.feeding import Feed, Unsuitable, fed, is_in
-from menndl_caffe.trainer.nets import make_solver, solver_parameter, take_tests_over
+from menndl_caffe.trainer.nets import make_net, make_solver, solver_parameter, take_tests_over
 from menndl_caffe.trainer.train import total_loss
 
 TRAIN, VALIDATION = "train", "validation"
@@ -57,12 +57,16 @@ class NetInHand:
         if own.layers:
             raise Unsuitable("the net is in the form of Caffe before 2014 (layers); expected layer { ... }")
         feeds = {phase: Feed(engine, own, phase, period) for phase, period in zip(phases, periods)}
+        plain = self._plain(own)
         own.CopyFrom(fed(own, feeds))
         stated = self.param.weight_decay
         if own_decay:
             self.param.weight_decay = 0.0
         self._feeds = dict(zip((TRAIN, VALIDATION), feeds.values()))
         self.solver = make_solver(engine, self.param)
+        for layer, blobs in plain.params.items():
+            for blob, first in zip(self.solver.net.params[layer], blobs):
+                blob.data[...] = first.data
         self.solver.test_nets[0].share_with(self.solver.net)
         self._nets = {TRAIN: self.solver.net, VALIDATION: self.solver.test_nets[0]}
         self.parameters = tuple(self._learned(stated))
@@ -73,12 +77,24 @@ class NetInHand:
         if own_decay:
             self.solver.add_callback(lambda: None, self._add_decay)
 
+    def _plain(self, net: Any) -> Any:
+        """The training net with its readers. Its weights are others than those of a net of Input layers: each reader
+        takes a number from the stream from which fillers draw, for its thread (internal_thread.cpp)."""
+        if self.param.random_seed >= 0:
+            self.engine.set_random_seed(self.param.random_seed)
+        return make_net(self.engine, net, self.engine.TRAIN)
+
     # ---- what is shown ----
 
     @property
     def is_random(self) -> bool:
         """Whether a training pass of the same batch and weights is another function each time."""
         return self._feeds[TRAIN].is_random or any(self._has(kind) for kind in RANDOM)
+
+    @property
+    def has_random_images(self) -> bool:
+        """Whether plain training reads other images in each round, while those that are shown come again."""
+        return self._feeds[TRAIN].is_random
 
     @property
     def has_statistics(self) -> bool:
@@ -123,6 +139,11 @@ class NetInHand:
     def decay(self) -> np.ndarray:
         """The decay of each weight, as the texts state it, shape (n,)."""
         return self.of_blobs([parameter.decay for parameter in self.parameters])
+
+    @property
+    def lr_mult(self) -> np.ndarray:
+        """The lr_mult of each weight, as the texts state it, shape (n,)."""
+        return self.of_blobs([parameter.lr_mult for parameter in self.parameters])
 
     def _blobs(self, part: str) -> List[Any]:
         params = self._nets[part].params
@@ -197,7 +218,8 @@ class NetInHand:
     def _add_decay(self) -> None:
         decays = np.broadcast_to(np.float32(self._decay), (self.size,))
         for parameter, blob in zip(self.parameters, self._blobs(TRAIN)):
-            blob.diff[...] += decays[parameter.place].reshape(parameter.shape) * blob.data
+            with np.errstate(all="ignore"):  # what overflows shows in the loss
+                blob.diff[...] += decays[parameter.place].reshape(parameter.shape) * blob.data
 
     def _learned(self, weight_decay: float) -> Iterator[Parameter]:
         """The blobs that the solver moves, shared ones once, at their owner (net.cpp, Net::AppendParam)."""

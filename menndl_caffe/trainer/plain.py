@@ -1,0 +1,45 @@
+"""The plain training of a net in hand, iteration by iteration: what the program "train" does with the same texts."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from menndl_caffe.nets.rates import learning_rate
+from menndl_caffe.trainer.feeding import Unsuitable
+from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
+from menndl_caffe.trainer.train import Diverged
+
+
+def check_plain(hand: NetInHand) -> None:
+    """Unsuitable where the steps of a net in hand are not those of the plain training, or not v <- mu v + a (g + d w).
+    """
+    param = hand.param
+    if param.HasField("solver_type"):
+        raise Unsuitable("the solver states solver_type; expected type")
+    if param.clip_gradients > 0:
+        raise Unsuitable(f"the solver has clip_gradients: {param.clip_gradients:g}; expected none")
+    if param.iter_size != 1:
+        raise Unsuitable(f"the solver has iter_size: {param.iter_size}; expected 1, with a larger batch_size")
+    if param.regularization_type != "L2":
+        raise Unsuitable(f'the solver has regularization_type: "{param.regularization_type}"; expected "L2"')
+    if hand.has_random_images:
+        raise Unsuitable("the training images are mirrored or cropped at random; expected images that are the same "
+                         "each time (no mirror, no crop_size)")
+
+
+def learning_rates(param: Any) -> np.ndarray:
+    """The learning rate of each iteration of a SolverParameter, shape (max_iter,)."""
+    rates, step = np.empty(param.max_iter), 0
+    for iteration in range(param.max_iter):
+        rates[iteration], step = learning_rate(param, iteration, step)
+    return rates
+
+
+def advance(hand: NetInHand, iteration: int, decay: Any = 0.0) -> None:
+    """One iteration, on the batch of its number; `decay` as for `hand.step`. Diverged where the loss is not finite."""
+    hand.show(TRAIN, iteration)
+    loss = hand.step(decay)
+    if not math.isfinite(loss):
+        raise Diverged(f"training loss is {loss} at iteration {iteration}")

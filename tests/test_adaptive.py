@@ -1,0 +1,227 @@
+"""T1-T2 against the same written out in float64, its groups and bounds, and what it learns."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import pytest
+
+import menndl_caffe.torchcaffe as engine
+from menndl_caffe.trainer import adaptive
+from menndl_caffe.trainer.adaptive import (
+    PER_BLOB,
+    PER_LAYER,
+    PER_NET,
+    PER_UNIT,
+    PER_WEIGHT,
+    Settings,
+    adapt,
+    retrain,
+)
+from menndl_caffe.trainer.feeding import Unsuitable
+from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.plain import advance
+from menndl_caffe.trainer.train import Diverged
+from tests.support import hands
+from tests.support.exact_training import Batch, Dense, Setting, batches_of
+from tests.support.hand_programs import adaptive as programs
+
+UNITS = {"linear": (64, 4), "tanh": (64, 8, 4)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    engine.init_log(2, False)
+    return hands.write_images(tmp_path_factory.mktemp("images"))
+
+
+def nothing(iteration: int) -> None:
+    """Of the iterations that are done."""
+
+
+def hand_of(kind: str, folder: Path, **solver: Any) -> NetInHand:
+    return hands.hand(engine, kind, folder, own_decay=True, **solver)
+
+
+def batches() -> List[List[Batch]]:
+    """Of training and of validation."""
+    return [batches_of(images, labels, hands.BATCH, 0.00390625) for labels, images in (
+        hands.draw_images(0, hands.TRAINED), hands.draw_images(1, hands.HELD))]
+
+
+# ---- the same, written out ----
+
+def written_out(hand: NetInHand, net: Dense, place_of: np.ndarray, every: int) -> np.ndarray:
+    """The decays that T1-T2 learns where weight i has decay number place_of[i]; rate 0.05, momentum 0.9."""
+    lr_mult = hand.lr_mult
+    fit, held = batches()
+    w, velocity, decay = hand.take().astype(float), np.zeros(hand.size), hand.decay
+    first, second = np.zeros(place_of.max() + 1), np.zeros(place_of.max() + 1)
+    for t in range(hand.param.max_iter):
+        if t % every == 0:
+            k = t // every
+            each = -0.05 * lr_mult * w * net.gradient(w, held[k % len(held)])[1] * decay
+            by_log = np.array([each[place_of == group].sum() for group in range(len(first))])
+            first, second = 0.9 * first + 0.1 * by_log, 0.999 * second + 0.001 * by_log ** 2
+            change = 0.02 * first / (1 - 0.9 ** (k + 1)) / np.sqrt(second / (1 - 0.999 ** (k + 1)) + 1e-60)
+            decay = np.clip(decay * np.exp(-change[place_of]), 1e-8, 2.0)
+        gradient = net.gradient(w, fit[t % len(fit)])[1] + decay * w
+        velocity = 0.9 * velocity + 0.05 * lr_mult * gradient
+        w = w - velocity
+    return decay
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("kind", ["linear", "tanh"])
+def test_it_is_what_is_written_down(kind: str, every: int, folder: Path) -> None:
+    hand = hand_of(kind, folder, max_iter=60)
+    blobs = hand.of_blobs(list(range(len(hand.parameters))))
+    expected = written_out(hand, Dense(kind, UNITS[kind]), blobs, every)
+    learned = adapt(hand, Settings(PER_BLOB, every), nothing)
+    assert np.ptp(np.log(learned.decay / 0.01)) > 0.1  # they went their ways
+    np.testing.assert_allclose(learned.decay, expected, rtol=1e-3)
+
+
+def test_lr_mult_weighs_in_a_group(folder: Path) -> None:
+    net = hands.net_text("linear", folder).replace("\n  param { lr_mult: 1", "\n  param { lr_mult: 9")  # of the bias
+    hand = NetInHand(engine, net, hands.solver_text(max_iter=60, momentum=0.9), hands.PERIODS, own_decay=True)
+    expected = written_out(hand, Dense("linear", UNITS["linear"]), np.zeros(hand.size, int), 1)
+    np.testing.assert_allclose(adapt(hand, Settings(PER_NET), nothing).decay, expected, rtol=1e-4)
+
+
+def test_steps_do_not_depend_on_how_small_gradients_are() -> None:
+    adam = adaptive.Adam(3, 0.02)
+    for _ in range(5):
+        np.testing.assert_allclose(adam.step(np.array([1e-13, -1e5, 0.0])), [-0.02, 0.02, 0.0])
+
+
+def test_both_engines_learn_the_same(folder: Path, caffe_root: Path) -> None:
+    caffe, torch = (hands.in_engine(name, programs.learned, folder, caffe_root) for name in ("caffe", "torch"))
+    np.testing.assert_allclose(caffe["decay"], torch["decay"], rtol=5e-3)
+
+
+# ---- groups ----
+
+@pytest.mark.parametrize(("kind", "count"), [(PER_NET, 1), (PER_LAYER, 2), (PER_BLOB, 4), (PER_UNIT, 24),
+                                             (PER_WEIGHT, 556)])
+def test_what_shares_a_decay(kind: str, count: int, folder: Path) -> None:
+    hand = hand_of("tanh", folder)
+    groups = adaptive.labels(hand, kind)
+    assert len(set(groups)) == count and groups.shape == (hand.size,)
+    stated = hand.decay
+    learned = adapt(hand, Settings(kind), nothing)
+    change = np.log(learned.decay / stated)
+    assert all(np.ptp(change[groups == group]) < 1e-12 for group in set(groups))
+    if kind in (PER_LAYER, PER_BLOB, PER_UNIT):
+        assert len(set(change.round(9))) == count
+
+
+def test_a_unit_is_a_row_of_a_blob(folder: Path) -> None:
+    hand = hand_of("linear", folder)  # blobs of (4, 64) and (4,)
+    groups = adaptive.labels(hand, PER_UNIT)
+    rows = [set(row) for row in groups[:256].reshape(4, 64)]
+    assert [len(row) for row in rows] == [1, 1, 1, 1] and len(set(groups[256:])) == 4
+    assert len(set.union(*rows, set(groups[256:]))) == 8
+
+
+def test_what_is_stated_as_0_stays_0(folder: Path) -> None:
+    hand = hand_of("lenet", folder)  # whose biases have decay_mult: 0
+    learned = adapt(hand, Settings(PER_NET), nothing)
+    for parameter in hand.parameters:
+        decays = learned.decay[parameter.place]
+        assert (decays == 0).all() if parameter.index else (decays > 0).all()
+    score, conv = (learned.decay[next(each.place for each in hand.parameters if each.layer == name)][0]
+                   for name in ("score", "conv"))
+    assert score / conv == pytest.approx(2)  # their decay_mult
+
+
+# ---- bounds ----
+
+@pytest.mark.parametrize(("stated", "low", "high"), [(50.0, 1.2, 2.0001), (1e-12, 0.9999e-8, 1.6e-8)])
+def test_decays_are_kept_where_training_is_stable(stated: float, low: float, high: float, folder: Path) -> None:
+    learned = adapt(hand_of("linear", folder, decay=stated), Settings(PER_WEIGHT), nothing)  # 20 steps of 0.02
+    assert low < learned.decay.min() and learned.decay.max() < high
+
+
+def test_the_bound_is_by_the_largest_learning_rate_and_by_lr_mult(folder: Path) -> None:
+    net = hands.net_text("linear", folder).replace("\n  param { lr_mult: 1", "\n  param { lr_mult: 2")  # of the bias
+    solver = hands.solver_text(decay=50.0, more="gamma: 0.5 stepsize: 5").replace('"fixed"', '"step"')
+    hand = NetInHand(engine, net, solver, hands.PERIODS, own_decay=True)
+    weight, bias = (adapt(hand, Settings(PER_BLOB, every=100), nothing).decay[i] for i in (0, -1))  # one step of 0.02
+    assert 2 * np.exp(-0.0201) < weight < 2.0001
+    assert bias == pytest.approx(1)  # it was 0, and so was its gradient
+
+
+# ---- the curve, the retraining ----
+
+def test_the_curve_ends_with_what_was_learned(folder: Path) -> None:
+    told: List[int] = []
+    learned = adapt(hand_of("tanh", folder, max_iter=250), Settings(PER_BLOB), told.append)
+    assert told == list(range(251))
+    iterations = [point["iteration"] for point in learned.curve]
+    assert iterations == [*range(3, 250, 3), 250]
+    decays = sorted(set(learned.decay))
+    last: Dict[str, Any] = learned.curve[-1]
+    assert last["mean"] == pytest.approx(np.exp(np.log(decays).mean()))
+    assert last["quantiles"][::4] == pytest.approx([decays[0], decays[-1]])
+    assert last["quantiles"][2] == pytest.approx(np.sqrt(decays[1] * decays[2]))
+
+
+def test_retraining_is_plain_training_with_the_decays(folder: Path) -> None:
+    hand = hand_of("tanh", folder, max_iter=60)
+    decay = np.random.RandomState(0).random_sample(hand.size) * 0.1
+    start = hand.take()
+    told: List[int] = []
+    retrain(hand, decay, told.append)
+    assert told == list(range(61))
+    expected = Dense("tanh", UNITS["tanh"]).trained(start, batches()[0],
+                                                    Setting(decay, [0.05] * 60, 0.9, hand.lr_mult))
+    np.testing.assert_allclose(hand.take(), expected, atol=1e-5)
+
+
+def test_retraining_with_the_stated_decays_is_the_solvers_own(folder: Path) -> None:
+    own, solvers = hand_of("lenet", folder), hands.hand(engine, "lenet", folder)
+    retrain(own, own.decay, nothing)
+    for iteration in range(20):
+        advance(solvers, iteration)
+    np.testing.assert_allclose(own.take(), solvers.take(), atol=1e-6)
+
+
+def test_it_finds_a_decay_from_far_too_much(folder: Path) -> None:
+    def loss(decay: np.ndarray) -> float:
+        hand = hand_of("linear", folder, max_iter=300)
+        retrain(hand, decay, nothing)
+        return Dense("linear", UNITS["linear"]).loss(hand.take().astype(float), batches()[1])
+
+    hand = hand_of("linear", folder, decay=0.5, max_iter=300)
+    learned = adapt(hand, Settings(PER_BLOB), nothing)
+    assert (learned.decay < 0.05).all()
+    assert loss(learned.decay) < 0.5 * loss(hand.decay)
+
+
+# ---- what it is for ----
+
+@pytest.mark.parametrize("kind", ["Nesterov", "Adam", "RMSProp"])
+def test_any_solver(kind: str, folder: Path) -> None:
+    solver = hands.solver_text(rate=0.01, momentum=0.0 if kind == "RMSProp" else 0.9).replace('"SGD"', f'"{kind}"')
+    hand = NetInHand(engine, hands.net_text("tanh", folder), solver, hands.PERIODS, own_decay=True)
+    stated = hand.decay
+    learned = adapt(hand, Settings(PER_BLOB), nothing)
+    assert np.isfinite(hand.take()).all() and (learned.decay != stated).all()
+
+
+@pytest.mark.parametrize(("solver", "reason"), [
+    (dict(decay=0.0), "the texts state no decay; expected a positive weight_decay to start from"),
+    (dict(more="clip_gradients: 2"), "the solver has clip_gradients: 2; expected none"),
+    (dict(more="iter_size: 2"), "the solver has iter_size: 2; expected 1, with a larger batch_size"),
+    (dict(more='regularization_type: "L1"'), 'the solver has regularization_type: "L1"; expected "L2"'),
+])
+def test_what_it_is_not_for(solver: Dict[str, Any], reason: str, folder: Path) -> None:
+    with pytest.raises(Unsuitable, match=reason):
+        adapt(hand_of("linear", folder, **solver), Settings(PER_NET), nothing)
+
+
+def test_a_training_that_diverges_says_so(folder: Path) -> None:
+    with pytest.raises(Diverged, match="training loss is .* at iteration"):
+        retrain(hand_of("linear", folder, max_iter=200), np.full(260, 1e6), nothing)
