@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
     """A hypergradient, and how far it may be trusted."""
 
     by_decay: np.ndarray  # dE/d decay of each weight, shape (n,)
-    others: Dict[str, float]  # dE/d base_lr and momentum, as far as the method knows them
+    others: Dict[str, float]  # dE/d momentum and `lr LAYER[I]` (base_lr * lr_mult), where the method knows them
     how: Dict[str, Any]  # method, and what it measured: inner, residual, iterations, curvature ...
     distrust: str = ""  # why it may not be used; empty where it may
 

@@ -81,7 +81,7 @@ def _solved(hand: NetInHand, settings: Settings, decay: np.ndarray,
 
     def by(name: str) -> Solved:
         def product(direction: np.ndarray) -> np.ndarray:
-            return PRODUCTS[name](hand, settings.train_batches, direction)
+            return PRODUCTS[name](hand, range(settings.train_batches), direction)
 
         return conjugate_gradients.solve(product, decay, right, settings.tolerance, settings.iterations)
 

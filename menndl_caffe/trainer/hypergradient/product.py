@@ -4,7 +4,7 @@
 |---|---|---|
 | w, n | `hand.take()` | the weights, shape (n,) |
 | v | `direction` | what is multiplied, shape (n,) |
-| L(w) | | the mean of the loss over the batches 0, 1, ..., `batches` - 1, without decay |
+| L(w) | | the mean of the loss over some training batches, without decay |
 | z(w), J | `hand.outputs` | what the loss layer judges, and its derivative dz/dw |
 | H | `hessian_product` | the second derivative of L |
 | G | `gauss_newton_product` | J' (d2L/dz2) J: H, as if z were linear in w; never negative if L is convex in z |
@@ -20,20 +20,22 @@ shorter where there are many of them (Martens 2010, Deep learning via Hessian-fr
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from menndl_caffe.trainer.feeding import is_in
 from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
 
-Product = Callable[[NetInHand, int, np.ndarray], np.ndarray]  # of the hand, the number of batches, and v
+Numbers = Sequence[int]  # of training batches
+Product = Callable[[NetInHand, Numbers, np.ndarray], np.ndarray]  # with a vector v, over these batches
 COST = 2  # of either product, in gradients of the same batches: 1.4 to 2.8 were measured
 
 SMOOTH_REACH, KINKED_REACH, POOLED_REACH = 5e-3, 1e-3, 3e-4
 
 # Layers whose derivative has no jumps, besides pooling by averages and sums and products; all others count as kinked.
-SMOOTH = {"Input", "Split", "Silence", "Accuracy", "InnerProduct", "Convolution", "Deconvolution", "Embed", "Im2col",
+SMOOTH = {"Input", "Split", "Silence", "Accuracy", "Dropout",
+          "InnerProduct", "Convolution", "Deconvolution", "Embed", "Im2col",
           "Sigmoid", "TanH", "BNLL", "Swish", "Power", "Exp", "Log", "Softmax", "LRN", "MVN", "Scale", "Bias", "Concat",
           "Slice", "Flatten", "Reshape", "Tile", "Crop", "SoftmaxWithLoss", "EuclideanLoss",
           "SigmoidCrossEntropyLoss", "MultinomialLogisticLoss", "InfogainLoss"}
@@ -44,27 +46,27 @@ def kinked_layers(hand: NetInHand) -> List[str]:
     return [layer.name for layer in _layers(hand) if not _is_smooth(layer)]
 
 
-def hessian_product(hand: NetInHand, batches: int, direction: np.ndarray) -> np.ndarray:
+def hessian_product(hand: NetInHand, batches: Numbers, direction: np.ndarray,
+                    reach: float = SMOOTH_REACH) -> np.ndarray:
     """H v by (2), float64, shape (n,)."""
-    # Where an engine gives exact products (dual numbers), they belong here, in place of what follows.
-    step = _step(hand, direction, SMOOTH_REACH)
+    step = _step(hand, direction, reach)
     if not step:
         return np.zeros(hand.size)
     up, down = _on_both_sides(hand, direction, step, lambda: _mean_gradient(hand, batches))
     return np.asarray((up - down) / (2 * step))
 
 
-def gauss_newton_product(hand: NetInHand, batches: int, direction: np.ndarray) -> np.ndarray:
+def gauss_newton_product(hand: NetInHand, batches: Numbers, direction: np.ndarray) -> np.ndarray:
     """G v by (3) and (4), float64, shape (n,)."""
     step = _step(hand, direction, _gauss_newton_reach(hand))
     if not step:
         return np.zeros(hand.size)
     up, down = _on_both_sides(hand, direction, step, lambda: _output_gradients(hand, batches))
     total = np.zeros(hand.size)
-    for number in range(batches):
+    for number, above, below in zip(batches, up, down):
         hand.show(TRAIN, number)
-        total += hand.pull((up[number] - down[number]) / (2 * step))
-    return total / batches
+        total += hand.pull((above - below) / (2 * step))
+    return total / len(batches)
 
 
 HESSIAN, GAUSS_NEWTON = "HESSIAN", "GAUSS_NEWTON"
@@ -97,17 +99,17 @@ def _on_both_sides(hand: NetInHand, direction: np.ndarray, step: float, seen: Ca
         hand.put(weights)
 
 
-def _mean_gradient(hand: NetInHand, batches: int) -> np.ndarray:
+def _mean_gradient(hand: NetInHand, batches: Numbers) -> np.ndarray:
     total = np.zeros(hand.size)
-    for number in range(batches):
+    for number in batches:
         hand.show(TRAIN, number)
         total += hand.gradient()[1]
-    return total / batches
+    return total / len(batches)
 
 
-def _output_gradients(hand: NetInHand, batches: int) -> List[np.ndarray]:
+def _output_gradients(hand: NetInHand, batches: Numbers) -> List[np.ndarray]:
     found = []
-    for number in range(batches):
+    for number in batches:
         hand.show(TRAIN, number)
         found.append(hand.output_gradient().astype(np.float64))
     return found

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping, Tuple
 
 from menndl_caffe.trainer.hypergradient.cholesky import estimate as by_cholesky
 from menndl_caffe.trainer.hypergradient.drmad import drmad
@@ -41,7 +41,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     of = {**{f"decay {parameter.name}": value for parameter, value in
              zip(hand.parameters, hand.by_blob(estimate.by_decay))}, **estimate.others}
     finite = all(map(math.isfinite, of.values()))
-    say(event="gradient", of=of if finite else {}, how={name: _plain(value) for name, value in estimate.how.items()},
+    say(event="gradient", of=of if finite else {}, how=dict(_told(estimate.how)),
         distrust=estimate.distrust if finite else "it is not finite")
 
 
@@ -57,8 +57,12 @@ def _estimate(hand: NetInHand, batches: Batches, settings: Mapping[str, Any], te
     return estimate
 
 
-def _plain(value: Any) -> Any:
-    """A finite number or a text."""
-    if isinstance(value, (bool, str)):
-        return str(value).lower() if isinstance(value, bool) else value
-    return float(value) if math.isfinite(value) else str(float(value))
+def _told(how: Mapping[str, Any]) -> Iterator[Tuple[str, Any]]:
+    """What was measured as finite numbers and texts, its parts by names of their own: `spread momentum`."""
+    for name, value in how.items():
+        if isinstance(value, dict):
+            yield from ((f"{name} {part}", one) for part, one in _told(value))
+        elif isinstance(value, (bool, str)):
+            yield name, value if isinstance(value, str) else str(value).lower()
+        else:
+            yield name, float(value) if math.isfinite(value) else str(float(value))

@@ -34,7 +34,8 @@ from typing import Dict, List, NamedTuple, Protocol
 import numpy as np
 
 from menndl_caffe.trainer.hypergradient.estimate import validation_gradient
-from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
+from menndl_caffe.trainer.hypergradient.product import hessian_product
+from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import learning_rates
 
 HOPELESS = 1e12  # growth at which the way back is left: infinite weights may damage real Caffe's heap
@@ -85,28 +86,16 @@ def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
         by_rate += d_velocity * (path.velocity(t + 1) - param.momentum * velocity)
         by_momentum += float(d_velocity @ velocity)
         direction = lr_mult * d_velocity
-        hand.show(TRAIN, t)
-        product = hessian_product(hand, weights, direction, c)
+        hand.put(weights)
+        product = hessian_product(hand, [t], direction, c)
         if t in disagreements:
-            disagreements[t] = relative_difference(product, hessian_product(hand, weights, direction, 3 * c))
+            disagreements[t] = relative_difference(product, hessian_product(hand, [t], direction, 3 * c))
         d_weights += rates[t] * (product + decay * direction)
         d_velocity *= param.momentum
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
                     (1 - param.momentum) * float(np.max(lengths)) / (lengths[0] or 1.0),
                     float(np.max(list(disagreements.values()))), batches + 2 * (len(lengths) + len(disagreements)))
-
-
-def hessian_product(hand: NetInHand, w: np.ndarray, v: np.ndarray, c: float) -> np.ndarray:
-    """H v of the batch that is shown, at w, by a central difference of step c |w| / |v|; float64, shape (n,)."""
-    length = float(np.linalg.norm(v))
-    if length == 0:
-        return np.zeros(hand.size)
-    step = c * (float(np.linalg.norm(w)) or 1.0) / length
-    hand.put(w + step * v)
-    ahead = hand.gradient()[1].astype(float)
-    hand.put(w - step * v)
-    return (ahead - hand.gradient()[1]) / (2 * step)
 
 
 def relative_difference(one: np.ndarray, other: np.ndarray) -> float:

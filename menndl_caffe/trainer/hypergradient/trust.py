@@ -19,6 +19,7 @@ import numpy as np
 
 from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
+from menndl_caffe.trainer.hypergradient.product import kinked_layers
 from menndl_caffe.trainer.hypergradient.reverse import HOPELESS, Path, Reversed, relative_difference, reverse
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import check_plain
@@ -26,7 +27,6 @@ from menndl_caffe.trainer.plain import check_plain
 STEP = 1e-3  # c of the products
 AGREEMENT = 0.05
 SPREAD = 0.05
-KINKED = ("ReLU", "PReLU", "Clip", "AbsVal", "HingeLoss", "SPP")
 
 
 def check_reversible(hand: NetInHand) -> None:
@@ -42,11 +42,11 @@ def check_reversible(hand: NetInHand) -> None:
 def estimate(method: str, hand: NetInHand, path: Path, batches: int) -> Estimate:
     """The hypergradient of a path that ends at the weights in hand, where it leaves them.
 
-    `batches`: of the validation, those of E. `others` has base_lr, momentum, and lr_mult of each blob by its name.
+    `batches`: of the validation, those of E. `others` has momentum, and `lr NAME` of each blob, base_lr times lr_mult.
     """
     back = reverse(hand, path, batches, STEP)
     how: Dict[str, Any] = {"method": method, "growth": back.growth, "disagreement": back.disagreement,
-                           "gradients": back.gradients, "kinks": has_kinks(hand)}
+                           "gradients": back.gradients, "kinks": bool(kinked_layers(hand))}
     distrust = ""
     if not back.growth <= HOPELESS * (1 - hand.param.momentum):
         distrust = f"the way back was left when it had grown {back.growth:.2g}-fold"
@@ -73,12 +73,5 @@ def spread(hand: NetInHand, one: Reversed, other: Reversed) -> Dict[str, float]:
 
 def _others(hand: NetInHand, back: Reversed) -> Dict[str, float]:
     by_blob = zip(hand.parameters, hand.by_blob(back.by_lr_mult))
-    return {"base_lr": back.by_base_lr, "momentum": back.by_momentum,
-            **{f"lr_mult {parameter.name}": value for parameter, value in by_blob}}
-
-
-def has_kinks(hand: NetInHand) -> bool:
-    """Whether the net has layers whose gradient jumps: ReLU and its like, maxima."""
-    return any(layer.type in KINKED or (layer.type == "Pooling" and layer.pooling_param.pool == layer.pooling_param.MAX)
-               or (layer.type == "Eltwise" and layer.eltwise_param.operation == layer.eltwise_param.MAX)
-               for layer in hand.param.net_param.layer)
+    return {"momentum": back.by_momentum,
+            **{f"lr {parameter.name}": value / hand.param.base_lr for parameter, value in by_blob}}

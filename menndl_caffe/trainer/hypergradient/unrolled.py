@@ -18,7 +18,7 @@ MEMORY = 2 << 30  # bytes that a path may take
 def unrolled(hand: NetInHand, batches: int, tested: Tested) -> Estimate:
     """Train from the weights in hand to max_iter, then go back; in the end the trained weights are in hand.
 
-    `batches`: of the validation, those of E. `others` has base_lr, momentum, and lr_mult of each blob by its name.
+    `batches`: of the validation, those of E. `others` has momentum, and `lr NAME` of each blob, base_lr times lr_mult.
     Unsuitable where the solver, the net or the path's size is not for this; Diverged where the training is.
     """
     check_reversible(hand)

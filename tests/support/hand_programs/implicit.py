@@ -35,12 +35,12 @@ def products(engine: Any, folder: Path) -> Found:
         found[f"{kind}.random"], found[f"{kind}.gradient"] = direction(hand.size, kind), hand.gradient()[1]
         for name, product in PRODUCTS.items():
             for which in ("random", "gradient"):
-                found[f"{kind}.{name}.{which}"] = product(hand, TRAINED, found[f"{kind}.{which}"])
+                found[f"{kind}.{name}.{which}"] = product(hand, range(TRAINED), found[f"{kind}.{which}"])
         found[f"{kind}.after"] = hand.take()
     hand = hands.hand(engine, "linear", folder)
     found["nothing"] = np.concatenate([product(hand, 1, np.zeros(hand.size)) for product in PRODUCTS.values()])
     hand.put(np.zeros(hand.size))
-    found["at 0"] = hessian_product(hand, TRAINED, direction(hand.size, "linear"))
+    found["at 0"] = hessian_product(hand, range(TRAINED), direction(hand.size, "linear"))
     return found
 
 
