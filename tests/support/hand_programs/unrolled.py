@@ -31,7 +31,7 @@ def paths(engine: Any, folder: Path) -> Dict[str, np.ndarray]:
     solver = hands.solver_text(**PLAIN).replace('lr_policy: "fixed"', "").replace("test_interval: 1000000",
                                                                               "test_interval: 5")
     said: List[Dict[str, float]] = []
-    train(engine, net, solver, Clock(), lambda **message: said.append(message["outputs"]))
+    train(engine, {"net": net, "solver": solver}, Clock(), lambda **message: said.append(message["outputs"]))
     hand = NetInHand(engine, net, solver, hands.PERIODS)
     tests: List[Dict[str, float]] = []
     told: List[int] = []
