@@ -77,11 +77,20 @@ def test_the_first_descent_begins_at_the_default_and_others_anywhere() -> None:
     assert moved == pytest.approx([0.1, 0.1], abs=1e-5) and search.ask() is None
 
 
-def test_a_gradient_that_may_not_be_trusted_ends_its_descent() -> None:
+def test_a_gradient_that_may_not_be_trusted_is_not_used() -> None:
+    """Whatever the loss is: the descent goes back, or where it had none before another one begins."""
+    search = made()
+    first = asked(search)
+    search.tell(first, told(first))
+    second = asked(search)
+    search.tell(second, Result(second.id, OK, 0.9, 0.0, gradient_by={"distrust": "it grew"}))
+    points = [np.array(SPACE.to_unit(trial.genome)) for trial in (first, second, asked(search))]
+    assert points[2] == pytest.approx((points[0] + points[1]) / 2, abs=1e-5)
     search = made()
     trial = asked(search)
     search.tell(trial, Result(trial.id, OK, 0.9, 0.1, gradient_by={"distrust": "it grew"}))
     other = asked(search)
+    assert other.descent == 1
     assert np.abs(np.subtract(SPACE.to_unit(other.genome), SPACE.to_unit(trial.genome))).max() > 0.11
 
 
@@ -103,12 +112,12 @@ def test_failures_lead_back() -> None:
     descent = Descent(np.array([0.5, 0.5]), np.array([0.2, 0.1]))
     descent.learn(1.0, np.array([1.0, -1.0]))
     assert descent.point == pytest.approx([0.3, 0.6])
-    descent.fail()
+    descent.go_back()
     assert descent.point == pytest.approx([0.4, 0.55]) and descent.sizes == pytest.approx([0.1, 0.05])
-    descent.fail()
+    descent.go_back()
     assert descent.point == pytest.approx([0.45, 0.525]) and not descent.is_over
     for _ in range(8):
-        descent.fail()
+        descent.go_back()
     assert descent.is_over
 
 

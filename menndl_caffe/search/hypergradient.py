@@ -13,9 +13,10 @@ Igel and Huesken 2000):
     g keeps its sign          s <- 1.2 s,  u <- u - s sign(g)                                                  (1)
     g changes it              s <- s / 2,  and where E has grown, u goes back to where that gene came from     (2)
 
-A trial that failed has no g: all s are halved, and u goes half of the way back (3). A descent ends where no gene moves
-by more than SMALLEST, or where its gradient may not be trusted; another one then begins at a point drawn at random. Of
-HOAG, step k = 0, 1, ... of a descent has tolerance max(tolerance, first_tolerance / 2^k) (4).
+A trial that failed has no g, nor has one whose gradient may not be trusted: all s are halved, and u goes half of the
+way back to where there was one (3). A descent ends where no gene moves by more than SMALLEST, or where there never was
+one; another then begins at a point drawn at random. Of HOAG, step k = 0, 1, ... of a descent has tolerance
+max(tolerance, first_tolerance / 2^k) (4).
 """
 from __future__ import annotations
 
@@ -58,16 +59,12 @@ class Descent:
         self.point = np.clip(self.point + np.where(turned, back, -self.sizes * signs), 0, 1)
         self.steps += 1
 
-    def fail(self) -> None:
+    def go_back(self) -> None:
         """Equation (3)."""
         self.sizes = self.sizes * SLOWER
         if self.known is not None:
             self.point = (self.point + self.known) / 2
         self.steps += 1
-
-    def stop(self) -> None:
-        """Forget what is known: it is over."""
-        self.known = None
 
     @property
     def is_over(self) -> bool:
@@ -109,13 +106,11 @@ class Hypergradient:
     def tell(self, trial: Trial, result: Result) -> None:
         """Go on where the gradient points, or begin anew."""
         descent = self._waiting.pop(trial.id)
-        if result.failed:
-            descent.fail()
-        elif result.gradient and result.loss is not None:
+        if result.gradient and result.loss is not None:
             signs = np.sign([result.gradient[name] for name in self._problem.space.names])
             descent.learn(result.loss, self._inward(descent.point, signs))
         else:
-            descent.stop()  # a gradient that may not be trusted is not used
+            descent.go_back()
         self._ready.append(self._new() if descent.is_over else descent)
 
     @staticmethod
