@@ -14,7 +14,8 @@ INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
 YARDSTICK = "yardstick"  # the default on the test set, trained on the validation images as well (HYPERGRADIENT)
-ROLES = (INDIVIDUAL, DEFAULT, TEST, YARDSTICK)
+BESIDE = (DEFAULT, TEST, YARDSTICK)  # the roles beside the individuals, in the order in which they are shown
+ROLES = (INDIVIDUAL, *BESIDE)
 
 TRAIN = "train"  # as `caffe train` does it
 HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
@@ -51,6 +52,11 @@ class Trial:
         """All that decides the result: trials of the same work need to be trained once."""
         images = self.role if self.role in (TEST, YARDSTICK) else ""
         return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance
+
+    @property
+    def plain(self) -> Trial:
+        """The same genome and seed, trained as `caffe train` does it."""
+        return replace(self, program=TRAIN, tolerance=None, descent=None)
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""

@@ -273,6 +273,11 @@ def draws(run: Path) -> Dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("which", ["mixed", "paper"])
 def test_no_text_lies_on_another_or_outside(which: str, name: str, request: pytest.FixtureRequest,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    check_texts(draws(request.getfixturevalue(which).parent)[name], monkeypatch)
+
+
+def check_texts(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That no text of the figure lies on another one, or outside of it."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
@@ -288,7 +293,7 @@ def test_no_text_lies_on_another_or_outside(which: str, name: str, request: pyte
             shown[self] = self.get_window_extent(renderer)
 
     with matplotlib.rc_context(STYLE):
-        figure = draws(request.getfixturevalue(which).parent)[name]()
+        figure = make()
         monkeypatch.setattr(Text, "draw", drawn)
         FigureCanvasAgg(figure).draw()
     assert len(shown) > 10

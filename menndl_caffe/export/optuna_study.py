@@ -9,7 +9,7 @@ A JournalStorage file, since Optuna takes a third of a millisecond to write a tr
 | distributions | the genes' ranges |
 | intermediate values | accuracy, or another measure, by iteration |
 | state | COMPLETE; FAIL with the user attributes `status` and `reason`; RUNNING without a result |
-| user attributes of the study | the journal's first line, and the result of the best individual on the test set |
+| user attributes of the study | the journal's first line; results on the test set: `test`, of the best; `yardstick` |
 """
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import MEASURES, values
-from menndl_caffe.report.summary import of_role
-from menndl_caffe.trial import TEST, Result, Trial
+from menndl_caffe.report.descents import distrust, gradient_cells, gradient_columns
+from menndl_caffe.report.summary import of_role, roles
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 OPEN = "optuna-dashboard '{0}'"
 ATTRIBUTES = ("status", "reason", "loss", "seconds", "engine_seconds", "rank", "host", "same_as")
@@ -59,15 +60,15 @@ def _write_study(run: Run, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.measure for objective in run.objectives])
-    test = of_role(run, TEST)
-    about = {**run.line, "test": test and test[1].as_dict()}
+    tested = {role: of_role(run, role) for role in roles(run) if role != DEFAULT}
+    about = {**run.line, **{role: pair and pair[1].as_dict() for role, pair in tested.items()}}
     for key, value in about.items():
         if key != "event":
             study.set_user_attr(key, value)
     distributions = {gene.name: distribution(gene) for gene in run.space.genes}
-    # The final test measures something else: it would pass for the best.
+    # The final tests measure something else: they would pass for the best.
     study.add_trials([_frozen(run, trial, run.record.results.get(id), distributions)
-                      for id, trial in sorted(run.record.trials.items()) if trial.role != TEST])
+                      for id, trial in sorted(run.record.trials.items()) if trial.role in (INDIVIDUAL, DEFAULT)])
 
 
 def distribution(gene: Gene) -> BaseDistribution:
@@ -80,12 +81,18 @@ def distribution(gene: Gene) -> BaseDistribution:
     return FloatDistribution(gene.minimum, gene.maximum, log=gene.log)
 
 
+def _of_descent(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
+    gradient = dict(zip(gradient_columns(run), gradient_cells(run, result)))
+    return {"descent": counted(trial.descent), "tolerance": trial.tolerance, **gradient, "distrust": distrust(result)}
+
+
 def _frozen(run: Run, trial: Trial, result: Optional[Result],
             distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
         **{name: getattr(result, name, None) for name in ATTRIBUTES},
-        **{name: result.measures.get(name) for name in MEASURES if result}}
+        **{name: result.measures.get(name) for name in MEASURES if result},
+        **(_of_descent(run, trial, result) if trial.descent is not None and result else {})}
     state = TrialState.RUNNING if result is None else TrialState.FAIL if result.failed else TrialState.COMPLETE
     frozen = create_trial(
         state=state, values=values(run.objectives, result) if result and state == TrialState.COMPLETE else None,

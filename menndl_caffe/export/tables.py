@@ -7,7 +7,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import LOSS, MEASURES
-from menndl_caffe.report.summary import counted_fitness
+from menndl_caffe.report.descents import distrust, gradient_cells, gradient_columns
+from menndl_caffe.report.summary import counted_fitness, has_gradients
 from menndl_caffe.trial import Result, Trial
 
 BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
@@ -27,16 +28,30 @@ def trials(run: Run) -> Table:
     """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
     result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures; a trial
     with `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in experiment.appraise.measures;
-    in the end `measured_NAME`, what further objectives measure."""
+    in the end `measured_NAME`, what further objectives measure, and of a search along gradients `descent`, counted from
+    1, `tolerance`, `gradient.GENE` and `distrust`, why a gradient was not used."""
     genes, record = run.space.genes, run.record
     further = [one.measure for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
     columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES,
-               **{f"measured_{measure}": float for measure in further}}
+               **{f"measured_{measure}": float for measure in further}, **_descent_columns(run)}
     rows = []
     for id, trial in sorted(record.trials.items()):
         result = record.results.get(id)
-        rows.append((*_row(run, trial, result), *(result and result.measures.get(measure) for measure in further)))
+        rows.append((*_row(run, trial, result), *(result and result.measures.get(measure) for measure in further),
+                     *(_descent_cells(run, trial, result) if has_gradients(run) else ())))
     return Table(columns, rows)
+
+
+def _descent_columns(run: Run) -> Dict[str, type]:
+    if not has_gradients(run):
+        return {}
+    return {"descent": int, "tolerance": float, **dict.fromkeys(gradient_columns(run), float), "distrust": str}
+
+
+def _descent_cells(run: Run, trial: Trial, result: Optional[Result]) -> Iterator[Any]:
+    yield from (counted(trial.descent), trial.tolerance)
+    yield from gradient_cells(run, result) if result else [None] * len(run.space.genes)
+    yield result and trial.descent is not None and distrust(result) or None
 
 
 def column(gene: Gene) -> str:

@@ -7,9 +7,19 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, Value
 from menndl_caffe.objective import ACCURACY, BY_ACCURACY, LOSS, Objective
-from menndl_caffe.report.summary import best_trained, chosen, described, fitness, of_role, optimized, standard_error
+from menndl_caffe.report.summary import (
+    best_trained,
+    chosen,
+    described,
+    fitness,
+    of_role,
+    optimized,
+    roles,
+    standard_error,
+)
+from menndl_caffe.report.yardstick import ALL_IMAGES, ONLY_THE_TEST_SET_COUNTS, verdict
 from menndl_caffe.text import aligned, fixed, gene_text, interval
-from menndl_caffe.trial import DEFAULT, TEST, Result, Trial
+from menndl_caffe.trial import DEFAULT, TEST, YARDSTICK, Result, Trial
 
 FEW = 5  # individuals that are listed unless others are asked for, as in the paper; of a front all
 
@@ -23,8 +33,9 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
     """The individuals that are `listed`, the default, and what the difference means."""
     images = run.line.get("test_images")
     best = [described(run, trial, result) for trial, result in listed(run, n)]
-    roles = {role: of_role(run, role) for role in (DEFAULT, TEST)}
-    default, test = (described(run, *pair) if pair else None for pair in roles.values())
+    pairs = {role: of_role(run, role) for role in roles(run)}
+    beside = {role: described(run, *pair) if pair else None for role, pair in pairs.items()}
+    default = beside[DEFAULT]
     genomes = [trial.genome for trial, _ in run.record.individuals()]
     return {
         "type": run.message.type, "max_iter": run.message.max_iter, "fitness_set": run.fitness_set,
@@ -32,7 +43,7 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
         "evaluated": len(genomes), "total": run.total, "different": len(set(genomes)), "asked": n or FEW,
         "genes": [{"gene": gene.name, "default": gene.default,
                    "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in run.space.genes],
-        "default": default, "best": best, "test": test,
+        "default": default, "best": best, **{role: row for role, row in beside.items() if role != DEFAULT},
         "difference": _difference(run.fitness, best, default, images, len(best_trained(run))),
     }
 
@@ -75,7 +86,7 @@ def best_text(run: Run, n: Optional[int] = None) -> str:
     blocks = [_head(run, best)]
     if best["best"] or best["default"]:
         blocks += [_table_3(run, best), _individuals(run, best)]
-    return "\n\n".join([*blocks, "\n".join(_remarks(run.fitness, best))]).rstrip()
+    return "\n\n".join([*blocks, "\n".join(_remarks(run, best))]).rstrip()
 
 
 def _head(run: Run, best: Dict[str, Any]) -> str:
@@ -149,9 +160,11 @@ def _places(best: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any]]]:
     return places + ([(DEFAULT, best["default"])] if best["default"] else [])
 
 
-def _remarks(objective: Objective, best: Dict[str, Any]) -> List[str]:
+def _remarks(run: Run, best: Dict[str, Any]) -> List[str]:
     """What a reader must know before believing the numbers, one line each."""
-    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_test(objective, best))
+    objective = run.fitness
+    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_test(objective, best),
+               *(_on_yardstick(run, best) if YARDSTICK in best else ()))
     return [line for line in remarks if line]
 
 
@@ -186,6 +199,24 @@ def _on_test(objective: Objective, best: Dict[str, Any]) -> str:
     value = fitness(test)
     if value is None:
         return f"test set: no figure: {test['status']}: {test['reason']}"
-    error = f" (standard error {standard_error(value, images):.4f})" if images and measure == ACCURACY else ""
-    return (f"test set: the best individual has {measure} {objective.text(value)}{error} on it: an unbiased figure, "
-            "the search never saw these images.")
+    return (f"test set: the best individual has {measure} {_with_error(objective, value, images)} on it: an unbiased "
+            "figure, the search never saw these images.")
+
+
+def _with_error(objective: Objective, value: float, images: Optional[int]) -> str:
+    error = f" (standard error {standard_error(value, images):.4f})" if images and objective.measure == ACCURACY else ""
+    return objective.text(value) + error
+
+
+def _on_yardstick(run: Run, best: Dict[str, Any]) -> Sequence[str]:
+    """The default, trained on all images, on the test set, and what that says of the best."""
+    yardstick = best[YARDSTICK]
+    value = fitness(yardstick) if yardstick else None
+    if yardstick is None:
+        first = f"follows: {ALL_IMAGES}, on the test set."
+    elif value is None:
+        first = f"no figure: {yardstick['status']}: {yardstick['reason']}"
+    else:
+        first = (f"{ALL_IMAGES}, has {run.fitness.measure} "
+                 f"{_with_error(run.fitness, value, best['test_images'])} on the test set.")
+    return f"yardstick: {first}", verdict(run, best[TEST], yardstick), ONLY_THE_TEST_SET_COUNTS

@@ -7,6 +7,7 @@
 | genes                 | Figure 3     | genes.csv               |
 | fitness               |              | generations.csv         |
 | front                 |              | individuals.csv         |
+| paths                 |              | descents.csv            |
 """
 from __future__ import annotations
 
@@ -20,13 +21,14 @@ from menndl_caffe.files import replacing
 from menndl_caffe.objective import LOSS, MEASURES, Objective
 from menndl_caffe.report.best import best_dict, best_text, cell, shown
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
+from menndl_caffe.report.descents import descents, descents_csv
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
 from menndl_caffe.report.page import page
-from menndl_caffe.report.summary import Generation, best_trained, counted_fitness, generations
+from menndl_caffe.report.summary import Generation, best_trained, counted_fitness, generations, has_gradients
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.text import as_csv, fixed, say
-from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial import BESIDE, DEFAULT
 
 PAGE, COMPARISON = "report.html", "comparison.html"
 Note = Callable[[str], None]
@@ -89,6 +91,8 @@ def _figures(folder: Path, run: Run, stages: Stages, summaries: Sequence[Generat
     yield from draw("parallel_coordinates", lambda: figures.parallel_figure(run))
     if len(run.objectives) > 1:
         yield from draw("front", lambda: figures.front_figure(run))
+    if has_gradients(run):
+        yield from draw("paths", lambda: figures.paths_figure(run, descents(run)))
     for name, layers in networks.items():
         yield from draw(name, functools.partial(figures.network_figure, layers))
 
@@ -124,13 +128,14 @@ def _tables(run: Run, nets: Nets) -> Dict[str, str]:
     rows = table_3(run, best, costs)
     return {"best.txt": best_text(run) + "\n", "best.csv": _best_csv(run, best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
-            "individuals.csv": _individuals_csv(run)}
+            "individuals.csv": _individuals_csv(run),
+            **({"descents.csv": descents_csv(run, descents(run))} if has_gradients(run) else {})}
 
 
 def _best_csv(run: Run, best: Dict[str, Any], costs: Costs) -> str:
     measured = [objective for objective in shown(run, Objective(LOSS)) if objective.measure not in MEASURES]
     rows = [(str(place), row) for place, row in enumerate(best["best"], 1)]
-    rows += [(role, best[role]) for role in (DEFAULT, TEST) if best[role]]
+    rows += [(role, best[role]) for role in BESIDE if best.get(role)]
     return as_csv(["place", "id", "generation", "status", *(gene["gene"] for gene in best["genes"]),
                    *(objective.measure for objective in measured), "seconds", *MEASURES],
                   ([place, row["id"], row["generation"], row["status"], *row["genes"].values(),

@@ -23,7 +23,7 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer
 from menndl_caffe.nets.wiring import layers_of_phase
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, Trial
+from menndl_caffe.trial import ROLES, Trial
 
 SOLVER = ("solver", 0)  # the solver's key among the layers
 ANYWHERE = Sources("train_lmdb", "test_lmdb", "mean.binaryproto")  # what a net costs does not depend on them
@@ -51,8 +51,7 @@ class Nets:
         self.image = _image_shape(run.line)
         self.changed = ""
         self._renderer: Optional[Renderer] = None
-        self._sources = {role: _sources(run.line, parts_of_data(run.message, role))
-                         for role in (INDIVIDUAL, DEFAULT, TEST)}
+        self._sources = {role: _sources(run.line, parts_of_data(run.message, role)) for role in ROLES}
         try:
             self._renderer = _renderer(run)
         except UserError as error:

@@ -9,10 +9,11 @@ from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
-from menndl_caffe.report.summary import best_trained, described, fitness, of_role
+from menndl_caffe.report.descents import descents, distrusted
+from menndl_caffe.report.summary import best_trained, described, fitness, has_gradients, of_role, roles
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
 
 # What the journal's first line says beside the search.
 CIRCUMSTANCES = ("engine_found", "data", "data_folder", "test_images", "host", "command", "started")
@@ -25,8 +26,8 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
     """
     record, total = run.record, run.total
     best, done = best_trained(run), sum(1 for _ in record.individuals())
-    ends = {role: of_role(run, role) for role in (DEFAULT, TEST)}
-    needed = (DEFAULT, TEST) if run.fitness_set == "validation" else (DEFAULT,)
+    ends = {role: of_role(run, role) for role in roles(run)}
+    needed = tuple(ends) if run.fitness_set == "validation" else (DEFAULT,)
     return {
         "search": _search(run), "engine": run.engine,
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
@@ -38,6 +39,7 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         "best": described(run, *best[0]) if best else None,
         **{role: described(run, *pair) if pair else None for role, pair in ends.items()},
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
+        **({"descents": _descents(run)} if has_gradients(run) else {}),
         **_speed(run, done, now),
         "complete": done == total and all(ends[role] for role in needed),
     }
@@ -47,9 +49,21 @@ def _search(run: Run) -> Dict[str, Any]:
     message = run.message
     settings = getattr(message, KINDS[message.type].field or "limit")
     return {"type": message.type,
-            "settings": {field.name: getattr(settings, field.name) for field in settings.DESCRIPTOR.fields},
+            "settings": {field.name: _setting(field, getattr(settings, field.name))
+                         for field in settings.DESCRIPTOR.fields},
             "net": message.net, "solver": message.solver, "genes": list(run.space.names), "max_iter": message.max_iter,
             "fitness_set": run.fitness_set, "random_seed": message.random_seed, **objectives_dict(run)}
+
+
+def _setting(field: Any, value: Any) -> Any:
+    """A choice of several by its name."""
+    return field.enum_type.values_by_number[value].name if field.enum_type else value
+
+
+def _descents(run: Run) -> Dict[str, Any]:
+    """How many were begun and have a result, and what `distrusted` says."""
+    found = descents(run)
+    return {"begun": len(found), **distrusted(found)}
 
 
 def _generation(run: Run) -> Optional[int]:
@@ -126,8 +140,9 @@ def _how_far(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     lines.append(("failed", f"{sum(failed.values()):,}" + _in_words(failed)))
     if last:
         lines.append(("", f"last: trial {last['id']} {last['status']}: {last['reason']}"))
+    along = [("descents", descents_text(status["descents"]))] if "descents" in status else []
     front = [("front", f"{len(status['front']):,} individuals")] if "front" in status else []
-    return lines + [("best", _individual(run, status["best"]) + _origin(status["best"])), *front,
+    return lines + along + [("best", _individual(run, status["best"]) + _origin(status["best"])), *front,
                     ("default", _individual(run, status["default"])), *_test(run, status)]
 
 
@@ -141,6 +156,15 @@ def individuals_text(status: Dict[str, Any]) -> str:
     """`7 of 12 (58%)`, or `7` of nobody knows how many."""
     done, total = status["done"], status["total"]
     return f"{done:,} of {total:,} ({100 * done // total}%)" if total else f"{done:,}"
+
+
+def descents_text(found: Dict[str, Any]) -> str:
+    """`2; 1 of 9 gradients not trusted, since the loss is not convex`, and in how many cases that was the reason."""
+    said = f"{found['begun']:,}; {found['distrusted']:,} of {found['gradients']:,} gradients not trusted"
+    if not found["distrusted"]:
+        return said
+    often = f" ({found['count']:,} of these)" if found["distrusted"] > 1 else ""
+    return f"{said}: {found['reason']}{often}"
 
 
 def _in_words(failed: Dict[str, int]) -> str:
@@ -164,7 +188,10 @@ def _origin(best: Any) -> str:
 
 
 def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
-    return [("on test set", _individual(run, status[TEST]))] if run.fitness_set == "validation" else []
+    if run.fitness_set != "validation":
+        return []
+    yardstick = [(YARDSTICK, _individual(run, status[YARDSTICK]))] if YARDSTICK in status else []
+    return [("on test set", _individual(run, status[TEST])), *yardstick]
 
 
 def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:

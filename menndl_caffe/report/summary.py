@@ -9,7 +9,18 @@ import numpy as np
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import ACCURACY, values
-from menndl_caffe.trial import TEST, Result, Trial
+from menndl_caffe.search import KINDS
+from menndl_caffe.trial import BESIDE, HYPERGRADIENT, TEST, YARDSTICK, Result, Trial
+
+
+def has_gradients(run: Run) -> bool:
+    """Whether its individuals are trained for the gradient of the validation loss, which they fit then."""
+    return KINDS[run.message.type].program == HYPERGRADIENT
+
+
+def roles(run: Run) -> Tuple[str, ...]:
+    """The roles beside the individuals that such a run may have, in the order in which they are shown."""
+    return tuple(role for role in BESIDE if role != YARDSTICK or has_gradients(run))
 
 
 def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:
@@ -43,7 +54,16 @@ def described(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
     trained = run.record.results.get(result.id if result.same_as is None else result.same_as, result)
     return {"id": trial.id, "generation": counted(trial.generation), "genes": trial.genome.as_dict(),
             "status": result.status, **_optimized(run, result), "loss": result.loss,
-            "seconds": trained.seconds, "measures": dict(result.measures), "reason": result.reason}
+            "seconds": trained.seconds, "measures": dict(result.measures), "reason": result.reason,
+            **_descended(trial, result)}
+
+
+def _descended(trial: Trial, result: Result) -> Dict[str, Any]:
+    """What a step of a descent has beside; nothing for other individuals."""
+    if trial.descent is None:
+        return {}
+    return {"descent": counted(trial.descent), "gradient": dict(result.gradient),
+            "gradient_by": dict(result.gradient_by)}
 
 
 def _optimized(run: Run, result: Result) -> Dict[str, Any]:

@@ -10,7 +10,7 @@ from menndl_caffe.report.best import sets_text
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.summary import optimized
 from menndl_caffe.text import as_csv, gene_text, interval
-from menndl_caffe.trial import DEFAULT, TEST
+from menndl_caffe.trial import BESIDE
 
 Rows = List[List[str]]
 Costs = Mapping[int, Mapping[str, float]]
@@ -18,7 +18,7 @@ Costs = Mapping[int, Mapping[str, float]]
 
 def costs_of(best: Dict[str, Any], run: Run, nets: Nets) -> Costs:
     """What was measured of the nets of `best_dict`'s individuals, by id; nothing where that is unknown."""
-    listed = [row for row in (*best["best"], best[DEFAULT], best[TEST]) if row]
+    listed = [row for row in (*best["best"], *(best.get(role) for role in BESIDE)) if row]
     return {row["id"]: nets.measures(run.record.trials[row["id"]]) for row in listed}
 
 

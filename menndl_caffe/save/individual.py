@@ -110,14 +110,15 @@ def _write_deploy(rendered: Rendered, folder: Path) -> str:
 
 
 def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, say: Say) -> Result:
-    """Train as the run did, with every test pass told beside the recorded one."""
+    """Train as the run did, plainly where that was for a gradient, with every test pass told beside the recorded one.
+    """
     first = run.record.results.get(trial.id if before.same_as is None else before.same_as, before)
     say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
         f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
     recorded = {iteration: (value, loss) for iteration, value, loss in before.curve}
     evaluator = parts.evaluator()
     with contextlib.closing(evaluator):
-        evaluator.start(trial, ".", weights)
+        evaluator.start(trial.plain, ".", weights)
         told, result = 0, None
         while result is None:
             result = evaluator.poll(1.0)

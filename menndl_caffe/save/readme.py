@@ -13,7 +13,7 @@ from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import LOSS
 from menndl_caffe.report.summary import of_role
-from menndl_caffe.trial import TEST, Result, Trial
+from menndl_caffe.trial import TEST, TRAIN, YARDSTICK, Result, Trial
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ def difference(saved: Saved) -> str:
     if again.curve == before.curve:
         passes = f"all {len(again.curve)} test passes" if len(again.curve) > 1 else "the test pass"
         return f"{measured}: equal to the recorded ones, in {passes}"
+    if saved.trial.program != TRAIN:
+        return (f"{measured}, trained as `caffe train` does it; not those of the search's step, "
+                f"{measured_text(measure, before.fitness, before.loss)}, whose program is {saved.trial.program}")
     then = saved.run.line.get("versions", {})
     changed = [f"{name} was {then.get(name)}, is {saved.versions.get(name)}"
                for name in sorted({*then, *saved.versions}) if then.get(name) != saved.versions.get(name)]
@@ -56,12 +59,15 @@ def readme(saved: Saved) -> str:
     """README.md of the folder: where the individual comes from, the files, the commands."""
     test = of_role(saved.run, TEST)
     tested = test is not None and test[0].genome == saved.trial.genome and not test[1].failed
+    yardstick = of_role(saved.run, YARDSTICK)
     data = layers_of_phase(saved.rendered.net.message, "TEST", 0, ())[0].layer
     return Template(Path(__file__).with_name("README.md.j2")).render({
         **vars(saved), "run": saved.run.line, "run_name": saved.run.name,
         "versions": ", ".join(f"{name} {value}" for name, value in saved.versions.items()),
         "difference": difference(saved), "fitness_set": saved.run.fitness_set,
-        "test_fitness": test[1].fitness if test and tested else None, "measure": saved.run.fitness.measure,
+        "test_fitness": test[1].fitness if test and tested else None,
+        "yardstick": yardstick[1].fitness if yardstick and not yardstick[1].failed else None,
+        "measure": saved.run.fitness.measure,
         "is_tested": saved.run.fitness.is_tested, "transform": data.transform_param, "prepared": _prepared(data),
         **_test_pass(saved, data)})
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any, Deque, Dict, Iterator, Optional
+from typing import Any, Deque, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -46,6 +46,18 @@ class Descent:
     known: Optional[np.ndarray] = None  # the last point with a gradient
     loss: float = math.inf  # there
     signs: Optional[np.ndarray] = None  # of g, there
+
+    def take(self, result: Result, genes: Sequence[str]) -> None:
+        """Go on from the point that was tried; `genes` are the names, in the point's order."""
+        if result.gradient and result.loss is not None:
+            self.learn(result.loss, self._inward(np.sign([result.gradient[name] for name in genes])))
+        else:
+            self.go_back()
+
+    def _inward(self, signs: np.ndarray) -> np.ndarray:
+        """0 for genes that are at their bound and would go beyond it."""
+        outward = ((self.point <= 0) & (signs > 0)) | ((self.point >= 1) & (signs < 0))
+        return np.where(outward, 0.0, signs)
 
     def learn(self, loss: float, signs: np.ndarray) -> None:
         """Equations (1) and (2)."""
@@ -106,17 +118,8 @@ class Hypergradient:
     def tell(self, trial: Trial, result: Result) -> None:
         """Go on where the gradient points, or begin anew."""
         descent = self._waiting.pop(trial.id)
-        if result.gradient and result.loss is not None:
-            signs = np.sign([result.gradient[name] for name in self._problem.space.names])
-            descent.learn(result.loss, self._inward(descent.point, signs))
-        else:
-            descent.go_back()
+        descent.take(result, self._problem.space.names)
         self._ready.append(self._new() if descent.is_over else descent)
-
-    @staticmethod
-    def _inward(point: np.ndarray, signs: np.ndarray) -> np.ndarray:
-        """0 for genes that are at their bound and would go beyond it."""
-        return np.where(((point <= 0) & (signs > 0)) | ((point >= 1) & (signs < 0)), 0.0, signs)
 
     def _new(self) -> Descent:
         genes = len(self._problem.space.genes)

@@ -11,6 +11,7 @@ from menndl_caffe.genome import Value
 from menndl_caffe.report.status import generation_text, individuals_text
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import duration, gene_text, printable
+from menndl_caffe.trial import YARDSTICK
 from menndl_caffe.watch.charts import bars, levels
 from menndl_caffe.watch.picture import Picture
 from menndl_caffe.watch.ranks import Doing
@@ -113,6 +114,10 @@ class Screen:
         if test is not None and fitness(test) is not None:
             figure = picture.fitness.text(fitness(test))
             rows.append(self._row("on test set", (figure, VALUE), "  unbiased by the search"))
+        yardstick = picture.status.get(YARDSTICK)
+        if yardstick is not None and fitness(yardstick) is not None:
+            figure = picture.fitness.text(fitness(yardstick))
+            rows.append(self._row(YARDSTICK, (figure, VALUE), "  the default on the test set, trained on all images"))
         return rows
 
     def _genes(self, best: Dict[str, Value], defaults: Dict[str, Value]) -> List[Text]:

@@ -6,9 +6,9 @@ from typing import Any, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from menndl_caffe.experiment.recorded import Stages
-from menndl_caffe.genome import ChoiceGene, Gene, RealGene, SearchSpace
+from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
 from menndl_caffe.report.boxes import Box, Shares, Spread
-from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, tick_text, ticks, whole_numbers
+from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, gene_scale, whole_numbers
 
 ROWS = 10  # panels above one another in one column; more genes take both columns of a page
 PANEL = 0.78  # inches
@@ -41,7 +41,7 @@ def _height(gene: Gene, value: Any) -> float:
 
 
 def _boxes(axes: Any, gene: Any, found: Sequence[Box]) -> None:
-    _scale(axes, gene)
+    gene_scale(axes, gene)
     x = [box.generation for box in found]
     lows, middles, highs = zip(*(box.quartiles for box in found))
     axes.vlines(x, [box.whiskers[0] for box in found], lows, color=GREY, linewidth=0.6)
@@ -53,26 +53,6 @@ def _boxes(axes: Any, gene: Any, found: Sequence[Box]) -> None:
     outliers = [(box.generation, value) for box in found for value in box.outliers]
     axes.plot([x for x, _ in outliers], [y for _, y in outliers], linestyle="", marker="o", markersize=1.6,
               markeredgewidth=0.4, markerfacecolor="none", markeredgecolor=GREY, rasterized=True, label="outliers")
-
-
-def _scale(axes: Any, gene: Any) -> None:
-    """The gene's own scale and range, set before anything is drawn, so that there is nothing to be guessed."""
-    if isinstance(gene, RealGene) and gene.log:
-        axes.set_yscale("log")
-        axes.minorticks_off()
-    axes.set_ylim(*_limits(gene))
-    values = ticks(gene, 3)
-    axes.set_yticks(values)
-    axes.set_yticklabels([tick_text(value) for value in values])
-
-
-def _limits(gene: Any) -> Any:
-    """The gene's range and a little more."""
-    if isinstance(gene, RealGene) and gene.log:
-        margin = max((gene.maximum / gene.minimum) ** 0.06, 1.1)
-        return gene.minimum / margin, gene.maximum * margin
-    margin = 0.06 * (gene.maximum - gene.minimum) or 1.0
-    return gene.minimum - margin, gene.maximum + margin
 
 
 def _choices(axes: Any, gene: ChoiceGene, found: Sequence[Shares]) -> None:

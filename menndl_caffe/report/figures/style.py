@@ -16,6 +16,7 @@ from menndl_caffe.text import gene_text
 
 # Colours that people with any colour vision can tell apart (Okabe and Ito); lines and markers differ as well.
 BLUE, RED, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#8E2A7B", "#000000", "#666666"
+GREEN = "#009E73"
 COLUMN, PAGE = 3.3, 6.9  # inches: one column of a page, and both
 FONT = 7  # points, the smallest
 DPI = 300
@@ -88,6 +89,26 @@ def _round_values(gene: Any, last: float, count: int) -> List[Any]:
 def tick_text(value: Any) -> str:
     """A tick's label."""
     return gene_text(value)
+
+
+def gene_scale(axes: Any, gene: Any) -> None:
+    """The gene's own scale and range, set before anything is drawn, so that there is nothing to be guessed."""
+    if isinstance(gene, RealGene) and gene.log:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+    axes.set_ylim(*_limits(gene))
+    values = ticks(gene, 3)
+    axes.set_yticks(values)
+    axes.set_yticklabels([tick_text(value) for value in values])
+
+
+def _limits(gene: Any) -> Any:
+    """The gene's range and a little more."""
+    if isinstance(gene, RealGene) and gene.log:
+        margin = max((gene.maximum / gene.minimum) ** 0.06, 1.1)
+        return gene.minimum / margin, gene.maximum * margin
+    margin = 0.06 * (gene.maximum - gene.minimum) or 1.0
+    return gene.minimum - margin, gene.maximum + margin
 
 
 def whole_numbers(axis: Any) -> None:

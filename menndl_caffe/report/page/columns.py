@@ -13,9 +13,9 @@ from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
 from menndl_caffe.objective import LOSS, Objective, values
 from menndl_caffe.report.busy import BusyTime
-from menndl_caffe.report.summary import of_role
+from menndl_caffe.report.summary import of_role, roles
 from menndl_caffe.text import printable
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, STATUSES, TEST, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, STATUSES, Result, Trial
 
 # What is measured of a net -> its significant digits in the page; more would double the column there.
 MEASURED = {"parameters": 9, "multiply_adds": 3}
@@ -43,11 +43,11 @@ def columns(run: Run) -> Dict[str, Any]:
     taken over from the same individual takes no time. A failed result has no fitness. `generation` is the stage of
     Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in, `objectives`
     a column for each of several, `front` the rows that no other one dominates in these. `role` has the rows of the
-    default and of the best's test; the test of one that was the best earlier has none.
+    default, of the best's test and of the yardstick; the test of one that was the best earlier has none.
     """
     stages, trials = run.stages, run.record.trials
     pairs = [(trials[id], result) for id, result in run.record.results.items()]
-    ends = {pair[0].id for pair in (of_role(run, role) for role in (DEFAULT, TEST)) if pair}
+    ends = {pair[0].id for pair in (of_role(run, role) for role in roles(run)) if pair}
     hosts, reasons = Names(), Names()
     begin, end = _clock([result for _, result in pairs])
     curves, curve_of = _curves(pairs)

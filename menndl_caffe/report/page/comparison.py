@@ -13,8 +13,9 @@ from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.page.single import costed
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import best_trained, fitness
+from menndl_caffe.report.summary import best_trained, fitness, has_gradients
 from menndl_caffe.text import printable
+from menndl_caffe.trial import BESIDE
 
 TOP = 50  # different individuals of a run whose genes are shown
 
@@ -37,12 +38,14 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
     for of_run, run in zip(described, runs):
         of_run.update(fitnesses(run, of_run["status"], of_run["best"]))
     return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP,
+            "yardsticks": any(map(has_gradients, runs)),
             "facts": in_common(known), "side_by_side": side_by_side(described)}, data
 
 
 def fitnesses(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> Dict[str, str]:
-    """What the first table says of a run: best, default, best on the test set, difference; empty for what is not."""
-    rows = {name: status[name] for name in ("best", "default", "test")}
+    """What the first table says of a run: best, default, best on the test set, yardstick, difference; empty for what is
+    not."""
+    rows = {name: status.get(name) for name in ("best", *BESIDE)}
     texts = {f"{name}_text": run.fitness.text(fitness(row)) or row["status"] if row else ""
              for name, row in rows.items()}
     difference = best["difference"]

@@ -10,6 +10,7 @@ from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
 from menndl_caffe.report.best import best_dict, cell, shown
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
+from menndl_caffe.report.page import descents
 from menndl_caffe.report.page.columns import MEASURED, columns
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
@@ -18,7 +19,9 @@ from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.report.table_3 import costs_of, table_3
 from menndl_caffe.text import duration, fixed, printable
+from menndl_caffe.trial import BESIDE, DEFAULT, TEST, YARDSTICK
 
+NAMES = {DEFAULT: "default", TEST: "best on the test set", YARDSTICK: "yardstick on the test set"}
 REASONS = 25  # different reasons that are listed, the most frequent first
 
 
@@ -27,17 +30,18 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     status, best, nets = status_dict(run, now), best_dict(run), Nets(run)
     of_best, difference = costed(best, run, nets), best["difference"]
     data = columns(run)
+    of_descents, of_script = descents.section(run, best)
     first = [row["id"] for row in best["best"]] + list(run.record.trials)[:1]
     data.update(kind="run", folder=printable(str(run.folder), lines=True),
                 render=printable(render_command(run), lines=True), files=kept_files(run, first),
-                rendered=rendered_files(nets, run))
+                rendered=rendered_files(nets, run), **of_script)
     context = {
         "name": run.name, "now": now, "status": status, "tiles": tiles(run, status, best),
         "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
         "curve_measure": run.curve_measure,
         "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
         "moves": run.fitness.is_tested,
-        "objectives": run.objectives, "dominated": dominated(run), "slowness": slowness(run),
+        **of_descents, "objectives": run.objectives, "dominated": dominated(run), "slowness": slowness(run),
         "importance": sorted(importance(run), key=lambda gene: -gene.share),
         "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
         "evaluated": bool(run.record.results), "curves": bool(data["curves"]["grid"]),
@@ -51,8 +55,10 @@ def costed(best: Dict[str, Any], run: Run, nets: Nets) -> Dict[str, Any]:
     `shown`, with the cells in them by id."""
     of_nets = costs_of(best, run, nets)
     measured = [objective for objective in shown(run, Objective(LOSS)) if objective.measure not in MEASURED]
-    rows = [row for row in (*best["best"], best["default"], best["test"]) if row]
-    return {"best": best, "costs": of_nets, "table_3": table_3(run, best, of_nets),
+    beside = [(role, best.get(role)) for role in BESIDE]
+    rows = [row for row in (*best["best"], *(row for _, row in beside)) if row]
+    return {"best": best, "beside": [(NAMES[role], row) for role, row in beside if row],
+            "costs": of_nets, "table_3": table_3(run, best, of_nets),
             "shown": [objective.measure for objective in measured],
             "cells": {row["id"]: [objective.text(cell(row, objective)) for objective in measured] for row in rows}}
 
@@ -79,8 +85,11 @@ def tiles(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
            Tile("default", _fitness(run, status["default"]),
                 _without_fitness(status["default"]) or _difference(run, best))]
     if best["fitness_set"] == "validation":
-        row.append(Tile("best on the test set", _fitness(run, best["test"]),
-                        _without_fitness(best["test"]) or "unbiased by the search"))
+        row.append(Tile(NAMES[TEST], _fitness(run, best[TEST]),
+                        _without_fitness(best[TEST]) or "unbiased by the search"))
+    if YARDSTICK in best:
+        row.append(Tile(NAMES[YARDSTICK], _fitness(run, best[YARDSTICK]),
+                        _without_fitness(best[YARDSTICK]) or "the default, trained on all images"))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
     return row + [Tile("individuals", f"{status['done']:,}", f"{status['reused']:,} of them met before"),
                   Tile("failed", f"{sum(failed.values()):,}", kinds or "none"),

@@ -99,15 +99,21 @@ function level(view, value, style) {
   stroke(view.context, [[view.left, y], [view.right, y]], style);
 }
 
-/* Entries are {text, colour, dash?, kind: "line" | "dot" | "box"}. */
+/* Entries are {text, colour, dash?, kind: "line" | "dot" | "ring" | "cross" | "box"}. */
 function legend(host, entries) {
   host.replaceChildren(...entries.map((entry) => element("span", {}, swatch(entry), entry.text)));
 }
 
+const SMALL_MARKS = {
+  dot: (colour) => svg("circle", { cx: 12, cy: 6, r: 3.5, fill: colour }),
+  ring: (colour) => svg("circle", { cx: 12, cy: 6, r: 4.5, fill: "none", stroke: colour, "stroke-width": 1.75 }),
+  cross: (colour) => svg("path", { d: "M8 2l8 8M8 10l8 -8", stroke: colour, "stroke-width": 1.75 }),
+};
+
 function swatch({ colour, dash = [], kind = "line" }) {
   const mark =
-    kind === "dot"
-      ? svg("circle", { cx: 12, cy: 6, r: 3.5, fill: colour })
+    kind in SMALL_MARKS
+      ? SMALL_MARKS[kind](colour)
       : kind === "box"
         ? svg("rect", { x: 2, y: 0, width: 20, height: 12, fill: colour })
         : svg("line", {

@@ -2,6 +2,12 @@
 
 const NET_AND_SOLVER = ["train_test.prototxt", "solver.prototxt"];
 
+const OF_ROLE = {
+  default: "Default",
+  test: "Best on the test set",
+  yardstick: "Yardstick, the default trained on the validation images as well, on the test set",
+};
+
 function textOf(columns, row) {
   return columns.map((column) => `${column.name} ${column.text(row)}`).join(", ");
 }
@@ -15,7 +21,7 @@ function outcome(run, row) {
 
 function titleOf(run, row) {
   const role = Object.keys(run.role).find((name) => run.role[name] === row);
-  if (role) return `${role === "test" ? "Best on the test set" : "Default"} (${run.id[row]})`;
+  if (role) return `${OF_ROLE[role]} (${run.id[row]})`;
   if (!run.individual[row]) return `Best of an earlier end of the search, on the test set (${run.id[row]})`;
   return `Individual ${run.id[row]}${run.stage === "generation" ? `, generation ${run.generation[row]}` : ""}`;
 }
@@ -109,6 +115,7 @@ function factsOf(run, row) {
   const facts = [
     ["status", run.statuses[run.status[row]]],
     ...[...run.axes.slice(1, -1), ...run.measured].map((column) => [column.name, column.text(row)]),
+    ...descentOf(run, row),
     ["seed", run.seed[row]],
     ["rank", run.rank[row]],
     ["host", run.hosts[run.host[row]]],
@@ -131,6 +138,19 @@ function factsOf(run, row) {
       ),
     ),
   );
+}
+
+/* Of a step of a descent, which one it is, and its gradient. */
+function descentOf(run, row) {
+  for (const { number, steps } of run.descents || []) {
+    const place = steps.findIndex((step) => step.id === run.id[row]);
+    if (place >= 0)
+      return [
+        ["descent", `${number}, step ${place + 1}`],
+        ["gradient", steps[place].gradient],
+      ];
+  }
+  return [];
 }
 
 /* What was measured by iteration: a plot, and the same as a table. */

@@ -11,6 +11,7 @@ function runPage(data) {
     history: history(run, chosen),
     curves: curves(run, chosen),
     front: front(run, chosen),
+    paths: paths(run),
     ranks: ranks(run),
     table: table(run, chosen),
   };
