@@ -15,6 +15,7 @@ from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import located
 from menndl_caffe.torchcaffe import weights as weights_files
 from menndl_caffe.torchcaffe.blob import Blob
+from menndl_caffe.torchcaffe.duals import hessian_product
 from menndl_caffe.torchcaffe.graph import Graph, build, find_layer, log_shapes, total
 from menndl_caffe.torchcaffe.layer import Layer
 from menndl_caffe.torchcaffe.replay import Recorder, Replay, replay_of
@@ -184,6 +185,22 @@ class Net:
         """Set the gradients of the parameters to 0: passes add to them."""
         for learnable in self.learnable:
             learnable.blob.grad.zero_()
+
+    def hessian_product(self, direction: Sequence[np.ndarray], start: Optional[str] = None) -> List[np.ndarray]:
+        """The Hessian of the batch's loss by the parameters, times a vector: exact but for rounding.
+
+        `direction` and what is returned have an array for each parameter, in the order of `learnable` (that of `params`,
+        with shared ones once), those that are not learned included: their diffs' part is 0, and where the direction is
+        not, the others' parts tell what they would change.
+
+        The batch is what the tops of layers without bottoms hold: data layers do not move on, nor does any layer before
+        `start` run. Weights, data, diffs and loss are afterwards as before; a backward pass needs a forward pass first.
+        Dropout draws new masks: `set_random_seed` before this and before other passes repeats them. LSTM and RNN begin
+        where the last pass ended. It takes the time of 3 to 5 forward and backward passes, more in very small nets.
+        UserError where a Python layer would run, ValueError where shapes do not fit. Method and source: `duals`.
+        """
+        first = find_layer(self._nodes, start, 0)
+        return hessian_product(self._nodes[first:], self._blobs, self.learnable, direction)
 
     # Weights ---------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import math
 from typing import Any, Optional
 
 import torch
+from torch.autograd import forward_ad
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe import mode
@@ -32,6 +33,11 @@ def check_indices(indices: torch.Tensor, size: int, what: str) -> None:
     for index in map(int, indices.aminmax()):
         if not 0 <= index < size:
             raise UserError(f"{what} {index} does not exist; valid: 0 to {size - 1}")
+
+
+def is_dual(*tensors: torch.Tensor) -> bool:
+    """Whether any of them has a tangent: then it is computed on by kernels that have derivatives (`duals`)."""
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
 def factors(*tensors: Optional[torch.Tensor]) -> Any:

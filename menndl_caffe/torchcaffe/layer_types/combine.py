@@ -43,7 +43,7 @@ class ArgMax(Layer):
         """The numbers and their places, as floats."""
         values, order = x.flip(axis).sort(dim=axis, descending=True, stable=True)
         both = values, x.shape[axis] - 1 - order
-        return [tensor.narrow(axis, 0, self.param.argmax_param.top_k).float().contiguous() for tensor in both]
+        return [tensor.narrow(axis, 0, self.param.argmax_param.top_k).to(x.dtype).contiguous() for tensor in both]
 
 
 @register("Eltwise")

@@ -98,7 +98,7 @@ class Convolution(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         bias = self.blobs[1].value if len(self.blobs) > 1 else None
         for below, above in zip(bottom, top):
-            output = self._way.forward(*factors(self._images(below.value), self.blobs[0].value, bias)).float()
+            output = self._way.forward(*factors(self._images(below.value), self.blobs[0].value, bias)).to(mode.dtype())
             above.value = output if self._axis == 1 else output.reshape(above.shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
@@ -107,7 +107,7 @@ class Convolution(Layer):
             of_images, of_weight = self._way.backward([wanted, self.propagates_to[0]],
                                                       *factors(gradient, images, weight))
             if of_images is not None:
-                below.grad = of_images.float().reshape(below.shape)
+                below.grad = of_images.to(mode.dtype()).reshape(below.shape)
             if of_weight is not None:
                 self.blobs[0].grad += of_weight
             if len(self.blobs) > 1 and self.propagates_to[1]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.numbers import is_dual
 
 aten: Any = torch.ops.aten
 
@@ -225,7 +226,7 @@ class ReLU(Layer):
         x, dy, slope = bottom[0].value, top[0].grad, self.param.relu_param.negative_slope
         if slope != 0:
             bottom[0].grad = ((x > 0) + slope * (x <= 0)).mul_(dy)  # 0 where x is NaN
-        elif top[0] is bottom[0]:
+        elif top[0] is bottom[0] and not is_dual(x, dy):  # this kernel has no derivative
             bottom[0].grad = aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dy)
         else:
             bottom[0].grad = aten.leaky_relu_backward(dy, x, slope, False)
@@ -271,7 +272,7 @@ class Threshold(Layer):
     """1 above the threshold, else 0; without a gradient."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        top[0].value = (bottom[0].value > self.param.threshold_param.threshold).float()
+        top[0].value = (bottom[0].value > self.param.threshold_param.threshold).to(mode.dtype())
 
 
 def _scaled(x: Tensor, factors: Tensor, in_place: bool) -> Tensor:

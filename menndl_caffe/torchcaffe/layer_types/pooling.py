@@ -55,7 +55,7 @@ class Windows(NamedTuple):
         height, width = (
             [min(i * s - p + k, size + p) - (i * s - p) for i in range(out)]
             for size, k, s, p, out in zip(self.image, self.kernel, self.stride, self.pad, self.pooled))
-        return torch.outer(torch.tensor(height, dtype=torch.float32), torch.tensor(width)).to(mode.device())
+        return torch.outer(torch.tensor(height, dtype=mode.dtype()), torch.tensor(width)).to(mode.device())
 
 
 class MaxPool:
@@ -144,7 +144,7 @@ class Pooling(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         top[0].value = self._pool.forward(bottom[0].value)
         if len(top) > 1 and isinstance(self._pool, MaxPool):
-            top[1].value = self._pool.mask.float()
+            top[1].value = self._pool.mask.to(mode.dtype())
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:
