@@ -187,17 +187,17 @@ class Net:
             learnable.blob.grad.zero_()
 
     def hessian_product(self, direction: Sequence[np.ndarray], start: Optional[str] = None) -> List[np.ndarray]:
-        """The Hessian of the batch's loss by the parameters, times a vector: exact but for rounding.
+        """The Hessian of the batch's loss by the parameters, times a vector: exact but for rounding (see `duals`).
 
-        `direction` and what is returned have an array for each parameter, in the order of `learnable` (that of `params`,
-        with shared ones once), those that are not learned included: their diffs' part is 0, and where the direction is
-        not, the others' parts tell what they would change.
+        `direction` and what is returned have an array for each parameter, in the order of `learnable`: that of
+        `params`, shared ones once. What has no gradient, such as BatchNorm's statistics, gets 0, and takes 0.
 
-        The batch is what the tops of layers without bottoms hold: data layers do not move on, nor does any layer before
-        `start` run. Weights, data, diffs and loss are afterwards as before; a backward pass needs a forward pass first.
-        Dropout draws new masks: `set_random_seed` before this and before other passes repeats them. LSTM and RNN begin
-        where the last pass ended. It takes the time of 3 to 5 forward and backward passes, more in very small nets.
-        UserError where a Python layer would run, ValueError where shapes do not fit. Method and source: `duals`.
+        The batch is what the tops of layers without bottoms hold: such layers do not run, nor do any before `start`.
+        Weights, data, diffs and loss are afterwards as before; a backward pass needs a forward pass first. Dropout
+        draws new masks: the same `set_random_seed` before this and before other passes repeats them. LSTM and RNN begin
+        where the last pass ended. It takes the time of 3 to 5 gradients of the batch, and more in very small nets.
+
+        UserError where a Python layer would run; ValueError where shapes do not fit, or `start` is no layer.
         """
         first = find_layer(self._nodes, start, 0)
         return hessian_product(self._nodes[first:], self._blobs, self.learnable, direction)

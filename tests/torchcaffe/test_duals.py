@@ -5,7 +5,6 @@ nets: the same, and what PyTorch's own reverse mode gives twice; and a product l
 """
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import torch.nn.functional as F  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 
@@ -22,8 +22,7 @@ from menndl_caffe.nets.proto import caffe_pb2  # noqa: E402
 from menndl_caffe.torchcaffe import mode  # noqa: E402
 from tests.support.torchcaffe.derivative_nets import IN_NETS, NETS  # noqa: E402
 from tests.torchcaffe import test_gradients, test_gradients_spatial  # noqa: E402
-from tests.torchcaffe.test_gradients import Example, Run, name, spaced  # noqa: E402
-from tests.torchcaffe.test_replay import ImitatedRecorder  # noqa: E402
+from tests.torchcaffe.test_gradients import Example, name  # noqa: E402
 
 Tensor = Any
 Move = Callable[[Tensor, Tensor], Tensor]  # of numbers and their direction
@@ -50,27 +49,35 @@ def test_every_layer_type_is_covered() -> None:
 # ------------------------------------------------------------------------------------------------- A layer by itself
 
 class Moved(test_gradients_spatial.Fresh):
-    """A layer in float64 whose bottoms, parameters and tops' gradients all move along random directions."""
+    """A layer in float64 whose bottoms, parameters and tops' gradients (`weighted`) move along random directions."""
 
     def __init__(self, example: Example, in_place: bool = False) -> None:
         super().__init__(example._replace(bottoms=tuple(map(np.float64, example.bottoms))), in_place)
-        self._in_place = in_place
-        learned = [] if self.layer.type == "BatchNorm" else self.layer.blobs
-        self._moving = [*(self.bottoms[index] for index in example.of), *learned]
-        self._numbers = [(blob.value.clone(), direction(blob.shape, seed)) for seed, blob in enumerate(self._moving)]
+        blobs = {f"bottom {index}": self.bottoms[index] for index in example.of}
+        if self.layer.type != "BatchNorm":  # whose statistics are not learned
+            blobs.update({f"parameter {index}": blob for index, blob in enumerate(self.layer.blobs)})
+        self._moving = {what: (blob, blob.value.clone(), direction(blob.shape, seed))
+                        for seed, (what, blob) in enumerate(blobs.items())}
         self.forward()
-        self._weights = [(weight.double(), direction(tuple(weight.shape), 50)) for weight in self.weights()]
+        self.weighted = [(weight.double(), direction(tuple(weight.shape), 50)) for weight in self.weights()]
+
+    def ways(self) -> Dict[str, Tensor]:
+        """Where bottoms and parameters move to."""
+        return {what: way for what, (_, _, way) in self._moving.items()}
+
+    def move(self, move: Move) -> None:
+        """Give bottoms and parameters other numbers."""
+        for blob, numbers, way in self._moving.values():
+            blob.value = move(numbers.clone(), way)
 
     def gradients(self, move: Move) -> Dict[str, Tensor]:
         """Those of a forward and a backward pass at moved numbers."""
-        for blob, (numbers, way) in zip(self._moving, self._numbers):
-            blob.value = move(numbers.clone(), way)
+        self.move(move)
         for blob in self.layer.blobs:
             blob.grad = torch.zeros(blob.shape)
         self.forward()
-        found = self.backward([move(weight, way) for weight, way in self._weights])
-        return {what: gradient.clone() for what, gradient in found.items()
-                if self.layer.type != "BatchNorm" or "bottom" in what}
+        found = self.backward([move(weight, way) for weight, way in self.weighted])
+        return {what: found[what].clone() for what in self._moving}
 
 
 def direction(shape: Tuple[int, ...], seed: int) -> Tensor:
@@ -168,17 +175,130 @@ def test_products_are_differences_of_gradients(text: str, float64: None) -> None
     assert error(found, expected) < 1e-7
 
 
-@pytest.mark.parametrize("text", [NETS[name] for name in ("linear", "mlp", "lenet", "norm")], ids=["linear", "mlp", "lenet", "norm"])
-def test_products_in_float32(text: str) -> None:
-    net = make(text)
+@pytest.mark.parametrize("which", ["linear", "mlp", "lenet", "norm"])
+def test_products_in_float32(which: str) -> None:
+    net = make(NETS[which])
     way = directions(net)
     found = product(net, way)
-    assert all(array.dtype == np.float32 for array in found)
     with mode.float64():
-        exact = make(text)
-        assert all(np.array_equal(one.blob.data, two.blob.data) for one, two in zip(net.learnable, exact.learnable))
-        for blob_name in net.inputs:
-            exact.blobs[blob_name].data[...] = net.blobs[blob_name].data
+        exact = make(NETS[which])
+        for ours, theirs in zip(pairs(exact), pairs(net)):
+            ours.data[...] = theirs.data
         expected = product(exact, way)
-    assert all(array.dtype == np.float64 for array in expected)
+    assert {array.dtype for array in found} == {np.dtype(np.float32)}
+    assert {array.dtype for array in expected} == {np.dtype(np.float64)}
     assert error(found, expected) < 2e-5
+
+
+def pairs(net: Any) -> List[Any]:
+    """All that a pass depends on."""
+    return [each.blob for each in net.learnable] + [net.blobs[blob_name] for blob_name in net.inputs]
+
+
+@pytest.mark.parametrize("which", ["mlp", "lenet"])
+def test_gradients_and_products_are_those_of_autograd(which: str, float64: None) -> None:
+    """PyTorch's reverse mode, once and twice, through the same functions written in its own way."""
+    net = make(NETS[which])
+    weights = [torch.tensor(each.blob.data, requires_grad=True) for each in net.learnable]
+    x, label = (torch.tensor(net.blobs[blob_name].data) for blob_name in ("x", "label"))
+    if which == "lenet":
+        for weight, bias in (weights[:2], weights[2:4]):
+            x = F.max_pool2d(F.conv2d(x, weight, bias), 2)
+    hidden = F.relu(F.linear(x.flatten(1), *weights[-4:-2]))
+    loss = F.cross_entropy(F.linear(hidden, *weights[-2:]), label.long())
+    gradients = torch.autograd.grad(loss, weights, create_graph=True)
+    way = directions(net)
+    products = torch.autograd.grad(gradients, weights, [torch.from_numpy(each) for each in way])
+    assert abs(float(net.blobs["loss"].data) - loss.item()) < 1e-14
+    assert error(gradient(net), [each.detach().numpy() for each in gradients]) < 1e-12
+    assert error(product(net, way), [each.numpy() for each in products]) < 1e-12
+
+
+# ------------------------------------------------------------------------------------- What a product is in the engine
+
+@pytest.mark.parametrize("text", NETS.values(), ids=list(NETS))
+def test_blobs_are_afterwards_as_before(text: str) -> None:
+    """Also those whose arrays a user holds, on which alone the product depends."""
+    net = make(text)
+    gradient(net)
+    blobs = [*net.blobs.values(), *(blob for blobs in net.params.values() for blob in blobs)]
+    fresh = product(net, directions(net))
+    arrays = [array for blob in blobs for array in (blob.data, blob.diff)]
+    before = [array.copy() for array in arrays]
+    for one, two in zip(product(net, directions(net)), fresh):
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5 * np.abs(two).max())
+    after = [array for blob in blobs for array in (blob.data, blob.diff)]
+    assert all(np.array_equal(array, numbers) for array, numbers in zip(arrays, before))
+    assert all(np.shares_memory(one, two) for one, two in zip(arrays, after))
+
+
+def test_an_error_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(NETS["mlp"])
+    before = gradient(net)
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("no memory left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net.layer_dict["hidden"], "backward", fail)
+        with pytest.raises(RuntimeError, match="no memory left"):
+            net.hessian_product(directions(net))
+    assert all(np.array_equal(one, two) for one, two in zip(before, gradient(net)))
+
+
+def test_recurrent_layers_go_on_where_they_were() -> None:
+    net = make(NETS["lstm"])
+    net.blobs["marks"].data[...] = 1
+    net.forward()
+    way = directions(net)
+    first = net.hessian_product(way)
+    assert all(np.array_equal(one, two) for one, two in zip(first, net.hessian_product(way)))
+    net.forward()
+    assert not np.array_equal(flat(first), flat(net.hessian_product(way)))
+
+
+def test_masks_are_repeated_with_the_seed() -> None:
+    net = make(NETS["dropout"])
+    way = directions(net)
+    first = product(net, way)
+    assert not np.array_equal(flat(net.hessian_product(way)), flat(first))
+    assert np.array_equal(flat(product(net, way)), flat(first))
+
+
+def test_layers_before_the_start_do_not_run() -> None:
+    """Their blobs are as they were, and so the rest of the Hessian is that of the last layers' parameters alone."""
+    net = make(NETS["lenet"])
+    way = [array * (index >= 4) for index, array in enumerate(directions(net))]
+    whole, part = product(net, way), product(net, way, start="ip1")
+    assert flat(whole[:4]).any() and not flat(part[:4]).any()
+    assert error(part[4:], whole[4:]) < 1e-6
+    with pytest.raises(ValueError, match="no layer 'ip3' in this net"):
+        net.hessian_product(way, start="ip3")
+
+
+def test_a_direction_fits_the_parameters() -> None:
+    net = make(NETS["linear"])
+    for wrong in (directions(net)[:1], [array.T for array in directions(net)]):
+        with pytest.raises(ValueError, match=r"but the learnable parameters have \[\(3, 20\), \(3,\)\]"):
+            net.hessian_product(wrong)
+
+
+class Doubling(caffe.Layer):
+    """Of a user."""
+
+    def reshape(self, bottom: Any, top: Any) -> None:
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom: Any, top: Any) -> None:
+        top[0].data[...] = 2 * bottom[0].data
+
+    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
+        bottom[0].diff[...] = 2 * top[0].diff
+
+
+def test_python_layers_are_refused() -> None:
+    layer = f'python_param {{ module: "{__name__}" layer: "Doubling" }}'
+    net = make(NETS["mlp"].replace('"ReLU"', '"Python"').replace('top: "hidden"  }', f'top: "hidden" {layer} }}'))
+    with pytest.raises(UserError, match="layer relu: a Python layer computes in NumPy"):
+        net.hessian_product(directions(net))
+    assert flat(net.hessian_product(directions(net), start="scores")).any()

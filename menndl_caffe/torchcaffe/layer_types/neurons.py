@@ -218,7 +218,8 @@ class ReLU(Layer):
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         x, slope = bottom[0].value, self.param.relu_param.negative_slope
-        top[0].value = aten.leaky_relu_(x, slope) if top[0] is bottom[0] else aten.leaky_relu(x, slope)
+        works_in_place = top[0] is bottom[0] and not is_dual(x)  # what works in place has no derivatives, or not all
+        top[0].value = aten.leaky_relu_(x, slope) if works_in_place else aten.leaky_relu(x, slope)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
@@ -226,7 +227,7 @@ class ReLU(Layer):
         x, dy, slope = bottom[0].value, top[0].grad, self.param.relu_param.negative_slope
         if slope != 0:
             bottom[0].grad = ((x > 0) + slope * (x <= 0)).mul_(dy)  # 0 where x is NaN
-        elif top[0] is bottom[0] and not is_dual(x, dy):  # this kernel has no derivative
+        elif top[0] is bottom[0] and not is_dual(x, dy):
             bottom[0].grad = aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dy)
         else:
             bottom[0].grad = aten.leaky_relu_backward(dy, x, slope, False)

@@ -33,7 +33,6 @@ def pooling(name: str, bottom: str, pool: str = "MAX") -> str:
 
 
 FILL = "weight_filler { type: 'xavier' } bias_filler { type: 'gaussian' std: 0.1 }"
-GAUSSIAN = "{ type: 'gaussian' }"
 LOSS = layer("SoftmaxWithLoss", "loss", "scores label")
 LINEAR = inputs(x="40 20", label="40") + product("scores", "x", 3) + LOSS
 MLP = (inputs(x="40 20", label="40") + product("hidden", "x", 12) + layer("ReLU", "relu", "hidden", "hidden")
@@ -62,7 +61,8 @@ SHARED = (inputs(x="10 6", label="10") + product("hidden", "x", 3, "param { name
           + layer("TanH", "tanh", "hidden") + product("back", "tanh", 6, "param { name: 'w' share_mode: PERMISSIVE }")
           + layer("Sigmoid", "sigmoid", "back") + product("scores", "sigmoid", 3) + LOSS)
 # A parameter as a factor; what Silence takes away has no gradient, but is in it.
-PARAMETER = (inputs(x="10 6", label="10") + layer("Parameter", "factor", "", more="parameter_param { shape { dim: 6 } }")
+PARAMETER = (inputs(x="10 6", label="10")
+             + layer("Parameter", "factor", "", more="parameter_param { shape { dim: 6 } }")
              + layer("Exp", "positive", "factor") + layer("Scale", "scaled", "x positive")
              + product("scores", "scaled", 3) + 'layer { type: "Silence" name: "silence" bottom: "scores" }\n' + LOSS)
 NETS: Dict[str, str] = {
