@@ -35,9 +35,9 @@ def check_indices(indices: torch.Tensor, size: int, what: str) -> None:
             raise UserError(f"{what} {index} does not exist; valid: 0 to {size - 1}")
 
 
-def is_dual(*tensors: torch.Tensor) -> bool:
-    """Whether any of them has a tangent: then it is computed on by kernels that have derivatives (`duals`)."""
-    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+def are_dual() -> bool:
+    """Whether passes run on dual numbers (see `duals`), so that every kernel must have a derivative."""
+    return forward_ad._current_level >= 0  # PyTorch has no public word for it that costs as little
 
 
 def factors(*tensors: Optional[torch.Tensor]) -> Any:
@@ -45,3 +45,8 @@ def factors(*tensors: Optional[torch.Tensor]) -> Any:
     if mode.math() != "bf16":
         return tensors
     return tuple(tensor if tensor is None else tensor.bfloat16() for tensor in tensors)
+
+
+def real(tensor: torch.Tensor) -> torch.Tensor:
+    """Products of `factors`, truths and places as numbers that blobs hold: of `mode.dtype`."""
+    return tensor if tensor.dtype is mode.dtype() else tensor.type(mode.dtype())  # `to` takes longer, even for nothing

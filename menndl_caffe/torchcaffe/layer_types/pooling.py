@@ -14,7 +14,7 @@ from menndl_caffe.nets.layer_rules.pooling import pooling_window
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite
+from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, real
 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
@@ -144,7 +144,7 @@ class Pooling(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         top[0].value = self._pool.forward(bottom[0].value)
         if len(top) > 1 and isinstance(self._pool, MaxPool):
-            top[1].value = self._pool.mask.to(mode.dtype())
+            top[1].value = real(self._pool.mask)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:

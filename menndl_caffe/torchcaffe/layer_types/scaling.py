@@ -19,10 +19,9 @@ import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import factors, is_dual
+from menndl_caffe.torchcaffe.numbers import are_dual, factors, real
 
 aten: Any = torch.ops.aten
 Tensors = Tuple[torch.Tensor, torch.Tensor]
@@ -40,7 +39,7 @@ class InnerProduct(Layer):
         rows, columns = factors(bottom[0].value.reshape(-1, weight.shape[1]), weight.t())
         bias = factors(self.blobs[1].value)[0] if len(self.blobs) > 1 else None
         product = rows @ columns if bias is None else torch.addmm(bias, rows, columns)
-        top[0].value = product.to(mode.dtype()).view(top[0].shape)
+        top[0].value = real(product).view(top[0].shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         matrix = self._weight()
@@ -51,7 +50,7 @@ class InnerProduct(Layer):
         if len(self.blobs) > 1 and self.propagates_to[1]:
             self.blobs[1].grad += gradient.sum(0)
         if propagate_down[0]:
-            bottom[0].grad = (dy @ weight).to(mode.dtype()).view(bottom[0].shape)
+            bottom[0].grad = real(dy @ weight).view(bottom[0].shape)
 
     def _weight(self) -> torch.Tensor:
         """num_output x K."""
@@ -190,7 +189,7 @@ def aligned(term: torch.Tensor, like: torch.Tensor, axis: int) -> torch.Tensor:
 
 def _moments(x: torch.Tensor) -> Tensors:
     """m, and v over M."""
-    if is_dual(x):  # the fast kernel has no derivative
+    if are_dual():  # the fast kernel has no derivative
         variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
         return mean, variance
     return aten.batch_norm_update_stats(x, None, None, 0.0)
