@@ -119,6 +119,7 @@ class View(Memory):
 
     @property
     def owner(self) -> Memory:
+        """As Memory's."""
         return self._base.owner
 
     def sync(self) -> None:
@@ -135,7 +136,7 @@ class View(Memory):
 
 
 class Blob:
-    """An n-dimensional array `data`, float32 as `mode.dtype` says, and its gradient `diff`, both of `shape`.
+    """An n-dimensional array `data` of `mode.dtype`, float32, and its gradient `diff`, both of `shape`.
 
     `data` and `diff` are for users, `value` and `grad` for layers: the same numbers as tensors on the net's device.
     """

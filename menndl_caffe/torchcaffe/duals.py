@@ -31,14 +31,12 @@ def hessian_product(nodes: Sequence[Node], blobs: Sequence[Blob], learnable: Seq
                     direction: Sequence[np.ndarray]) -> List[np.ndarray]:
     """H v for each learnable parameter, once these layers of a net with these blobs have run: `Net.hessian_product`."""
     running = [node for node in nodes if not is_source(node)]
-    for node in running:
-        _check(node)
+    _refuse_python(running)
     tangents = _tangents(learnable, direction)
     with _states_kept(running), set_aside([*blobs, *(parameter.blob for parameter in learnable)]):
         with forward_ad.dual_level():
             for parameter, tangent in zip(learnable, tangents):
                 parameter.blob.value = forward_ad.make_dual(parameter.blob.value, tangent)
-                parameter.blob.grad.zero_()
             for node in running:
                 if node.top:  # others make nothing, but may write files
                     node.forward()
@@ -47,10 +45,11 @@ def hessian_product(nodes: Sequence[Node], blobs: Sequence[Blob], learnable: Seq
             return [_tangent_of(parameter.blob.grad) for parameter in learnable]
 
 
-def _check(node: Node) -> None:
-    if node.layer.type == "Python":
-        raise UserError(f"layer {node.name}: a Python layer computes in NumPy, so there is no exact product of a "
-                        "Hessian; take differences of gradients, or use layers of Caffe's own types")
+def _refuse_python(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if node.layer.type == "Python":
+            raise UserError(f"layer {node.name}: a Python layer computes in NumPy, so there is no exact product of a "
+                            "Hessian; take differences of gradients, or use layers of Caffe's own types")
 
 
 def _tangents(learnable: Sequence[Learnable], direction: Sequence[np.ndarray]) -> List[torch.Tensor]:
