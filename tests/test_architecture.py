@@ -29,12 +29,13 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
-    ("columns", "files", "fourier", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
+    ("columns", "files", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "image_files", "io", "mode"),
-    ("blob", "numbers", "records", "transform"),
+    ("blob", "fourier", "numbers", "records", "transform"),
     ("layer",),
     ("graph",),
     ("replay", "updates", "weights"),
+    ("duals",),
     ("net",),
     ("classifier", "layer_types", "scores", "snapshots"),
     ("detector", "solver"),

@@ -6,8 +6,9 @@ it is contiguous, later results are copied into it, and what the user writes the
 """
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import prod
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class Memory:
         tensor = self.tensor
         if tensor.device.type != "cpu":
             if self._array is None:
-                self._array = np.empty(self.shape, np.float32)
+                self._array = torch.empty(self.shape, dtype=tensor.dtype).numpy()
             torch.from_numpy(self._array).copy_(tensor)
             self._array_is_newer = True
         elif self._array is None:
@@ -78,6 +79,16 @@ class Memory:
     def viewed(self, shape: Shape) -> Memory:
         """The same numbers in another shape: what is written to one is seen in both."""
         return View(shape, self)
+
+    @property
+    def owner(self) -> Memory:
+        """The memory whose numbers these are."""
+        return self
+
+    def copy_numbers(self) -> None:
+        """Go on with a copy, which no user has."""
+        if self._tensor is not None:
+            self._tensor, self._array, self._array_is_newer = self.tensor.clone(), None, False
 
     def _shared_with_array(self) -> bool:
         return self._tensor is not None and self._tensor.device.type == "cpu"
@@ -106,6 +117,11 @@ class View(Memory):
     def array(self) -> np.ndarray:
         return self._base.array.reshape(self.shape)
 
+    @property
+    def owner(self) -> Memory:
+        """As Memory's."""
+        return self._base.owner
+
     def sync(self) -> None:
         """As Memory's."""
         self._base.sync()
@@ -120,7 +136,7 @@ class View(Memory):
 
 
 class Blob:
-    """An n-dimensional float32 array `data` and its gradient `diff`, both of `shape`.
+    """An n-dimensional array `data` of `mode.dtype`, float32, and its gradient `diff`, both of `shape`.
 
     `data` and `diff` are for users, `value` and `grad` for layers: the same numbers as tensors on the net's device.
     """
@@ -219,6 +235,26 @@ class Blob:
         if prod(own.shape) != prod(other.shape):
             raise ValueError(f"a blob of shape {own.shape} cannot share the memory of one of shape {other.shape}")
         return other
+
+
+@contextmanager
+def set_aside(blobs: Iterable[Blob]) -> Iterator[None]:
+    """Within, the blobs have copies of their numbers, which no user has, and share them as they did.
+
+    Afterwards all is as it was before: numbers and shapes, who shares with whom, and whose array is whose.
+    """
+    pairs = [(blob, blob._data, blob._diff) for blob in blobs]
+    owners: Dict[Memory, Dict[str, Any]] = {
+        memory.owner: dict(vars(memory.owner)) for _, *both in pairs for memory in both}
+    for owner in owners:
+        owner.copy_numbers()
+    try:
+        yield
+    finally:
+        for owner, attributes in owners.items():
+            vars(owner).update(attributes)
+        for blob, data, diff in pairs:
+            blob._data, blob._diff = data, diff
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -35,6 +35,7 @@ import torch
 
 from menndl_caffe.nets.layer_rules.blob import Shape
 from menndl_caffe.nets.layer_rules.convolution import Windows
+from menndl_caffe.torchcaffe import mode
 
 # A product of the direct kernels takes so much less time than one here, as measured by tests/bench/engines.py.
 ADVANTAGE_OF_DIRECT = 1.2
@@ -68,7 +69,7 @@ def is_less_work(num: int, channels: int, image: Shape, num_output: int, output:
 
 
 @lru_cache(maxsize=64)
-def bilinear(image: Shape, kernel: Shape, pad: Shape) -> Bilinear:
+def bilinear(image: Shape, kernel: Shape, pad: Shape, dtype: torch.dtype = torch.float32) -> Bilinear:
     """The matrices for a stride of 1, without dilation."""
     n = box(image, pad)
     real, half = _frequencies(n)
@@ -83,14 +84,14 @@ def bilinear(image: Shape, kernel: Shape, pad: Shape) -> Bilinear:
     before = [a[one], a[two] + b[two], b[two], a[two]]
     kernels = [c[one], c[two], c[two] + d[two], d[two] - c[two]]
     after = [re[one], re[two] + im[two], -re[two], im[two]]
-    return Bilinear(_stacked(before), _stacked(kernels), _stacked(after).t())
+    return Bilinear(_stacked(before, dtype), _stacked(kernels, dtype), _stacked(after, dtype).t())
 
 
 class ByFourier:
     """Convolution of a stride of 1 by (4), on a CPU."""
 
     def __init__(self, windows: Windows, image: Shape, output: Shape) -> None:
-        self._b, self._g, self._a = bilinear(image, windows.kernel, windows.pad)
+        self._b, self._g, self._a = bilinear(image, windows.kernel, windows.pad, mode.dtype())
         self._image, self._kernel, self._output = image, windows.kernel, output
 
     def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
@@ -111,14 +112,14 @@ class ByFourier:
         return of_images, of_weight
 
 
-def _stacked(parts: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+def _stacked(parts: Sequence[np.ndarray], dtype: torch.dtype) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(parts)).to(dtype)
 
 
 def _times(matrix: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
     """A matrix R x P by M x L x (P positions): R x M x L."""
     columns = planes.flatten(2).permute(2, 0, 1)
-    return (matrix @ columns.reshape(len(columns), -1).float()).view(-1, *planes.shape[:2])
+    return (matrix @ columns.reshape(len(columns), -1).to(matrix.dtype)).view(-1, *planes.shape[:2])
 
 
 def _planes(matrix: torch.Tensor, products: torch.Tensor, size: Shape) -> torch.Tensor:

@@ -159,4 +159,4 @@ def blob_of(proto: Any) -> Blob:
 def numbers_of(proto: Any) -> torch.Tensor:
     """All numbers of a BlobProto, in one row."""
     numbers = np.array(proto.data or proto.double_data, np.float32)
-    return torch.from_numpy(numbers).to(mode.device())
+    return torch.from_numpy(numbers).to(mode.device(), mode.dtype())

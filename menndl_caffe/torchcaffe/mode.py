@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from typing import Iterator, List
 
 import torch
@@ -65,6 +66,25 @@ def set_math(name: str) -> None:
 def math() -> str:
     """The arithmetic that `set_math` chose."""
     return _math
+
+
+def dtype() -> torch.dtype:
+    """Of the numbers in blobs and of all that layers compute: PyTorch's default, float32 as Caffe's."""
+    return torch.get_default_dtype()
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Nets that are made and run within have blobs of float64, and compute in it: for tests of derivatives.
+
+    What comes in stays what it is in float32: images and labels of data layers, what fillers draw, files of weights.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def set_random_seed(seed: int) -> None:

@@ -5,6 +5,7 @@ import math
 from typing import Any, Optional
 
 import torch
+from torch.autograd import forward_ad
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.torchcaffe import mode
@@ -34,8 +35,18 @@ def check_indices(indices: torch.Tensor, size: int, what: str) -> None:
             raise UserError(f"{what} {index} does not exist; valid: 0 to {size - 1}")
 
 
+def are_dual() -> bool:
+    """Whether passes run on dual numbers (see `duals`), so that every kernel must have a derivative."""
+    return forward_ad._current_level >= 0  # PyTorch has no public word for it that costs as little
+
+
 def factors(*tensors: Optional[torch.Tensor]) -> Any:
     """What convolutions and inner products multiply, as coarse as `mode.set_math` has asked for."""
     if mode.math() != "bf16":
         return tensors
     return tuple(tensor if tensor is None else tensor.bfloat16() for tensor in tensors)
+
+
+def real(tensor: torch.Tensor) -> torch.Tensor:
+    """Products of `factors`, truths and places as numbers that blobs hold: of `mode.dtype`."""
+    return tensor if tensor.dtype is mode.dtype() else tensor.type(mode.dtype())  # `to` takes longer, even for nothing

@@ -79,7 +79,7 @@ class Fresh(Run):
     """A Run whose every pass begins with the same states."""
 
     def forward(self) -> List[Any]:
-        if self.example in RECURRENT:
+        if self.example.type in ("LSTM", "RNN"):
             self.layer.set_state({"states": [HIDDEN.ravel().tolist()] * self.layer.states})
         return super().forward()
 

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from menndl_caffe import torchcaffe as caffe  # noqa: E402
+from menndl_caffe.torchcaffe import mode  # noqa: E402
 from menndl_caffe.torchcaffe.replay import WARM_UP, is_source  # noqa: E402
 from tests.support.torchcaffe.cases_neurons import inputs, layer  # noqa: E402
 from tests.support.torchcaffe.parity import Arrays, Case, cases_of, modules, run_case  # noqa: E402
@@ -89,8 +90,8 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooling, "all_finite", lambda images: False)
 
 
-def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any,
-            more: str = "") -> Tuple[Any, List[float], Any]:
+def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any, more: str = "",
+            after_each: Callable[[Any], None] = lambda net: None) -> Tuple[Any, List[float], Any]:
     monkeypatch.chdir(folder)
     (folder / "net.prototxt").write_text(NET)
     (folder / "solver.prototxt").write_text(SOLVER % more)
@@ -101,6 +102,7 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any,
     for _ in range(10):
         solver.step(1)
         losses.append(float(solver.net.blobs["loss"].data))
+        after_each(solver.net)
     return solver, losses, recorder
 
 
@@ -113,6 +115,23 @@ def test_training_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
     for name, blobs in plain.net.params.items():
         for ours, theirs in zip(replayed.net.params[name], blobs):
             assert np.array_equal(ours.data, theirs.data) and ours.data.any()
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_hessian_products_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replayed: bool) -> None:
+    """With a product after each iteration a training goes on as without, bit for bit, and what is recorded stays so."""
+    def multiply(net: Any) -> None:
+        state = mode.generator().state()
+        random = np.random.RandomState(1)
+        found = net.hessian_product([random.normal(size=each.blob.shape) for each in net.learnable])
+        assert all(array.any() for array in found[:2]) and mode.generator().state() == state
+
+    plain, losses, _ = trained(tmp_path, monkeypatch, None)
+    recorder = ImitatedRecorder() if replayed else None
+    found, same_losses, _ = trained(tmp_path, monkeypatch, recorder, after_each=multiply)
+    assert same_losses == losses and (recorder is None or recorder.recorded == 2)
+    for ours, theirs in zip(found.net.learnable, plain.net.learnable):
+        assert np.array_equal(ours.blob.data, theirs.blob.data)
 
 
 class Changing(Dict[str, np.ndarray]):

@@ -22,7 +22,7 @@ from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.files import read_message
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
-from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices
+from menndl_caffe.torchcaffe.numbers import FLT_MIN, check_indices, real
 
 aten: Any = torch.ops.aten
 VALID, FULL = caffe_pb2.LossParameter.VALID, caffe_pb2.LossParameter.FULL
@@ -85,7 +85,8 @@ class Softmax(Layer):
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:
-            bottom[0].grad = aten._softmax_backward_data(top[0].grad, top[0].value, self._axis, torch.float32)
+            y = top[0].value
+            bottom[0].grad = aten._softmax_backward_data(top[0].grad, y, self._axis, y.dtype)
 
 
 class Classifier(Layer):
@@ -210,4 +211,4 @@ class Accuracy(Classifier):
     def _by_class(self, places: Tensor, label: Tensor) -> Tensor:
         """How many of the places are True, for each class."""
         counts = torch.zeros(self._classes, device=places.device)
-        return counts.index_add_(0, label.reshape(-1), places.reshape(-1).float())
+        return counts.index_add_(0, label.reshape(-1), real(places.reshape(-1)))

@@ -17,6 +17,7 @@ from torch import Tensor
 from menndl_caffe.nets.layer_rules.blob import axis_of
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.numbers import real
 
 Eltwise_, Reduction_ = caffe_pb2.EltwiseParameter, caffe_pb2.ReductionParameter
 
@@ -43,7 +44,7 @@ class ArgMax(Layer):
         """The numbers and their places, as floats."""
         values, order = x.flip(axis).sort(dim=axis, descending=True, stable=True)
         both = values, x.shape[axis] - 1 - order
-        return [tensor.narrow(axis, 0, self.param.argmax_param.top_k).float().contiguous() for tensor in both]
+        return [real(tensor.narrow(axis, 0, self.param.argmax_param.top_k)).contiguous() for tensor in both]
 
 
 @register("Eltwise")

@@ -15,7 +15,7 @@ from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.fourier import ByFourier, is_less_work
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import factors
+from menndl_caffe.torchcaffe.numbers import factors, real
 
 aten: Any = torch.ops.aten
 Gradients = Tuple[Optional[torch.Tensor], ...]  # of images and weight, where wanted
@@ -98,7 +98,7 @@ class Convolution(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         bias = self.blobs[1].value if len(self.blobs) > 1 else None
         for below, above in zip(bottom, top):
-            output = self._way.forward(*factors(self._images(below.value), self.blobs[0].value, bias)).float()
+            output = real(self._way.forward(*factors(self._images(below.value), self.blobs[0].value, bias)))
             above.value = output if self._axis == 1 else output.reshape(above.shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
@@ -107,7 +107,7 @@ class Convolution(Layer):
             of_images, of_weight = self._way.backward([wanted, self.propagates_to[0]],
                                                       *factors(gradient, images, weight))
             if of_images is not None:
-                below.grad = of_images.float().reshape(below.shape)
+                below.grad = real(of_images).reshape(below.shape)
             if of_weight is not None:
                 self.blobs[0].grad += of_weight
             if len(self.blobs) > 1 and self.propagates_to[1]:

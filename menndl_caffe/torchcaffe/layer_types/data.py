@@ -74,7 +74,7 @@ class ImageSource(Source):
         with self.named():
             batch = self.next_batch()
         for blob, tensor in zip(top, batch):
-            give(blob, tensor.to(mode.device()))
+            give(blob, tensor)
 
     def open(self, top: Blobs) -> None:
         """Find the data, and shape the tops by the first image."""
@@ -219,8 +219,8 @@ class MemoryData(Source):
             raise UserError(f"layer {self.param.name}: has no data: call set_input_arrays first")
         data, labels = self._arrays
         batch = slice(self._position, self._position + self.param.memory_data_param.batch_size)
-        give(top[0], torch.tensor(data[batch], device=mode.device()))
-        give(top[1], torch.tensor(labels[batch].reshape(-1, 1, 1, 1), device=mode.device()))
+        give(top[0], torch.tensor(data[batch]))
+        give(top[1], torch.tensor(labels[batch].reshape(-1, 1, 1, 1)))
         self._position = batch.stop % len(data)
 
 
@@ -258,7 +258,7 @@ class DummyData(Source):
 def give(blob: Blob, tensor: torch.Tensor) -> None:
     """Make the tensor, which no one else has, a blob's value, and its shape the blob's."""
     blob.reshape(*tensor.shape)
-    blob.value = tensor
+    blob.value = tensor.to(mode.device(), mode.dtype())
 
 
 def _read_list(path: Path) -> List[Tuple[str, int]]:

@@ -75,7 +75,7 @@ class HDF5Data(Source):
         with self.named():
             rows = [self._next_row() for _ in range(self.param.hdf5_data_param.batch_size)]
         for index, blob in enumerate(top):
-            give(blob, torch.from_numpy(np.stack([row[index] for row in rows])).to(mode.device()))
+            give(blob, torch.from_numpy(np.stack([row[index] for row in rows])))
 
     def state(self) -> Dict[str, Any]:
         state: Dict[str, Any] = {"file": self._file, "row": self._row, "offset": self._offset}

@@ -27,6 +27,7 @@ from menndl_caffe.torchcaffe.layer_types.classification import (
     normalizer,
     refuse_labels,
 )
+from menndl_caffe.torchcaffe.numbers import real
 
 
 @register("EuclideanLoss")
@@ -138,7 +139,7 @@ class SigmoidCrossEntropyLoss(Layer):
         x, target, param = bottom[0].value, self._target(bottom), self.param.loss_param
         ignored = ignored_label(param)
         self._ignored = None if ignored is None else target.long() == ignored
-        positive = (x >= 0).float()
+        positive = real(x >= 0)
         losses = (1 + (x - 2 * x * positive).exp_()).log_() - x * (target - positive)
         if self._ignored is not None:
             losses.masked_fill_(self._ignored, 0)

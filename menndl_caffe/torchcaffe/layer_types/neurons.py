@@ -21,6 +21,7 @@ from torch import Tensor
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.numbers import are_dual, real
 
 aten: Any = torch.ops.aten
 
@@ -217,7 +218,7 @@ class ReLU(Layer):
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         x, slope = bottom[0].value, self.param.relu_param.negative_slope
-        top[0].value = aten.leaky_relu_(x, slope) if top[0] is bottom[0] else aten.leaky_relu(x, slope)
+        top[0].value = aten.leaky_relu_(x, slope) if self._in_place(bottom, top) else aten.leaky_relu(x, slope)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
@@ -225,10 +226,15 @@ class ReLU(Layer):
         x, dy, slope = bottom[0].value, top[0].grad, self.param.relu_param.negative_slope
         if slope != 0:
             bottom[0].grad = ((x > 0) + slope * (x <= 0)).mul_(dy)  # 0 where x is NaN
-        elif top[0] is bottom[0]:
+        elif self._in_place(bottom, top):
             bottom[0].grad = aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dy)
         else:
             bottom[0].grad = aten.leaky_relu_backward(dy, x, slope, False)
+
+    @staticmethod
+    def _in_place(bottom: Blobs, top: Blobs) -> bool:
+        """Whether kernels may: those that do have no derivatives, or not all."""
+        return top[0] is bottom[0] and not are_dual()
 
 
 @register("Sigmoid")
@@ -271,7 +277,7 @@ class Threshold(Layer):
     """1 above the threshold, else 0; without a gradient."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        top[0].value = (bottom[0].value > self.param.threshold_param.threshold).float()
+        top[0].value = real(bottom[0].value > self.param.threshold_param.threshold)
 
 
 def _scaled(x: Tensor, factors: Tensor, in_place: bool) -> Tensor:

@@ -14,7 +14,7 @@ from menndl_caffe.nets.layer_rules.pooling import pooling_window
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite
+from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, real
 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
@@ -55,7 +55,7 @@ class Windows(NamedTuple):
         height, width = (
             [min(i * s - p + k, size + p) - (i * s - p) for i in range(out)]
             for size, k, s, p, out in zip(self.image, self.kernel, self.stride, self.pad, self.pooled))
-        return torch.outer(torch.tensor(height, dtype=torch.float32), torch.tensor(width)).to(mode.device())
+        return torch.outer(torch.tensor(height, dtype=mode.dtype()), torch.tensor(width)).to(mode.device())
 
 
 class MaxPool:
@@ -144,7 +144,7 @@ class Pooling(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         top[0].value = self._pool.forward(bottom[0].value)
         if len(top) > 1 and isinstance(self._pool, MaxPool):
-            top[1].value = self._pool.mask.float()
+            top[1].value = real(self._pool.mask)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:

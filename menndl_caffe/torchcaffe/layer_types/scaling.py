@@ -21,7 +21,7 @@ from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import factors
+from menndl_caffe.torchcaffe.numbers import are_dual, factors, real
 
 aten: Any = torch.ops.aten
 Tensors = Tuple[torch.Tensor, torch.Tensor]
@@ -39,7 +39,7 @@ class InnerProduct(Layer):
         rows, columns = factors(bottom[0].value.reshape(-1, weight.shape[1]), weight.t())
         bias = factors(self.blobs[1].value)[0] if len(self.blobs) > 1 else None
         product = rows @ columns if bias is None else torch.addmm(bias, rows, columns)
-        top[0].value = product.float().view(top[0].shape)
+        top[0].value = real(product).view(top[0].shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         matrix = self._weight()
@@ -50,7 +50,7 @@ class InnerProduct(Layer):
         if len(self.blobs) > 1 and self.propagates_to[1]:
             self.blobs[1].grad += gradient.sum(0)
         if propagate_down[0]:
-            bottom[0].grad = (dy @ weight).float().view(bottom[0].shape)
+            bottom[0].grad = real(dy @ weight).view(bottom[0].shape)
 
     def _weight(self) -> torch.Tensor:
         """num_output x K."""
@@ -93,7 +93,7 @@ class BatchNorm(Layer):
 
     def _of_batch(self) -> Tensors:
         """m and v of the batch, once they have joined the sums."""
-        mean, variance = aten.batch_norm_update_stats(self._x, None, None, 0.0)
+        mean, variance = _moments(self._x)
         size = self._x.numel() // len(mean)
         terms = mean, variance * (size / max(1, size - 1)), torch.ones_like(self.blobs[2].value)
         for blob, term in zip(self.blobs, terms):
@@ -185,6 +185,14 @@ def aligned(term: torch.Tensor, like: torch.Tensor, axis: int) -> torch.Tensor:
     """A term that spans the axes of `like` from `axis` on, with axes of size 1 for all others."""
     start = axis_of(axis, like.shape) if term.dim() else 0
     return term.view([1] * start + list(term.shape) + [1] * (like.dim() - start - term.dim()))
+
+
+def _moments(x: torch.Tensor) -> Tensors:
+    """m, and v over M."""
+    if are_dual():  # the fast kernel has no derivative
+        variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
+        return mean, variance
+    return aten.batch_norm_update_stats(x, None, None, 0.0)
 
 
 def unchanging(bottom: Blob, top: Blob) -> torch.Tensor:
