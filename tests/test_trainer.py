@@ -36,7 +36,7 @@ def script(monkeypatch: pytest.MonkeyPatch, **functions: Callable[[int], float])
 def train(solver: str, net: str = 'name: "quiet"') -> List[Dict[str, Any]]:
     """The test messages of a training."""
     said: List[Dict[str, Any]] = []
-    trainer.train(fake_engine, net, solver, trainer.Clock(), lambda **message: said.append(message))
+    trainer.train(fake_engine, {"net": net, "solver": solver}, trainer.Clock(), lambda **message: said.append(message))
     assert all(message["event"] == "test" for message in said)
     return said
 
@@ -98,7 +98,8 @@ def test_weights_are_those_after_the_last_step_and_written_only_if_asked_for(mon
                                                                              tmp_path: Path) -> None:
     script(monkeypatch, weight=lambda step: 10.0 + step)
     solver, path = "test_iter: 1 test_interval: 2 max_iter: 4", tmp_path / "w.caffemodel"
-    trainer.train(fake_engine, "", solver, trainer.Clock(), lambda **message: None, str(path))
+    request = {"net": "", "solver": solver, "weights": str(path)}
+    trainer.train(fake_engine, request, trainer.Clock(), lambda **message: None)
     assert fake_engine.events[-2:] == [("forward", "TEST"), ("save", "TRAIN", str(path))]
     assert np.load(path) == 14.0
     train(solver)

@@ -79,11 +79,11 @@ def _end(run: Run, steps: Sequence[Pair], ended: bool) -> str:
     last = steps[-1][1]
     if not again.is_over:
         return "cut off by the limit of the search" if ended else "goes on"
+    if again.known is not None:
+        return "no gene moves any more"
     if state(last) == DISTRUSTED:
-        return f"its gradient was not trusted: {distrust(last)}"
-    if again.known is None:
-        return f"it failed before it had a gradient: {last.status}: {last.reason}"
-    return "no gene moves any more"
+        return f"its first gradient was not trusted: {distrust(last)}"
+    return f"it failed before it had a gradient: {last.status}: {last.reason}"
 
 
 def distrusted(found: Sequence[Descent]) -> Dict[str, Any]:

@@ -241,10 +241,10 @@ def test_the_smoothed_loss_is_the_mean_of_the_last(losses: List[float], size: in
 
 def test_the_trainer_trains_with_this_engine() -> None:
     said: List[Dict[str, Any]] = []
-    trainer.train(caffe, NET, SETTINGS + 'net: "ignored" max_iter: 4 test_iter: 2 test_interval: 2 solver_mode: CPU',
-                  trainer.Clock(), lambda **message: said.append(message))
+    solver = SETTINGS + 'net: "ignored" max_iter: 4 test_iter: 2 test_interval: 2 solver_mode: CPU'
+    trainer.train(caffe, {"net": NET, "solver": solver}, trainer.Clock(), lambda **message: said.append(message))
     assert [(message["event"], message["iteration"]) for message in said] == [("test", 0), ("test", 2), ("test", 4)]
     assert all(np.isfinite(message["outputs"]["loss"]) for message in said)
     with pytest.raises(trainer.Diverged):
-        trainer.train(caffe, NET, SETTINGS.replace("base_lr: 0.1", "base_lr: 1e30")
-                      + 'max_iter: 9 test_iter: 2 test_interval: 2', trainer.Clock(), lambda **message: None)
+        solver = SETTINGS.replace("base_lr: 0.1", "base_lr: 1e30") + 'max_iter: 9 test_iter: 2 test_interval: 2'
+        trainer.train(caffe, {"net": NET, "solver": solver}, trainer.Clock(), lambda **message: None)
