@@ -12,10 +12,10 @@
 | | `ratio` | |g| / |g at start| |
 
     C(w + t p) <= C(w) + 1e-4 t g'p                                              (1)   Armijo
-    C(w + t p) <= C(w) + 1e-6 |C(w)|  and  g(w + t p)'p <= (2e-4 - 1) g'p        (2)   the same of a parabola by its slopes
+    C(w + t p) <= C(w) + 1e-6 |C(w)|  and  g(w + t p)'p <= (2e-4 - 1) g'p        (2)   of a parabola the same
 
-A step is halved until it meets (1) or (2). (2) is for the last steps, whose float32 losses do not tell their values
-apart (Hager and Zhang 2005, approximate Wolfe conditions).
+A step is halved until it meets (1) or (2). (2) goes by slopes, for the last steps, whose float32 losses do not tell
+their values apart (Hager and Zhang 2005, approximate Wolfe conditions).
 """
 from __future__ import annotations
 
