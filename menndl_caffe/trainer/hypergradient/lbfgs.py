@@ -11,10 +11,11 @@
 | t | `length` | of the step |
 | | `ratio` | |g| / |g at start| |
 
-    C(w + t p) <= C(w) + 1e-4 t g'p                                          (1)   Armijo
-    C(w + t p) <= C(w) + 1e-6 |C(w)|  and  |g(w + t p)| < |g(w)|             (2)
+    C(w + t p) <= C(w) + 1e-4 t g'p                                              (1)   Armijo
+    C(w + t p) <= C(w) + 1e-6 |C(w)|  and  g(w + t p)'p <= (2e-4 - 1) g'p        (2)   of a parabola the same
 
-A step is halved until it meets (1) or (2). (2) is for the last steps: float32 losses do not tell their values apart.
+A step is halved until it meets (1) or (2). (2) goes by slopes, for the last steps, whose float32 losses do not tell
+their values apart (Hager and Zhang 2005, approximate Wolfe conditions).
 """
 from __future__ import annotations
 
@@ -96,7 +97,8 @@ def _search(function: Criterion, point: _Point, direction: np.ndarray, at_most: 
         # A net's weights are float32: so are those at which C is known, and the differences between them.
         found = _at(function, (point.weights + length * direction).astype(point.weights.dtype))
         if (found.value <= point.value + SUFFICIENT * length * slope
-                or found.value <= point.value + ALIKE * abs(point.value) and found.norm < point.norm):
+                or found.value <= point.value + ALIKE * abs(point.value)
+                and found.gradient @ direction <= (2 * SUFFICIENT - 1) * slope):
             return found, number
         length /= 2
     return None, tries
