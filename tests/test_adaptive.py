@@ -19,10 +19,9 @@ from menndl_caffe.trainer.adaptive import (
     adapt,
     retrain,
 )
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import advance
-from menndl_caffe.trainer.train import Diverged
+from menndl_caffe.trainer.train import Diverged, Unsuitable
 from tests.support import hands
 from tests.support.exact_training import Batch, Dense, Setting, batches_of
 from tests.support.hand_programs import adaptive as programs

@@ -6,9 +6,9 @@ from typing import List
 import numpy as np
 import pytest
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.groups import PER_BLOB, PER_LAYER, PER_NET, PER_UNIT, PER_WEIGHT, grouped
 from menndl_caffe.trainer.net_in_hand import Parameter
+from menndl_caffe.trainer.train import Unsuitable
 
 PARAMETERS = [Parameter(*each, lr_mult=1.0) for each in (
     ("conv", 0, (2, 1, 1, 3), slice(0, 6), 0.5), ("conv", 1, (2,), slice(6, 8), 0.25),

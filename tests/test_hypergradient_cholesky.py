@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import cholesky
+from menndl_caffe.trainer.train import Unsuitable
 from tests.support import hands
 from tests.support.hand_programs import implicit as programs
 

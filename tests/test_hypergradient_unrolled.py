@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 import menndl_caffe.torchcaffe as engine
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.drmad import drmad
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 from menndl_caffe.trainer.plain import advance, learning_rates
-from menndl_caffe.trainer.train import Diverged
+from menndl_caffe.trainer.train import Diverged, Unsuitable
 from tests.support import hands
 from tests.support.exact_training import Dense, Setting, batches_of, slope
 from tests.support.hand_programs import unrolled as programs

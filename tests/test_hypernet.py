@@ -13,9 +13,8 @@ from scipy.optimize import minimize, minimize_scalar
 from menndl_caffe import torchcaffe
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
 from menndl_caffe.experiment.render import Template
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypernet import GLOBAL, LOCAL, Hypernet, Settings, learn
-from menndl_caffe.trainer.train import Diverged
+from menndl_caffe.trainer.train import Diverged, Unsuitable
 from tests.conftest import REPOSITORY
 from tests.support import hands
 from tests.support.hand_programs import hypernets

@@ -36,15 +36,13 @@ from typing import IO, Any, Callable, Dict
 
 if not __package__:  # started by its path: menndl_caffe is then the one around this file, whatever PYTHON has
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from menndl_caffe.trainer.feeding import Unsuitable
-from menndl_caffe.trainer.hypergradient.program import hypergradient
-from menndl_caffe.trainer.train import Clock, Diverged, train
+from menndl_caffe.trainer.train import Clock, Diverged, Unsuitable
 
 if not __package__:  # and nothing that lies beside menndl_caffe comes before the engine's own modules
     sys.path[0] = ""
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
-PROGRAMS = {"train": train, "hypergradient": hypergradient}
+PROGRAMS = {"train": "train", "hypergradient": "hypergradient.program"}  # a function and the module that has it
 BLAS = ("openblas", "mkl", "atlas", "blis")
 
 
@@ -76,7 +74,7 @@ def answer(engine: Any, request: Dict[str, Any], say: Callable[..., None]) -> No
     """Train what a request says; the last thing that is said tells how it ended."""
     clock = Clock()
     try:
-        PROGRAMS[request.get("program", "train")](engine, request, clock, say)
+        program(request.get("program", "train"))(engine, request, clock, say)
         say(event="done", engine_seconds=clock.seconds)
     except Diverged as error:
         say(event="diverged", reason=str(error), engine_seconds=clock.seconds)
@@ -84,6 +82,12 @@ def answer(engine: Any, request: Dict[str, Any], say: Callable[..., None]) -> No
         say(event="unsuitable", reason=str(error))
     except Exception as error:  # whatever an engine raises belongs to this training, not to the next
         say(event="error", reason=f"{type(error).__name__}: {error}")
+
+
+def program(name: str) -> Callable[..., None]:
+    """One of PROGRAMS. Its module is imported now: where only a pycaffe is looked for there may be no numpy."""
+    found: Callable[..., None] = getattr(importlib.import_module(f"menndl_caffe.trainer.{PROGRAMS[name]}"), name)
+    return found
 
 
 def has_pycaffe() -> bool:

@@ -24,10 +24,10 @@ from typing import Dict, List, NamedTuple, Tuple, Union
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.estimate import Tested
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 from menndl_caffe.trainer.plain import advance, check_plain, learning_rates
+from menndl_caffe.trainer.train import Unsuitable
 
 PER_NET, PER_LAYER, PER_BLOB, PER_UNIT, PER_WEIGHT = "PER_NET", "PER_LAYER", "PER_BLOB", "PER_UNIT", "PER_WEIGHT"
 LOWEST, HIGHEST = 1e-8, 0.1  # (4); the second over the learning rate

@@ -9,13 +9,10 @@ from typing import Any, Dict, List
 import numpy as np
 
 from menndl_caffe.trainer.nets import make_net
+from menndl_caffe.trainer.train import Unsuitable
 
 READERS = ("Data", "HDF5Data", "ImageData", "WindowData")
 Batch = Dict[str, np.ndarray]  # the readers' tops by name
-
-
-class Unsuitable(ValueError):
-    """A net or a solver for which there is no such gradient: the message says what was found and what would do."""
 
 
 class Feed:

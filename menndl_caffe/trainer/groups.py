@@ -14,8 +14,8 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.net_in_hand import Parameter
+from menndl_caffe.trainer.train import Unsuitable
 
 PER_NET, PER_LAYER, PER_BLOB, PER_UNIT, PER_WEIGHT = "PER_NET", "PER_LAYER", "PER_BLOB", "PER_UNIT", "PER_WEIGHT"
 

@@ -16,9 +16,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Feed, Unsuitable, fed, is_in
+from menndl_caffe.trainer.feeding import Feed, fed, is_in
 from menndl_caffe.trainer.nets import make_net, make_solver, solver_parameter, take_tests_over
-from menndl_caffe.trainer.train import total_loss
+from menndl_caffe.trainer.train import Unsuitable, total_loss
 
 TRAIN, VALIDATION = "train", "validation"
 RANDOM = ("Dropout",)  # layers that are another function in each pass

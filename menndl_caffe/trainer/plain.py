@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from menndl_caffe.nets.rates import learning_rate
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
-from menndl_caffe.trainer.train import Diverged
+from menndl_caffe.trainer.train import Diverged, Unsuitable
 
 
 def check_plain(hand: NetInHand) -> None:

@@ -17,6 +17,10 @@ class Diverged(Exception):
     """
 
 
+class Unsuitable(ValueError):
+    """A net or a solver for which a program is not made: the message says what was found and what would do."""
+
+
 class Clock:
     """Seconds spent inside the engine."""
 

@@ -33,12 +33,12 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import lbfgs
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, validation_gradient
 from menndl_caffe.trainer.hypergradient.implicit import check_fixed
 from menndl_caffe.trainer.hypergradient.product import HESSIAN
 from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.train import Unsuitable
 
 LARGEST = 2000  # weights: A is read by as many gradients, and the rest is their number cubed
 AFFINE = 1e-3  # how far from affine float32 may make the gradient, and from 0 at w

@@ -24,12 +24,12 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import conjugate_gradients, lbfgs
 from menndl_caffe.trainer.hypergradient.conjugate_gradients import Solved
 from menndl_caffe.trainer.hypergradient.estimate import Estimate, validation_gradient
 from menndl_caffe.trainer.hypergradient.product import COST, GAUSS_NEWTON, HESSIAN, PRODUCTS, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.train import Unsuitable
 
 
 class Settings(NamedTuple):

@@ -17,12 +17,12 @@ from typing import Any, Dict
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.product import kinked_layers
 from menndl_caffe.trainer.hypergradient.reverse import HOPELESS, Path, Reversed, relative_difference, reverse
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import check_plain
+from menndl_caffe.trainer.train import Unsuitable
 
 STEP = 1e-3  # c of the products
 AGREEMENT = 0.05

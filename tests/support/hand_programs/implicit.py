@@ -7,12 +7,12 @@ from unittest import mock
 
 import numpy as np
 
-from menndl_caffe.trainer.feeding import Unsuitable
 from menndl_caffe.trainer.hypergradient import cholesky, implicit
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.lbfgs import Criterion, Minimum
 from menndl_caffe.trainer.hypergradient.product import HESSIAN, PRODUCTS, hessian_product, kinked_layers
 from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.train import Unsuitable
 from tests.support import hands
 
 TRAINED, HELD = hands.PERIODS
