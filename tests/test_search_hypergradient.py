@@ -110,7 +110,7 @@ def test_a_descent_that_stands_still_makes_room_for_another() -> None:
 def test_failures_lead_back() -> None:
     """Half of the way each time, and slower from then on."""
     descent = Descent(np.array([0.5, 0.5]), np.array([0.2, 0.1]))
-    descent.learn(1.0, np.array([1.0, -1.0]))
+    descent.learn(np.array([1.0, -1.0]))
     assert descent.point == pytest.approx([0.3, 0.6])
     descent.go_back()
     assert descent.point == pytest.approx([0.4, 0.55]) and descent.sizes == pytest.approx([0.1, 0.05])
@@ -121,17 +121,25 @@ def test_failures_lead_back() -> None:
     assert descent.is_over
 
 
-def test_steps_grow_and_shrink_as_igel_and_huesken_say() -> None:
-    """By hand: u = 0.5, s = 0.1; the first gene keeps its sign, the second turns while E grows, then while E falls."""
+def test_steps_grow_and_shrink() -> None:
+    """By hand: u = 0.5, s = 0.1; the first gene keeps its sign, the second turns, then keeps it."""
     descent = Descent(np.array([0.5, 0.5]), np.array([0.1, 0.1]))
-    descent.learn(1.0, np.array([-1.0, -1.0]))
+    descent.learn(np.array([-1.0, -1.0]))
     assert descent.point == pytest.approx([0.6, 0.6])
-    descent.learn(2.0, np.array([-1.0, 1.0]))
-    assert descent.sizes == pytest.approx([0.12, 0.05]) and descent.point == pytest.approx([0.72, 0.5]), "gone back"
-    descent.learn(1.5, np.array([-1.0, -1.0]))
-    assert descent.sizes == pytest.approx([0.144, 0.05]) and descent.point == pytest.approx([0.864, 0.55])
-    descent.learn(1.0, np.array([-1.0, 1.0]))
-    assert descent.sizes == pytest.approx([0.1728, 0.025]) and descent.point == pytest.approx([1.0, 0.55]), "waits"
+    descent.learn(np.array([-1.0, 1.0]))
+    assert descent.sizes == pytest.approx([0.12, 0.05]) and descent.point == pytest.approx([0.72, 0.55])
+    descent.learn(np.array([-1.0, 1.0]))
+    assert descent.sizes == pytest.approx([0.144, 0.06]) and descent.point == pytest.approx([0.864, 0.49])
+    descent.learn(np.array([-1.0, 0.0]))
+    assert descent.sizes == pytest.approx([0.1728, 0.06]) and descent.point == pytest.approx([1.0, 0.49])
+
+
+def test_a_turn_beside_a_gene_at_its_bound_is_no_end() -> None:
+    descent = Descent(np.array([0.0, 0.5]), np.array([0.1, 0.1]))
+    for second in (-0.5, 0.25, -0.1, 0.1):
+        descent.take(Result(1, OK, 0.5, 1.0, gradient={"decay": 3.0, "momentum": second}), ["decay", "momentum"])
+        assert not descent.is_over and descent.point[0] == 0
+    assert descent.point[1] == pytest.approx(0.5 + 0.1 - 0.05 + 0.025 - 0.0125)
 
 
 @pytest.mark.parametrize(("method", "expected"), [

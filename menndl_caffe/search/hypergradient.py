@@ -3,15 +3,15 @@
 | symbol | here | meaning |
 |---|---|---|
 | u | `Descent.point` | a genome's point in the unit cube, shape (N_GENE,) |
-| E | `Result.loss` | the validation loss at u |
+| E | | the validation loss at u |
 | g | `Result.gradient` | dE/dx, x the gene or its logarithm; its sign is that of dE/du |
 | s | `Descent.sizes` | the next step's size of each gene, shape (N_GENE,), in the unit cube |
 
-Only the signs of g count, since genes differ in scale and a loss's gradient by orders of magnitude on the way (iRprop+;
-Igel and Huesken 2000):
+Only the signs of g count, since genes differ in scale and a loss's gradient by orders of magnitude on the way (Rprop;
+Riedmiller and Braun 1993, without their waiting after a turn: a trial is dear):
 
-    g keeps its sign          s <- 1.2 s,  u <- u - s sign(g)                                                  (1)
-    g changes it              s <- s / 2,  and where E has grown, u goes back to where that gene came from     (2)
+    s <- 1.2 s where g has kept its sign, s / 2 where it has turned      (1)
+    u <- u - s sign(g), within the cube                                  (2)
 
 A trial that failed has no g, nor has one whose gradient may not be trusted: all s are halved, and u goes half of the
 way back to where there was one (3). A descent ends where no gene moves by more than SMALLEST, or where there never was
@@ -20,7 +20,6 @@ max(tolerance, first_tolerance / 2^k) (4).
 """
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Deque, Dict, Iterator, Optional, Sequence
@@ -44,13 +43,12 @@ class Descent:
     number: int = 0  # counted as they begin
     steps: int = 0  # trials told
     known: Optional[np.ndarray] = None  # the last point with a gradient
-    loss: float = math.inf  # there
     signs: Optional[np.ndarray] = None  # of g, there
 
     def take(self, result: Result, genes: Sequence[str]) -> None:
         """Go on from the point that was tried; `genes` are the names, in the point's order."""
-        if result.gradient and result.loss is not None:
-            self.learn(result.loss, self._inward(np.sign([result.gradient[name] for name in genes])))
+        if result.gradient:
+            self.learn(self._inward(np.sign([result.gradient[name] for name in genes])))
         else:
             self.go_back()
 
@@ -59,16 +57,12 @@ class Descent:
         outward = ((self.point <= 0) & (signs > 0)) | ((self.point >= 1) & (signs < 0))
         return np.where(outward, 0.0, signs)
 
-    def learn(self, loss: float, signs: np.ndarray) -> None:
+    def learn(self, signs: np.ndarray) -> None:
         """Equations (1) and (2)."""
-        turned, kept, back = (np.zeros(len(signs), bool),) * 2 + (np.zeros(len(signs)),)
-        if self.known is not None and self.signs is not None:
-            turned, kept = self.signs * signs < 0, self.signs * signs > 0
-            back = self.known - self.point if loss > self.loss else back
-        self.sizes = np.minimum(np.where(turned, SLOWER, np.where(kept, FASTER, 1.0)) * self.sizes, LARGEST)
-        # A gene that has turned waits a step, so that it is not slowed down twice for one turn.
-        self.known, self.loss, self.signs = self.point, loss, np.where(turned, 0.0, signs)
-        self.point = np.clip(self.point + np.where(turned, back, -self.sizes * signs), 0, 1)
+        same = signs * self.signs if self.signs is not None else np.zeros(len(signs))
+        self.sizes = np.minimum(np.where(same < 0, SLOWER, np.where(same > 0, FASTER, 1.0)) * self.sizes, LARGEST)
+        self.known, self.signs = self.point, signs
+        self.point = np.clip(self.point - self.sizes * signs, 0, 1)
         self.steps += 1
 
     def go_back(self) -> None:
