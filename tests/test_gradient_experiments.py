@@ -1,0 +1,101 @@
+"""The experiments of docs/results.md with gradients of hyper-parameters: each at a small size, and the page."""
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.bench.gradients import results, sparse
+from tests.bench.gradients.__main__ import EXPERIMENTS
+from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend
+from tests.conftest import REPOSITORY
+
+PAGE = REPOSITORY / "docs/results.md"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_the_page_has_the_tables_of_the_data(experiment: Any) -> None:
+    text = PAGE.read_text()
+    for table in experiment.page(experiment.load()):
+        assert table in text
+    assert f"({experiment.FIGURE.name})" in text and experiment.FIGURE.stat().st_size < 300_000
+
+
+# ---- what all share ----
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    rows = [sparse.Row(60, 1, sparse.EACH, 1.25, 1.5, 0.875, 95, 0.001, 12.5),
+            sparse.Row(60, 2, sparse.LEAST, 2.5, 1 / 3, 2.0, 0, float("nan"), float("nan"))]
+    results.write(tmp_path / "some.csv", rows, ["of: nowhere"])
+    first, second = results.read(tmp_path / "some.csv", sparse.Row)
+    assert first == rows[0]
+    assert second[:4] == rows[1][:4] and np.isnan(second.irrelevant)
+    assert second.test_of_all == pytest.approx(1 / 3, rel=1e-5)
+
+
+def test_medians_quartiles_and_wins() -> None:
+    assert results.said([5, 1, 2, 4, 3], 1) == "3.0 [2.0, 4.0]"
+    assert results.fraction({1: 0.5, 2: 0.5, 3: 0.1}, {1: 0.6, 2: 0.5, 3: 0.0}) == "1 of 3"
+
+
+def drawn(seed: int, count: int) -> Samples:
+    random = np.random.RandomState(seed)
+    inputs = random.standard_normal((count, 5))
+    return Samples(inputs, inputs @ np.arange(5) + random.standard_normal(count))
+
+
+def test_the_net_minimises_and_differentiates_by_decay_and_importance(tmp_path: Path) -> None:
+    """Against numpy's own least squares, and differences of its validation loss."""
+    fit, held = drawn(1, 20), drawn(2, 15)
+    random = np.random.RandomState(3)
+    decay, importance = random.uniform(0.1, 1, 5), random.uniform(0.1, 1, 20)
+    found = LeastSquares(tmp_path, fit, held).at(decay, importance)
+
+    def loss(decay: np.ndarray, importance: np.ndarray) -> float:
+        return held.error(closed_form(fit, decay, importance)) / 2
+
+    assert np.allclose(found.weights, closed_form(fit, decay, importance), atol=1e-5)
+    assert found.loss == pytest.approx(loss(decay, importance), rel=1e-5)
+    for by, size, moved in ((found.by_decay, 5, lambda d: loss(decay + d, importance)),
+                            (found.by_importance, 20, lambda d: loss(decay, importance + d))):
+        differences = [(moved(1e-5 * unit) - moved(-1e-5 * unit)) / 2e-5 for unit in np.eye(size)]
+        assert np.allclose(by, differences, atol=1e-4 * np.abs(differences).max())
+
+
+def test_the_descent_ends_at_a_minimum_or_a_bound() -> None:
+    target = np.array([0.5, 7.0, -9.0])
+    found = descend(lambda x: (float(((x - target) ** 2).sum()), 2 * (x - target)), np.zeros(3), np.full(3, -2.0),
+                    np.full(3, 3.0))
+    assert np.allclose(found, [0.5, 3.0, -2.0], atol=1e-2)
+
+
+# ---- sparse linear regression ----
+
+def test_sparse_irrelevant_decays_grow() -> None:
+    decay, gradients = sparse.descended(sparse.draw(60, 3), sparse.INPUTS)
+    logs = np.log(decay / sparse.START)
+    assert logs[sparse.RELEVANT:].mean() > 1 + max(0, logs[:sparse.RELEVANT].mean())
+    assert 43 < gradients <= 43 + 200  # 40 + 3 to read A and b, then one each step
+
+
+def test_sparse_one_decay_is_where_no_other_is_better() -> None:
+    problem = sparse.draw(60, 4)
+    decay, _ = sparse.descended(problem, 1)
+    assert np.ptp(decay) == 0
+
+    def error(factor: float) -> float:
+        return problem.held.error(closed_form(problem.fit, factor * decay, np.ones(60)))
+
+    assert error(1) < min(error(0.9), error(1.1))
+
+
+def test_sparse_data_have_every_method_and_seed() -> None:
+    rows = sparse.load()
+    assert Counter((row.samples, row.seed, row.method) for row in rows) == Counter(
+        (samples, seed, method) for samples in sparse.SIZES for seed in sparse.SEEDS for method in sparse.METHODS)
+    fresh = next(row for row in sparse.rows_of(60, 1) if row.method == sparse.LEAST)
+    kept = next(row for row in rows if (row.samples, row.seed, row.method) == (60, 1, sparse.LEAST))
+    assert kept.test == pytest.approx(fresh.test, rel=1e-4)
