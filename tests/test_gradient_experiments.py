@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.bench.gradients import results, sparse
+from tests.bench.gradients import results, series, sparse
 from tests.bench.gradients.__main__ import EXPERIMENTS
 from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend
 from tests.conftest import REPOSITORY
@@ -99,3 +99,42 @@ def test_sparse_data_have_every_method_and_seed() -> None:
     fresh = next(row for row in sparse.rows_of(60, 1) if row.method == sparse.LEAST)
     kept = next(row for row in rows if (row.samples, row.seed, row.method) == (60, 1, sparse.LEAST))
     assert kept.test == pytest.approx(fresh.test, rel=1e-4)
+
+
+# ---- a series that changes ----
+
+def test_series_gradient_of_the_sigmoid(tmp_path: Path) -> None:
+    """The descent ends where the validation error, by numpy alone, is no lower beside it."""
+    drawn_series = series.draw(True, 2)
+    point, gradients = series.descended(drawn_series)
+
+    def error(point: np.ndarray) -> float:
+        weights = closed_form(drawn_series.fit, np.full(series.ORDER, series.DECAY),
+                              series.sigmoid(point, series.TRAINED))
+        return drawn_series.held.error(weights)
+
+    assert error(point) < error(np.array(series.START))
+    for step in (np.array([0.1, 0]), np.array([0, 0.2])):
+        for beside in (point + step, point - step):
+            assert error(point) <= error(np.clip(beside, series.LOW, series.HIGH)) * (1 + 1e-4)
+    assert gradients > 7  # 3 + 3 to read A and b at each point
+
+
+def test_series_change_where_they_say() -> None:
+    """Least squares before and after the change find other slopes; the inputs are the values before the target."""
+    one = series.draw(True, 1)
+    values = one.fit.targets
+    assert np.allclose(one.fit.inputs[5:, 0], values[4:-1]) and np.allclose(one.fit.inputs[5:, 2], values[2:-3])
+    assert series.TRAINED // 4 <= one.change < 3 * series.TRAINED // 4
+    assert series.draw(False, 1).change == 0
+    after = closed_form(one.test, np.zeros(3), np.ones(series.TESTED))
+    assert one.test.error(after) == pytest.approx(1, abs=0.1)
+    late, early = (Samples(one.fit.inputs[part], one.fit.targets[part])
+                   for part in (slice(one.change, None), slice(one.change)))
+    assert late.error(after) < early.error(after)
+
+
+def test_series_data_have_every_method_and_seed() -> None:
+    rows = series.load()
+    assert Counter((row.series, row.seed, row.method) for row in rows) == Counter(
+        (kind, seed, method) for kind in series.CHANGES for seed in series.SEEDS for method in series.METHODS)

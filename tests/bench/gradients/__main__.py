@@ -1,18 +1,22 @@
 """What the gradients of hyper-parameters are worth, on small data: docs/results.md.
 
-    python -m tests.bench.gradients sparse run     # results/sparse.csv
-    python -m tests.bench.gradients sparse draw    # the page's figure and tables, from it
+    python -m tests.bench.gradients sparse|series run          # results/sparse.csv, results/series.csv
+    python -m tests.bench.gradients mnist run --mnist FOLDER   # results/mnist.csv
+    python -m tests.bench.gradients NAME draw                  # the page's figure and tables, of the CSV
 """
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
+from menndl_caffe.errors import UserError
 from menndl_caffe.report.figures import files_of
-from tests.bench.gradients import sparse
+from tests.bench.gradients import mnist, series, sparse
 from tests.bench.gradients.results import write
 
-EXPERIMENTS = {each.NAME: each for each in (sparse,)}
+EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series)}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,8 +40,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=EXPERIMENTS)
     parser.add_argument("do", choices=("run", "draw"))
+    parser.add_argument("--mnist", type=Path, help="folder of the two t10k files, packed or not")
     arguments = parser.parse_args()
-    {"run": run, "draw": draw}[arguments.do](arguments)
+    try:
+        {"run": run, "draw": draw}[arguments.do](arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

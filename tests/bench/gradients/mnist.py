@@ -1,0 +1,114 @@
+"""A linear net on MNIST: decays per blob and per weight by every method of `trainings`, against one decay.
+
+The yardstick is one decay, the best of GRID on the validation images, trained on training and validation images.
+"""
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+import menndl_caffe.torchcaffe as engine
+from menndl_caffe.data.mnist import images_of, read_files
+from menndl_caffe.errors import UserError
+from menndl_caffe.trainer.adaptive import PER_BLOB, PER_NET, PER_WEIGHT
+from menndl_caffe.trainer.net_in_hand import NetInHand
+from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
+from tests.bench.gradients.trainings import (
+    OUTER,
+    Found,
+    Images,
+    Losses,
+    Problem,
+    by_drmad,
+    by_hoag,
+    by_t1t2,
+    by_unrolled,
+    descent,
+)
+
+NAME = "mnist"
+TABLE, FIGURE = RESULTS / "mnist.csv", PAGES / "gradients_mnist.png"
+SEEDS = (1, 2, 3, 4, 5)
+TRAINED, HELD, TESTED, ITERATIONS = 1000, 1000, 4000, 300
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+GRID_NAME, T1T2, UNROLLED, DRMAD, HOAG = "grid", "T1-T2", "UNROLLED", "DRMAD", "HOAG"
+ESTIMATORS = {UNROLLED: by_unrolled, DRMAD: by_drmad, HOAG: by_hoag}
+METHODS = ((GRID_NAME, PER_NET), *((method, kind) for kind in (PER_BLOB, PER_WEIGHT)
+                                   for method in (T1T2, *ESTIMATORS)))
+T10K = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class Row(NamedTuple):
+    """A method's decays after a step, and plain trainings with them."""
+
+    seed: int
+    method: str
+    decays: str  # PER_NET, PER_BLOB, PER_WEIGHT
+    step: int  # outer, from 1; the last is what counts
+    cost: float  # gradients of 100 images, over those of a training; that with the decays found included
+    validation: float
+    test: float
+    accuracy: float  # of the test images, as `test`
+    test_of_both: float  # trained on the validation images as well; nan but for the last step
+    decay: float  # geometric mean over the weights
+    distrusted: int
+
+
+def rows_of(problem: Problem, seed: int, outer: int = OUTER) -> Iterator[Row]:
+    """All methods on one split of the images."""
+
+    def row(method: str, kind: str, step: int, found: Found, last: bool, losses: Optional[Losses] = None) -> Row:
+        losses = losses or problem.trained(found.decay)
+        both = problem.trained_on_both(found.decay).test if last else np.nan
+        return Row(seed, method, kind, step, found.gradients / problem.iterations + 1, *losses, both,
+                   float(np.exp(np.log(found.decay).mean())), found.distrusted)
+
+    size = NetInHand(engine, *problem.texts(), own_decay=True).size
+    trained = {decay: problem.trained(np.full(size, decay)) for decay in GRID}
+    best = min(GRID, key=lambda decay: trained[decay].validation)
+    spent = (len(GRID) - 1) * problem.iterations
+    yield row(GRID_NAME, PER_NET, 1, Found(np.full(size, best), spent, 0), True, trained[best])
+    for kind in (PER_BLOB, PER_WEIGHT):
+        yield row(T1T2, kind, 1, by_t1t2(problem, kind), True)
+        for method, estimator in ESTIMATORS.items():
+            for step, found in enumerate(descent(problem, kind, estimator, outer), 1):
+                yield row(method, kind, step, found, step == outer)
+
+
+def split(images: Images, seed: int) -> List[Images]:
+    """Training, validation and test images, in an order drawn by chance."""
+    order = np.random.RandomState(seed).permutation(len(images.labels))
+    ends = np.cumsum([TRAINED, HELD, TESTED])
+    return [Images(images.pixels[part], images.labels[part]) for part in np.split(order[:ends[-1]], ends[:-1])]
+
+
+def load_images(folder: Path) -> Images:
+    """MNIST's 10,000 test images, which are all that is needed; UserError where they are not there or damaged."""
+    found = images_of(read_files(folder, T10K), "t10k")
+    return Images(found.pixels.reshape(len(found.labels), -1) / 255, found.labels.astype(int))
+
+
+def run(arguments: Any) -> Sequence[Row]:
+    """All rows; `arguments.mnist` is the folder of the files."""
+    if arguments.mnist is None:
+        raise UserError(f"--mnist FOLDER is missing; expected the folder of {' and '.join(T10K)}, packed or not")
+    images, rows = load_images(arguments.mnist), []
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += rows_of(Problem(Path(folder), *split(images, seed), seed, ITERATIONS), seed)
+        print(f"seed {seed}: done", flush=True)
+    return rows
+
+
+def notes() -> Iterator[str]:
+    """Where the rows come from."""
+    yield (f"MNIST's 10,000 test images in an order drawn by numpy's RandomState(seed): {TRAINED} to train on, "
+           f"{HELD} for validation, {TESTED} to test on; {ITERATIONS} iterations")
+
+
+def load() -> List[Row]:
+    """The rows that are published."""
+    return read(TABLE, Row)
