@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.bench.gradients import results, series, sparse
-from tests.bench.gradients.__main__ import EXPERIMENTS
+from menndl_caffe.trainer.adaptive import PER_WEIGHT
+from tests.bench.gradients import mnist, results, series, sparse, trainings
+from tests.bench.gradients.__main__ import EXPERIMENTS, main
 from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend
+from tests.bench.gradients.trainings import Images, Problem
 from tests.conftest import REPOSITORY
+from tests.support import hands
 
 PAGE = REPOSITORY / "docs/results.md"
 
@@ -138,3 +141,68 @@ def test_series_data_have_every_method_and_seed() -> None:
     rows = series.load()
     assert Counter((row.series, row.seed, row.method) for row in rows) == Counter(
         (kind, seed, method) for kind in series.CHANGES for seed in series.SEEDS for method in series.METHODS)
+
+
+# ---- a linear net on MNIST ----
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    """Of images of 64 pixels in 4 classes: 200, 100 and 100."""
+    def part(seed: int, count: int) -> Images:
+        labels, pixels = hands.draw_images(seed, count)
+        return Images(pixels.reshape(count, -1) / 256, labels.astype(int))
+
+    return Problem(tmp_path_factory.mktemp("mnist"), part(0, 200), part(1, 100), part(2, 100), 1, iterations=20)
+
+
+def test_mnist_rows_count_what_was_spent(problem: Problem) -> None:
+    rows = list(mnist.rows_of(problem, 1, outer=1))
+    assert [(row.method, row.decays) for row in rows] == list(mnist.METHODS)
+    costs = {row.method: 20 * (row.cost - 1) for row in rows}
+    assert costs[mnist.GRID_NAME] == pytest.approx(6 * 20)  # and the best one's own
+    assert costs[mnist.T1T2] == pytest.approx(2 * 20)
+    assert costs[mnist.UNROLLED] == costs[mnist.DRMAD] == pytest.approx(20 + 1 + 2 * (20 + 8))  # of HELD 1 batch
+    for row in rows:
+        assert 0 < row.validation < 2.4 and 0 < row.test < 2.4 and 0 < row.accuracy <= 1
+
+
+def test_mnist_losses_are_the_nets_own(problem: Problem) -> None:
+    decay = np.full(650, 0.01)
+    hand = trainings.WithDecays(problem, decay)
+    assert np.array_equal(hand.decay, decay)
+    for iteration in range(20):
+        hand.show("train", iteration)
+        hand.step()
+    hand.show("validation", 0)
+    assert problem.trained(decay).validation == pytest.approx(hand.loss(), rel=1e-5)
+
+
+def test_mnist_a_step_of_unrolled_lowers_the_validation_loss(problem: Problem) -> None:
+    before = problem.trained(np.full(650, trainings.START)).validation
+    *_, found = trainings.descent(problem, PER_WEIGHT, trainings.by_unrolled, 3)
+    assert len(np.unique(found.decay)) > 600
+    assert problem.trained(found.decay).validation < before
+
+
+def test_mnist_parts_have_no_image_in_common() -> None:
+    images = Images(np.arange(7000).reshape(-1, 1), np.arange(7000))
+    parts = mnist.split(images, 3)
+    assert [len(part.labels) for part in parts] == [1000, 1000, 4000]
+    assert len(set(np.concatenate([part.labels for part in parts]))) == 6000
+    assert all(np.array_equal(part.pixels[:, 0], part.labels) for part in parts)
+
+
+def test_mnist_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    for more, words in ([], "--mnist FOLDER is missing"), (["--mnist", str(tmp_path)], "t10k-images-idx3-ubyte is"):
+        monkeypatch.setattr("sys.argv", ["gradients", "mnist", "run", *more])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        assert exit.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_mnist_data_have_every_method_and_seed() -> None:
+    rows = mnist.load()
+    steps = Counter((row.seed, row.method, row.decays) for row in rows)
+    assert steps == {(seed, method, kind): trainings.OUTER if method in mnist.ESTIMATORS else 1
+                     for seed in mnist.SEEDS for method, kind in mnist.METHODS}

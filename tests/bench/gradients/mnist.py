@@ -95,10 +95,12 @@ def run(arguments: Any) -> Sequence[Row]:
     """All rows; `arguments.mnist` is the folder of the files."""
     if arguments.mnist is None:
         raise UserError(f"--mnist FOLDER is missing; expected the folder of {' and '.join(T10K)}, packed or not")
-    images, rows = load_images(arguments.mnist), []
+    images = load_images(arguments.mnist)
+    rows: List[Row] = []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
-            rows += rows_of(Problem(Path(folder), *split(images, seed), seed, ITERATIONS), seed)
+            fit, held, test = split(images, seed)
+            rows += rows_of(Problem(Path(folder), fit, held, test, seed, ITERATIONS), seed)
         print(f"seed {seed}: done", flush=True)
     return rows
 
@@ -112,3 +114,68 @@ def notes() -> Iterator[str]:
 def load() -> List[Row]:
     """The rows that are published."""
     return read(TABLE, Row)
+
+
+# ---- the page ----
+
+KINDS = {PER_NET: "1", PER_BLOB: "2", PER_WEIGHT: "7,850"}
+NAMES = {GRID_NAME: "the best of a grid of 7"}
+
+
+def last(rows: Sequence[Row], method: str, kind: str) -> List[Row]:
+    """What counts of a method: its last step, seed by seed."""
+    of_it = [row for row in rows if (row.method, row.decays) == (method, kind)]
+    return [row for row in of_it if row.step == max(each.step for each in of_it)]
+
+
+def page(rows: Sequence[Row]) -> List[str]:
+    """What docs/results.md has of it."""
+    yardstick = {row.seed: row.test_of_both for row in last(rows, GRID_NAME, PER_NET)}
+    lines = [_line(last(rows, method, kind), yardstick) for method, kind in METHODS]
+    return [markdown(["decays", "method", "validation loss", "test loss", "test accuracy, %", "cost",
+                      "test loss, trained on both", "beats the yardstick", "distrusted"], lines)]
+
+
+def _line(rows: Sequence[Row], yardstick: Dict[int, float]) -> List[str]:
+    first = rows[0]
+    is_yardstick = first.method == GRID_NAME
+    both = said([row.test_of_both for row in rows], 3)
+    return [KINDS[first.decays], NAMES.get(first.method, f"`{first.method}`"),
+            said([row.validation for row in rows], 3), said([row.test for row in rows], 3),
+            said([100 * row.accuracy for row in rows], 1), f"{spread([row.cost for row in rows]).median:.1f}",
+            f"**{both}**: the yardstick" if is_yardstick else both,
+            "" if is_yardstick else fraction({row.seed: row.test_of_both for row in rows}, yardstick),
+            "" if first.method in (GRID_NAME, T1T2) else str(sum(row.distrusted for row in rows))]
+
+
+def figure(rows: Sequence[Row]) -> Any:
+    """Test loss after plain training against cost, medians of the seeds; left 2 decays, right 7,850."""
+    from matplotlib.figure import Figure
+
+    from menndl_caffe.report.figures.style import BLACK, BLUE, GREY, PAGE, PURPLE, RED
+
+    result = Figure(figsize=(PAGE, 2.6), constrained_layout=True)
+    styles = {T1T2: (RED, "D"), UNROLLED: (BLUE, "o"), DRMAD: (PURPLE, "v"), HOAG: (BLACK, "^")}
+    grid = last(rows, GRID_NAME, PER_NET)
+    panels = result.subplots(1, 2, sharey=True)
+    for axes, kind in zip(panels, (PER_BLOB, PER_WEIGHT)):
+        for method, (colour, marker) in styles.items():
+            axes.plot(*zip(*_path(rows, method, kind)), color=colour, marker=marker, label=method, linewidth=0.8)
+        for field, line, label in (("test", "--", "one decay"), ("test_of_both", ":", "the yardstick")):
+            axes.axhline(spread([getattr(row, field) for row in grid]).median, color=GREY, linestyle=line, label=label,
+                         linewidth=1)
+        axes.set_xlabel("cost, plain trainings")
+        axes.set_title(f"{KINDS[kind]} decays", loc="left")
+        axes.set_xscale("log")
+        axes.set_xticks([3, 10, 30, 100], ["3", "10", "30", "100"])
+        axes.minorticks_off()
+    panels[0].set_ylabel("test loss")
+    result.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    return result
+
+
+def _path(rows: Sequence[Row], method: str, kind: str) -> Iterator[Tuple[float, float]]:
+    of_it = [row for row in rows if (row.method, row.decays) == (method, kind)]
+    for step in sorted({row.step for row in of_it}):
+        now = [row for row in of_it if row.step == step]
+        yield spread([row.cost for row in now]).median, spread([row.test for row in now]).median

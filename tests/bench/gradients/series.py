@@ -68,8 +68,9 @@ def draw(changes: bool, seed: int) -> Series:
         slopes = before if sample < change else after
         values.append(float(slopes @ values[:-ORDER - 1:-1] + random.standard_normal()))
     inputs = np.array([values[number:number + ORDER][::-1] for number in range(len(values) - ORDER)])
-    parts = np.split(np.arange(len(inputs)), [TRAINED, TRAINED + HELD])
-    return Series(*(Samples(inputs[part], np.array(values[ORDER:])[part]) for part in parts), change)
+    places = np.split(np.arange(len(inputs)), [TRAINED, TRAINED + HELD])
+    fit, held, test = (Samples(inputs[place], np.array(values[ORDER:])[place]) for place in places)
+    return Series(fit, held, test, change)
 
 
 def stable(random: np.random.RandomState) -> np.ndarray:

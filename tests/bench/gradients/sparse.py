@@ -81,7 +81,7 @@ def rows_of(samples: int, seed: int) -> Iterator[Row]:
 
     none = np.zeros(INPUTS)
     yield row(LEAST, none, none)
-    yield row(RIDGE, *(np.full(INPUTS, cross_validated(part)) for part in (fit, everything)))
+    yield row(RIDGE, np.full(INPUTS, cross_validated(fit)), np.full(INPUTS, cross_validated(everything)))
     for method, count in ((ONE, 1), (EACH, INPUTS)):
         decay, gradients = descended(problem, count)
         yield row(method, decay, decay / 2, gradients)
