@@ -44,9 +44,10 @@ def told(learned: Learned) -> Dict[str, Any]:
 
 def write(path: str, hand: NetInHand, decay: np.ndarray) -> None:
     """Write the decay of each weight, shape (n,); the file is there whole or not at all."""
+    arrays: Any = {each.name: decay[each.place].reshape(each.shape) for each in hand.parameters}
     aside = f"{path}.partial"
     with open(aside, "wb") as file:
-        np.savez(file, **{each.name: decay[each.place].reshape(each.shape) for each in hand.parameters})
+        np.savez(file, **arrays)
     os.replace(aside, path)
 
 

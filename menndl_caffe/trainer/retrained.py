@@ -26,7 +26,8 @@ def adaptive(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     def learn(hand: NetInHand) -> Learned:
         return adapt(hand, Settings(settings["groups"], settings["every"], settings["rate"]))
 
-    _learn_and_retrain(engine, request, batches, learn, clock, say)
+    learned = _learn_and_retrain(engine, request, batches, learn, clock, say)
+    say(event="learned", of={"groups": settings["groups"], **files.told(learned)})
 
 
 def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:
@@ -34,18 +35,18 @@ def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     batches = Batches(**request["retrain"]["batches"])
     with clock.running():
         hand = _hand(engine, request, batches)
-        _train(hand, request, batches, files.read(request["retrain"]["decays"], hand), say)
+        _train(hand, request, batches, files.read(request["decays"], hand), say)
 
 
 def _learn_and_retrain(engine: Any, request: Request, batches: Batches, learn: Callable[[NetInHand], Learned],
-                       clock: Clock, say: Say) -> None:
+                       clock: Clock, say: Say) -> Learned:
     with clock.running():
         learned = learn(_hand(engine, request, batches))
         hand = _hand(engine, request, batches)
         _train(hand, request, batches, learned.of_weights, say)
     if request.get("learned") is not None:
         files.write(request["learned"], hand, learned.of_weights)
-    say(event="learned", of=files.told(learned))
+    return learned
 
 
 def _hand(engine: Any, request: Request, batches: Batches) -> NetInHand:
