@@ -59,7 +59,9 @@ class Trial:
 
     @property
     def plain(self) -> Trial:
-        """The same genome and seed, trained as `caffe train` does it."""
+        """The same without the way to a gradient: the training whose weights are worth keeping."""
+        if self.program != HYPERGRADIENT:
+            return self
         return replace(self, program=TRAIN, tolerance=None, descent=None)
 
     def as_dict(self) -> Dict[str, Any]:

@@ -108,6 +108,22 @@ def test_a_run_goes_on_exactly(menndl: Runner, tmp_path: Path, data: Path) -> No
     record = journal.read(tmp_path / "whole")
     assert {trial.role for trial in record.trials.values()} == {"default", "individual", "test", "yardstick"}
     assert not any(result.failed for result in record.results.values())
+    _saved(menndl, tmp_path / "whole", record)
     again = cut(lines_of(tmp_path / "whole")[:5], tmp_path / "again")
     shutil.copytree(tmp_path / "whole" / "trials", again / "trials")
     assert run(again) == expected
+
+
+def _saved(menndl: Runner, run: Path, record: journal.Record) -> None:
+    """The best is saved as it was trained, with its decays; and every reader knows such a run."""
+    done = menndl("best", run, "--save", run.parent / "best")
+    assert done.returncode == 0, done.stderr
+    best, result = record.best(1)[0]
+    assert sha256_of(run.parent / "best" / "learned.npz") == result.learned["sha256"]
+    readme = (run.parent / "best" / "README.md").read_text()
+    assert "equal to the recorded ones" in readme and "| learned.npz | the decay of each weight" in readme
+    assert not (run.parent / "best" / "trials").exists()
+    for command in (("report", run, "--out", run.parent / "report"), ("status", run), ("best", run)):
+        done = menndl(*command)
+        assert done.returncode == 0, done.stderr
+    assert "yardstick" in done.stdout
