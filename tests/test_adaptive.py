@@ -14,7 +14,7 @@ from menndl_caffe.trainer.groups import PER_BLOB, PER_LAYER, PER_NET, PER_UNIT, 
 from menndl_caffe.trainer.learned import FEW, read, told, write
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import advance, retrain
-from menndl_caffe.trainer.train import Diverged
+from menndl_caffe.trainer.train import Diverged, Unsuitable
 from tests.support import hands
 from tests.support.exact_training import Batch, Dense, Setting, batches_of
 from tests.support.hand_programs import adaptive as programs

@@ -153,7 +153,8 @@ def test_the_journals_page_says_when_a_field_is_there(written: List[Dict[str, An
     results = [line for line in written if line["event"] == "result"]
     assert {line["status"] for line in results} == {"ok", "invalid"}
     always = set.intersection(*map(set, results))
-    assert set().union(*results) - always == {"loss", "reason", "same_as", "measures", "gradient", "gradient_by"}
+    assert set().union(*results) - always == {"loss", "reason", "same_as", "measures", "gradient", "gradient_by",
+                                              "learned"}
     assert all(("loss" in line, "measures" in line, "reason" in line)
                == ((True, True, False) if line["status"] == "ok" else (False, False, True)) for line in results)
     by_id = {(line["id"], line["started"]): line for line in results}
