@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from menndl_caffe import fields
 from menndl_caffe.fields import Field
@@ -13,13 +13,15 @@ from menndl_caffe.genome import Genome, Value
 INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
-YARDSTICK = "yardstick"  # the default on the test set, trained on the validation images as well (HYPERGRADIENT)
+YARDSTICK = "yardstick"  # the default on the test set, trained on the validation images as well (searches by gradients)
 BESIDE = (DEFAULT, TEST, YARDSTICK)  # the roles beside the individuals, in the order in which they are shown
 ROLES = (INDIVIDUAL, *BESIDE)
 
 TRAIN = "train"  # as `caffe train` does it
 HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
-PROGRAMS = (TRAIN, HYPERGRADIENT)  # what a trainer can be asked to do with a net and a solver
+ADAPTIVE = "adaptive"  # decays learned on the way, then as TRAIN with these, from the same seed
+RETRAIN = "retrain"  # as TRAIN with decays that an ADAPTIVE learned
+PROGRAMS = (TRAIN, HYPERGRADIENT, ADAPTIVE, RETRAIN)  # what a trainer can be asked to do with a net and a solver
 
 OK = "ok"
 INVALID = "invalid"  # refused before training: the net cannot exist
@@ -29,8 +31,8 @@ TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
 CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
-# Genome, seed, max_iter, the role where that decides on which images, program, tolerance.
-Work = Tuple[Genome, int, int, str, str, Optional[float]]
+# Genome, seed, max_iter, the role where that decides on which images, program, tolerance, decays.
+Work = Tuple[Genome, int, int, str, str, Optional[float], Optional[str]]
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,26 @@ class Trial:
     program: str = TRAIN
     tolerance: Optional[float] = None  # to which a HYPERGRADIENT that solves for its weights does so, relative
     descent: Optional[int] = None  # which one of a search with gradients it is a step of, from 0 on
+    decays_of: Optional[int] = None  # of a RETRAIN: the trial that learned its decays,
+    decays: Optional[str] = None  # and the SHA-256 of the file that has them
 
     @property
     def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
         images = self.role if self.role in (TEST, YARDSTICK) else ""
-        return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance
+        return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance, self.decays
 
     @property
     def plain(self) -> Trial:
-        """The same genome and seed, trained as `caffe train` does it."""
+        """The same without the way to a gradient: the training whose weights are worth keeping."""
+        if self.program != HYPERGRADIENT:
+            return self
         return replace(self, program=TRAIN, tolerance=None, descent=None)
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
         given = {"program": self.program if self.program != TRAIN else None, "tolerance": self.tolerance,
-                 "descent": self.descent}
+                 "descent": self.descent, "decays_of": self.decays_of, "decays": self.decays}
         more = {name: value for name, value in given.items() if value is not None}
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
                 "seed": self.seed, "max_iter": self.max_iter, **more}
@@ -87,7 +93,7 @@ _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
 _TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
-               "descent": fields.whole()}
+               "descent": fields.whole(), "decays_of": fields.whole(), "decays": fields.TEXT}
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class Result:
     # d validation loss / d gene, for the logarithm of a gene whose scale is LOG; empty where it may not be trusted.
     gradient: Mapping[str, float] = field(default_factory=dict, hash=False)
     gradient_by: Mapping[str, Value] = field(default_factory=dict, hash=False)  # how it was found, and `distrust`
+    # The decays that an ADAPTIVE learned, as LEARNED says, and `sha256` of the file that has that of each weight.
+    learned: Mapping[str, Any] = field(default_factory=dict, hash=False)
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
     @property
@@ -129,7 +137,7 @@ class Result:
             record["same_as"] = self.same_as
         if self.measures:
             record["measures"] = dict(self.measures)
-        for name, known in (("gradient", self.gradient), ("gradient_by", self.gradient_by)):
+        for name, known in (("gradient", self.gradient), ("gradient_by", self.gradient_by), ("learned", self.learned)):
             if known:
                 record[name] = dict(known)
         record["curve"] = [list(point) for point in self.curve]
@@ -167,14 +175,44 @@ def _how(known: Any) -> Dict[str, Value]:
     return dict(known)
 
 
-_FINITE, _TIME = fields.number(), fields.number(0)
+def _values(known: Any) -> Dict[str, float]:
+    for name, value in fields.OBJECT.read(known).items():
+        name.encode()  # no half of a surrogate pair
+        _DECAY.read(value)
+    return dict(known)
+
+
+def _decays(values: Any) -> List[float]:
+    if type(values) is not list or not values:
+        raise ValueError
+    return [_DECAY.read(value) for value in values]
+
+
+def _decay_curve(points: Any) -> List[List[float]]:
+    if type(points) is not list:
+        raise ValueError
+    return [[fields.WHOLE.read(iteration), *map(_DECAY.read, (mean, lowest, highest))]
+            for iteration, mean, lowest, highest in points]
+
+
+def _learned(known: Any) -> Dict[str, Any]:
+    return {**fields.read(fields.OBJECT.read(known), LEARNED), **fields.read_present(known, {"sha256": fields.TEXT})}
+
+
+_FINITE, _TIME, _DECAY = fields.number(), fields.number(0), fields.number(0)
+# What is told of learned decays, by those who learned them and in the journal.
+LEARNED = {"groups": fields.TEXT, "count": fields.whole(1), "mean": _DECAY,
+           "quantiles": Field("a list of finite numbers, 0 or more", _decays),
+           "values": Field("names with finite numbers, 0 or more", _values),
+           "curve": Field("[iteration, mean, lowest, highest] of some iterations", _decay_curve)}
 _RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
 _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
           "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
           "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures),
           "gradient": Field("names with finite numbers", _measures),
-          "gradient_by": Field("names with finite numbers or texts", _how), "log": fields.TEXT}
+          "gradient_by": Field("names with finite numbers or texts", _how),
+          "learned": Field("a JSON object", _learned), "log": fields.TEXT}
 
 
 class Earlier(NamedTuple):

@@ -108,8 +108,8 @@ def menndl(folder: Path, environment: Dict[str, str], *arguments: object) -> sub
 
 @pytest.fixture(scope="module")
 def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
-    """The lines of three journals: one with nets that cannot exist, and gone on with; the tutorial's; and a search's by
-    gradients, with the fake trainer."""
+    """The lines of four journals: one with nets that cannot exist, and gone on with; the tutorial's; and with the fake
+    trainer those of a search by gradients, and of one that learns decays."""
     net = (shapes / "net.prototxt.j2").read_text().replace("range(1, depth + 1)", "[1]").replace("pad:", "#")
     (shapes / "broken.prototxt.j2").write_text(net.replace("kernel_size: 2 stride: 2", "kernel_size: 1"))
     (shapes / "one_gene.search.prototxt").write_text(ONE_GENE)
@@ -117,11 +117,12 @@ def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
     for _ in range(2):
         done = menndl(shapes, caffe_runs.environment(caffe_root), "run", "one_gene.search.prototxt", "--out", "r")
         assert done.returncode == 0, done.stderr
-    search = runs.write_gradients(shapes / "gradients.search.prototxt", runs.small_data(shapes / "few", validation=50),
-                                  "HOAG", trials=2)
-    done = menndl(REPOSITORY, runs.environment(), "run", search, "--out", shapes / "g")
-    assert done.returncode == 0, done.stderr
-    for run in ("r", "run", "g"):
+    few = runs.small_data(shapes / "few", validation=50)
+    for search, run in ((runs.write_gradients(shapes / "gradients.search.prototxt", few, "HOAG", trials=2), "g"),
+                        (runs.write_adaptive(shapes / "adaptive.search.prototxt", few, trials=2), "a")):
+        done = menndl(REPOSITORY, runs.environment(), "run", search, "--out", shapes / run)
+        assert done.returncode == 0, done.stderr
+    for run in ("r", "run", "g", "a"):
         lines += [json.loads(line) for line in (shapes / run / "journal.jsonl").read_text().splitlines()]
     return lines
 
@@ -152,7 +153,8 @@ def test_the_journals_page_says_when_a_field_is_there(written: List[Dict[str, An
     results = [line for line in written if line["event"] == "result"]
     assert {line["status"] for line in results} == {"ok", "invalid"}
     always = set.intersection(*map(set, results))
-    assert set().union(*results) - always == {"loss", "reason", "same_as", "measures", "gradient", "gradient_by"}
+    assert set().union(*results) - always == {"loss", "reason", "same_as", "measures", "gradient", "gradient_by",
+                                              "learned"}
     assert all(("loss" in line, "measures" in line, "reason" in line)
                == ((True, True, False) if line["status"] == "ok" else (False, False, True)) for line in results)
     by_id = {(line["id"], line["started"]): line for line in results}

@@ -18,7 +18,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.messages import ANSWERS, INTRODUCTION, LINE_BYTES, Conversation, Unfit
 from menndl_caffe.rank.process import LOG_BYTES, LONGEST_LOG, TrainerDied, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK
+from menndl_caffe.trial import ADAPTIVE, CRASHED, DIVERGED, HYPERGRADIENT, INVALID, OK, TRAIN
 from tests.support import runs
 
 READY = '{"event": "ready", "engine": "caffe"}'
@@ -60,7 +60,7 @@ def test_numbers_that_are_not_finite_are_left_to_those_who_know_the_net() -> Non
 
 
 NO_MESSAGE = "no message of its protocol"
-EVENTS = "expected test or done or diverged or error or gradient or unsuitable"
+EVENTS = "expected test or done or diverged or error or gradient or learned or unsuitable"
 ODD = [
     ("", NO_MESSAGE), ("hello", NO_MESSAGE), ("[]", NO_MESSAGE), ("null", NO_MESSAGE), (DONE[:-1], NO_MESSAGE),
     (DONE * 2, NO_MESSAGE), ("[" * 100_000, NO_MESSAGE), (DONE + "\udcff", NO_MESSAGE),
@@ -123,8 +123,8 @@ def test_the_page_for_users_is_true() -> None:
             said.append(conversation.take(text.encode())["event"])
         else:
             request = json.loads(text)
-            assert request["id"] == conversation.number(4, "accuracy", gradient="program" in request)
-    assert said == ["ready", "test", "test", "done", "diverged", "test", "gradient", "done"]
+            assert request["id"] == conversation.number(4, "accuracy", request.get("program", TRAIN))
+    assert said == ["ready", "test", "test", "done", "diverged", "test", "gradient", "done", "test", "learned", "done"]
     for event, fields in {"ready": INTRODUCTION, **ANSWERS}.items():
         told, = re.findall(rf"^\| `{event}` \| (.*?) \|", page, flags=re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", told)) == set(fields)
@@ -132,9 +132,30 @@ def test_the_page_for_users_is_true() -> None:
 
 GRADIENT = ('{"id": 1, "event": "gradient", "of": {"momentum": 0.5}, "how": {"growth": 2, "method": "DRMAD"}, '
             '"distrust": ""}')
+LEARNED = ('{"id": 1, "event": "learned", "of": {"groups": "PER_NET", "count": 1, "mean": 0.5, '
+           '"quantiles": [0.5, 0.5], "values": {"net": 0.5}, "curve": [[4, 0.5, 0.5, 0.5]], "more": 1}}')
+LEARNED_ODD = [
+    ([], LEARNED, "before a test at iteration 4"),
+    ([TEST], DONE, "before event learned"),
+    ([TEST, LEARNED], LEARNED, "which nobody asked for"),
+    ([TEST], GRADIENT, "which nobody asked for"),
+    ([TEST], LEARNED.replace('"count": 1', '"count": 0'), "whose count is 0; expected a whole number, 1 or more"),
+    ([TEST], LEARNED.replace('"mean": 0.5', '"mean": NaN'), "whose mean is NaN; expected a finite number, 0 or more"),
+    ([TEST], LEARNED.replace('"mean": 0.5, ', ""), "without mean; expected a finite number, 0 or more"),
+    ([TEST], LEARNED.replace("[0.5, 0.5]", "[]"),
+     "whose quantiles is a list or an object; expected a list of finite numbers, 0 or more"),
+    ([TEST], LEARNED.replace('"net": 0.5', '"net": -1'),
+     "whose values is a list or an object; expected names with finite numbers, 0 or more"),
+    ([TEST], LEARNED.replace('"net"', '"\\ud800"'),
+     "whose values is a list or an object; expected names with finite numbers, 0 or more"),
+    ([TEST], LEARNED.replace("[4, 0.5, 0.5, 0.5]", "[4, 0.5]"),
+     "whose curve is a list or an object; expected [iteration, mean, lowest, highest] of some iterations"),
+    ([TEST], LEARNED.replace('{"groups"', '[{"groups"').replace('"more": 1}', '"more": 1}]'),
+     "whose of is a list or an object; expected an object of what was learned"),
+]
 GRADIENT_ODD = [
     ([], GRADIENT, "before a test at iteration 4"),
-    ([TEST], DONE, "before a gradient"),
+    ([TEST], DONE, "before event gradient"),
     ([TEST, GRADIENT], GRADIENT, "which nobody asked for"),
     ([TEST], GRADIENT.replace("0.5", '"much"'), 'whose momentum is "much"; expected a number'),
     ([TEST], GRADIENT.replace("2,", "NaN,"), "whose growth is NaN; expected a finite number"),
@@ -143,20 +164,25 @@ GRADIENT_ODD = [
 ]
 
 
-@pytest.mark.parametrize(("said", "line", "why"), GRADIENT_ODD)
-def test_a_gradient_comes_once_after_the_last_test_and_before_the_end(said: List[str], line: str, why: str) -> None:
+CASES = [*((HYPERGRADIENT, GRADIENT, *case) for case in GRADIENT_ODD),
+         *((ADAPTIVE, LEARNED, *case) for case in LEARNED_ODD)]
+
+
+@pytest.mark.parametrize(("program", "owed", "said", "line", "why"), CASES)
+def test_what_is_owed_comes_once_after_the_last_test_and_before_the_end(program: str, owed: str, said: List[str],
+                                                                        line: str, why: str) -> None:
     def first(text: str) -> bytes:
         return text.replace('"id": 2', '"id": 1').encode()
 
     def asked(*messages: str) -> Conversation:
         conversation = Conversation()
         conversation.take(b'{"event": "ready"}')
-        conversation.number(4, "accuracy", gradient=True)
+        conversation.number(4, "accuracy", program)
         for message in messages:
             conversation.take(first(message))
         return conversation
 
-    assert asked(TEST, GRADIENT, DONE)
+    assert asked(TEST, owed, DONE)
     with pytest.raises(Unfit) as unfit:
         asked(*said).take(first(line))
     assert str(unfit.value) == why

@@ -8,6 +8,7 @@ from typing import Any, Dict, Tuple
 from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.derivatives import DECAY, KINDS, Derivatives, derivatives
+from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.nets.proto import menndl_pb2
@@ -25,11 +26,7 @@ def method(message: Any) -> str:
 
 def asked_of_trainer(rendered: Rendered, trial: Trial, message: Any) -> Dict[str, Any]:
     """The settings of a request (docs/trainer.md); UserError where the net does not read its images by Data layers."""
-    train, train_period = _batches(rendered, "TRAIN")
-    _, validation_period = _batches(rendered, "TEST")
-    settings: Dict[str, Any] = {"method": method(message), "batches": {
-        "train": train, "validation": rendered.solver.message.test_iter[0],
-        "train_period": train_period, "validation_period": validation_period}}
+    settings: Dict[str, Any] = {"method": method(message), "batches": batches_of(rendered)}
     return settings if trial.tolerance is None else {**settings, "tolerance": trial.tolerance}
 
 
@@ -41,12 +38,24 @@ def by_genes(renderer: Renderer, trial: Trial, where: Sources) -> Derivatives:
 
 def check(renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources) -> None:
     """UserError where the default net, a gene, or the data's parts make gradients impossible."""
-    experiment = renderer.experiment
+    check_held_out(renderer.experiment)
+    by_genes(renderer, trial, where)
+    asked_of_trainer(rendered, trial, renderer.experiment.message)
+
+
+def check_held_out(experiment: Experiment) -> None:
+    """UserError where the gradient would be that of the loss on the test set."""
     if experiment.message.fitness_set != menndl_pb2.SearchParameter.VALIDATION:
         raise experiment.document.error(("fitness_set",), "is TEST; expected VALIDATION: a gradient of the loss on the "
                                         "test set would make that a part of the training")
-    by_genes(renderer, trial, where)
-    asked_of_trainer(rendered, trial, experiment.message)
+
+
+def batches_of(rendered: Rendered) -> Dict[str, int]:
+    """What a trainer is told of the images; UserError where the net does not read them by Data layers."""
+    train, train_period = _batches(rendered, "TRAIN")
+    _, validation_period = _batches(rendered, "TEST")
+    return {"train": train, "validation": rendered.solver.message.test_iter[0], "train_period": train_period,
+            "validation_period": validation_period}
 
 
 def _batches(rendered: Rendered, phase: str) -> Tuple[int, int]:

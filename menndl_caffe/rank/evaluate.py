@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import hypergradient
+from menndl_caffe.experiment import adaptive, hypergradient
 from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
 from menndl_caffe.experiment.derivatives import Derivatives
 from menndl_caffe.experiment.render import Rendered, Renderer
@@ -23,7 +23,9 @@ from menndl_caffe.trial import (
     DIVERGED,
     HYPERGRADIENT,
     INVALID,
+    RETRAIN,
     TIMEOUT,
+    TRAIN,
     CurvePoint,
     Result,
     Trial,
@@ -48,6 +50,7 @@ class _Request:
     max_iter: int = 0
     outputs: NeededOutputs = NeededOutputs()
     measures: Mapping[str, float] = field(default_factory=dict)
+    learned: Optional[Path] = None  # where the trainer shall write the decays that it learns
     derivatives: Optional[Derivatives] = None  # that turn the trainer's gradient into one by the genes
 
     @staticmethod
@@ -64,11 +67,22 @@ class _Request:
         return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
                         max_iter=rendered.solver.message.max_iter)
 
-    def with_gradient(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources) -> _Request:
-        """The same by the program HYPERGRADIENT; UserError where there is none for this net or these genes."""
-        settings = hypergradient.asked_of_trainer(rendered, trial, renderer.experiment.message)
-        return replace(self, texts={**self.texts, "program": HYPERGRADIENT, HYPERGRADIENT: settings},
-                       derivatives=hypergradient.by_genes(renderer, trial, where))
+    def by_program(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources,
+                   file: Optional[Path]) -> _Request:
+        """The same by the trial's program, not TRAIN; UserError where that is not for this net or these genes.
+
+        `file`: where the decays lie or shall lie.
+        """
+        message = renderer.experiment.message
+        if trial.program == HYPERGRADIENT:
+            settings = hypergradient.asked_of_trainer(rendered, trial, message)
+            derivatives: Optional[Derivatives] = hypergradient.by_genes(renderer, trial, where)
+        else:
+            settings, derivatives = adaptive.asked_of_trainer(rendered, trial, message), None
+        texts = {**self.texts, "program": trial.program, trial.program: settings}
+        if file is not None:
+            texts["decays" if trial.program == RETRAIN else "learned"] = str(file)
+        return replace(self, texts=texts, derivatives=derivatives, learned=None if trial.program == RETRAIN else file)
 
 
 @dataclass
@@ -86,6 +100,7 @@ class _Training:
     measured: Dict[str, float] = field(default_factory=dict)  # by the last test pass, of the objectives that are
     gradient: Dict[str, float] = field(default_factory=dict)  # by the genes, and how it was found
     gradient_by: Dict[str, Any] = field(default_factory=dict)
+    learned: Dict[str, Any] = field(default_factory=dict)
     result: Optional[Result] = None
 
     def look(self) -> None:
@@ -98,8 +113,10 @@ class _Training:
 class Evaluator:
     """One trial at a time on one trainer. `start` returns at once; `poll` is asked until it hands over the result."""
 
-    def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0, engine: Optional[Engine] = None):
-        self.rank = rank
+    def __init__(self, renderer: Renderer, trainer: TrainerProcess, rank: int = 0, engine: Optional[Engine] = None,
+                 run: Optional[Path] = None):
+        """`run`: the run's folder, in which the decays lie that trials learn; without, they are not kept."""
+        self.rank, self._run = rank, run
         self._renderer, self._trainer, self._engine = renderer, trainer, engine
         self._host = socket.gethostname()
         self._timeout = renderer.experiment.message.trial_timeout
@@ -111,11 +128,12 @@ class Evaluator:
         writes its weights to `weights`, if given."""
         started, clock = time.time(), time.monotonic()
         where = sources(self._renderer.experiment, trial.role)  # that data are missing is not the individual's fault
+        file = adaptive.file_of(self._run, trial)  # nor that decays are
         try:
             rendered = self._renderer.render(trial, where, directory)
             request, refused = _Request.of(rendered, weights, self._objectives), ""
-            if trial.program == HYPERGRADIENT:
-                request = request.with_gradient(self._renderer, rendered, trial, where)
+            if trial.program != TRAIN:
+                request = request.by_program(self._renderer, rendered, trial, where, file)
         except UserError as error:
             request, refused = _Request(), str(error)
         self._training = training = _Training(trial, request, started, clock, clock)
@@ -161,10 +179,12 @@ class Evaluator:
 
     def _train(self, training: _Training) -> None:
         training.attempt += 1
-        training.curve, training.gradient, training.gradient_by = [], {}, {}
+        training.curve, training.gradient, training.gradient_by, training.learned = [], {}, {}, {}
+        if training.request.learned is not None:
+            training.request.learned.parent.mkdir(parents=True, exist_ok=True)
         self._trainer.start()
         self._trainer.send(training.request.texts, training.request.max_iter,
-                           training.request.outputs.of.get(ACCURACY, ""), training.trial.program == HYPERGRADIENT)
+                           training.request.outputs.of.get(ACCURACY, ""))
 
     def _heard(self, training: _Training, seconds: float) -> bool:
         """Whether the trainer said something in this time, or died; the training knows of it then."""
@@ -193,6 +213,9 @@ class Evaluator:
             return self._take_test(training, message["iteration"], message["outputs"])
         if event == "gradient":
             return self._take_gradient(training, message)
+        if event == "learned":
+            training.learned = message["of"]
+            return None
         if event == "unsuitable":
             raise UserError(f"{training.trial.program} of [{training.trial.genome}]: {message['reason']}")
         if event == "done":
@@ -237,7 +260,9 @@ class Evaluator:
         known = self._known(training, engine_seconds)
         first, *others = (objective.measure for objective in self._objectives)
         measured = {**training.request.measures, **training.measured}
-        known.update(gradient=training.gradient, gradient_by=training.gradient_by)
+        known.update(gradient=training.gradient, gradient_by=training.gradient_by, learned=training.learned)
+        if training.request.learned is not None:
+            known["learned"] = {**training.learned, "sha256": adaptive.hash_of(training.request.learned)}
         known["measures"] = {**known["measures"], **{name: measured[name] for name in others if name != LOSS}}
         return judged(training.trial.id, float(measured[first]), measured[LOSS], first, **known)
 

@@ -9,6 +9,7 @@ import math
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
+from menndl_caffe.trial import ADAPTIVE, HYPERGRADIENT, LEARNED, TRAIN
 
 LINE_BYTES = 2**20  # no message is longer
 
@@ -45,6 +46,10 @@ def _how(value: Any) -> Dict[str, Any]:
             for name, one in OBJECT.read(value).items()}
 
 
+def _learned(value: Any) -> Dict[str, Any]:
+    return read(OBJECT.read(value), LEARNED)
+
+
 PRINTABLE = Field(TEXT.valid, _text)
 SECONDS = Field("seconds, 0 or more", number(0).read)
 INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "pid": WHOLE,  # each may be missing
@@ -56,7 +61,10 @@ ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "error": {"id": WHOLE, "reason": PRINTABLE},
     "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
                  "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
+    "learned": {"id": WHOLE, "of": Field("an object of what was learned", _learned)},
     "unsuitable": {"id": WHOLE, "reason": PRINTABLE}}
+
+OWED = {HYPERGRADIENT: "gradient", ADAPTIVE: "learned"}  # what a program says after its last test, and before its end
 
 
 class Conversation:
@@ -66,14 +74,13 @@ class Conversation:
         self.ready = False  # whether it has said so
         self._request, self._over = 0, True  # the number of the last request; whether it has been answered
         self._max_iter, self._iteration = 0, -1  # of the last request, and of its last test
-        self._accuracy, self._owes_gradient = "", False
+        self._accuracy, self._owes = "", ""
 
-    def number(self, max_iter: int, accuracy: str, gradient: bool = False) -> int:
-        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1.
-        `gradient`: whether one is to be said after that test."""
+    def number(self, max_iter: int, accuracy: str, program: str = TRAIN) -> int:
+        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1."""
         self._request, self._over = self._request + 1, False
         self._max_iter, self._iteration, self._accuracy = max_iter, -1, accuracy
-        self._owes_gradient = gradient
+        self._owes = OWED.get(program, "")
         return self._request
 
     def take(self, line: bytes) -> Message:
@@ -100,15 +107,15 @@ class Conversation:
             raise Unfit(f"whose id is {shown(number)}; expected {self._request}", late=0 < number < self._request)
         if event == "test":
             self._check_test(message["iteration"], message["outputs"])
-        elif event in ("done", "gradient") and self._iteration != self._max_iter:
+        elif event in ("done", *OWED.values()) and self._iteration != self._max_iter:
             raise Unfit(f"before a test at iteration {self._max_iter}")
-        elif event == "done" and self._owes_gradient:
-            raise Unfit("before a gradient")
-        elif event == "gradient":
-            if not self._owes_gradient:
+        elif event == "done" and self._owes:
+            raise Unfit(f"before event {self._owes}")
+        elif event in OWED.values():
+            if event != self._owes:
                 raise Unfit("which nobody asked for")
-            self._owes_gradient = False
-        self._over = event not in ("test", "gradient")
+            self._owes = ""
+        self._over = event not in ("test", *OWED.values())
 
     def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
         if not self._iteration < iteration <= self._max_iter:

@@ -15,6 +15,7 @@ from typing import IO, Any, Mapping, Optional, Sequence
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import SHOWN
 from menndl_caffe.rank.messages import LINE_BYTES, Conversation, Message, Unfit
+from menndl_caffe.trial import TRAIN
 
 LOG_BYTES = 65536  # of an engine's log, its end is kept
 LONGEST_LOG = 64 * LOG_BYTES  # that is held in memory until it is cut
@@ -93,13 +94,12 @@ class TrainerProcess:
             with self._appending() as log:
                 self._process = self._popen(log)
 
-    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "", gradient: bool = False) -> None:
-        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one, `gradient`
-        says whether its program gives one.
+    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
+        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one.
 
         What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
         """
-        numbered = {"id": self._conversation.number(max_iter, accuracy, gradient), **request}
+        numbered = {"id": self._conversation.number(max_iter, accuracy, request.get("program", TRAIN)), **request}
         self._unsent += json.dumps(numbered).encode() + b"\n"
         self._write()
 

@@ -10,7 +10,7 @@ import numpy as np
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import ACCURACY, values
 from menndl_caffe.search import KINDS
-from menndl_caffe.trial import BESIDE, HYPERGRADIENT, TEST, YARDSTICK, Result, Trial
+from menndl_caffe.trial import BESIDE, HYPERGRADIENT, TEST, TRAIN, YARDSTICK, Result, Trial
 
 
 def has_gradients(run: Run) -> bool:
@@ -20,7 +20,8 @@ def has_gradients(run: Run) -> bool:
 
 def roles(run: Run) -> Tuple[str, ...]:
     """The roles beside the individuals that such a run may have, in the order in which they are shown."""
-    return tuple(role for role in BESIDE if role != YARDSTICK or has_gradients(run))
+    fits_held_out = KINDS[run.message.type].program != TRAIN
+    return tuple(role for role in BESIDE if role != YARDSTICK or fits_held_out)
 
 
 def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:

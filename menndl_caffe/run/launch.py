@@ -8,7 +8,7 @@ import shlex
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -23,6 +23,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import LocalFarm
+from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
@@ -34,7 +35,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
-from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, TEST, YARDSTICK, Trial
+from menndl_caffe.trial import ADAPTIVE, DEFAULT, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -73,9 +74,9 @@ class Parts:
         experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
         return Parts(experiment, options.engine, options.math, options.threads)
 
-    def evaluator(self, rank: int = 0) -> Evaluator:
-        """A new evaluator with a trainer of its own, which starts with its first trial."""
-        return Evaluator(self.renderer, self.engine.trainer(self.threads), rank, self.engine)
+    def evaluator(self, rank: int = 0, run: Optional[Path] = None) -> Evaluator:
+        """A new evaluator with a trainer of its own, which starts with its first trial. `run`: as in Evaluator."""
+        return Evaluator(self.renderer, self.engine.trainer(self.threads), rank, self.engine, run)
 
 
 def _check_locks(where: Sources) -> None:
@@ -103,7 +104,7 @@ class _Job:
 
     def evaluator(self, rank: int) -> Evaluator:
         """With a trainer of its own."""
-        return self._parts.evaluator(rank)
+        return self._parts.evaluator(rank, self._options.out)
 
     def master(self, farm: Farm, ranks: int) -> None:
         """The search itself."""
@@ -147,7 +148,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             loop.run([default])
             best, result = journal.record.best(1, fitness)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
-                loop.run(list(_last(best, journal.record, numbering, experiment)))
+                loop.run(list(_last(best, result, journal.record, numbering, experiment)))
         return journal.record
 
 
@@ -157,17 +158,22 @@ def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
     return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 
-def _last(best: Trial, record: Record, numbering: Numbering, experiment: Experiment) -> Iterator[Trial]:
+def _last(best: Trial, result: Result, record: Record, numbering: Numbering, experiment: Experiment) -> Iterator[Trial]:
     """The trials on the test set: the best individual's, and the yardstick of a search that fits the validation set.
 
     Earlier starts may have begun them; or done, for a best that is still the best in a search that goes further.
     """
-    wanted = [(best.genome, TEST)]
-    if search.KINDS[experiment.message.type].program == HYPERGRADIENT:
-        wanted.append((experiment.space.default, YARDSTICK))
-    for genome, role in wanted:
+    def trial(genome: Genome, role: str, **how: Any) -> Trial:
         begun = (trial for trial in record.trials.values() if (trial.genome, trial.role) == (genome, role))
-        yield next(begun, None) or numbering(genome, role=role)
+        return next(begun, None) or replace(numbering(genome, role=role), **how)
+
+    program = search.KINDS[experiment.message.type].program
+    if program == ADAPTIVE:
+        yield trial(best.genome, TEST, program=RETRAIN, decays_of=best.id, decays=result.learned["sha256"])
+    else:
+        yield trial(best.genome, TEST)
+    if program != TRAIN:
+        yield trial(experiment.space.default, YARDSTICK)
 
 
 def _circumstances(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:

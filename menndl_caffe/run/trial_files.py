@@ -1,10 +1,11 @@
 """RUN/trials/ID: net, solver and log of single trials: the failed, the best individual, and what it is held against."""
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.journal import Record
@@ -17,7 +18,7 @@ class TrialFiles:
     """Decides which trials' files stay on disk: few, since a shared file system suffers from many small files."""
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
-        self._folder, self._renderer = run / "trials", renderer
+        self._folder, self._renderer = run / TRIALS, renderer
         self._fitness = renderer.experiment.objectives[0]
         self._best = next((result for _, result in record.best(1, self._fitness) if not result.failed), None)
 
@@ -28,8 +29,17 @@ class TrialFiles:
         elif self._best is None or self._fitness.rank_key(result) < self._fitness.rank_key(self._best):
             self._write(trial, result)
             if self._best is not None:
-                shutil.rmtree(self._folder / str(self._best.id), ignore_errors=True)
+                self._drop(self._folder / str(self._best.id))
             self._best = result
+
+    @staticmethod
+    def _drop(directory: Path) -> None:
+        """All but what the trial learned, of which the journal has the checksum."""
+        with contextlib.suppress(OSError):
+            for path in directory.iterdir():
+                if path.name != LEARNED:
+                    path.unlink()
+            directory.rmdir()
 
     def _write(self, trial: Trial, result: Result) -> None:
         directory = self._folder / str(trial.id)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterator, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
+from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Rendered
@@ -116,7 +117,7 @@ def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, 
     say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
         f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
     recorded = {iteration: (value, loss) for iteration, value, loss in before.curve}
-    evaluator = parts.evaluator()
+    evaluator = parts.evaluator(run=weights.parent)
     with contextlib.closing(evaluator):
         evaluator.start(trial.plain, ".", weights)
         told, result = 0, None
@@ -133,6 +134,9 @@ def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, 
     if not weights.exists():
         raise UserError(f"the trainer ({parts.engine.found}) wrote no weights to {weights}: it is of another version, "
                         "or in a container that does not see this folder; nothing was written")
+    if result.learned:
+        os.replace(weights.parent / TRIALS / str(trial.id) / LEARNED, weights.with_name(LEARNED))
+        shutil.rmtree(weights.parent / TRIALS)
     return result
 
 

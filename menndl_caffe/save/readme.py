@@ -13,7 +13,7 @@ from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import LOSS
 from menndl_caffe.report.summary import of_role
-from menndl_caffe.trial import TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.trial import HYPERGRADIENT, TEST, YARDSTICK, Result, Trial
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def difference(saved: Saved) -> str:
     if again.curve == before.curve:
         passes = f"all {len(again.curve)} test passes" if len(again.curve) > 1 else "the test pass"
         return f"{measured}: equal to the recorded ones, in {passes}"
-    if saved.trial.program != TRAIN:
+    if saved.trial.program == HYPERGRADIENT:
         return (f"{measured}, trained as `caffe train` does it; not those of the search's step, "
                 f"{measured_text(measure, before.fitness, before.loss)}, whose program is {saved.trial.program}")
     then = saved.run.line.get("versions", {})

@@ -19,7 +19,6 @@ from menndl_caffe.trainer.train import Unsuitable
 
 PER_NET, PER_LAYER, PER_BLOB, PER_UNIT, PER_WEIGHT = "PER_NET", "PER_LAYER", "PER_BLOB", "PER_UNIT", "PER_WEIGHT"
 
-
 NO_GROUP = -1
 
 

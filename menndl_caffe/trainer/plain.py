@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
 from menndl_caffe.nets.rates import learning_rate
-from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
-from menndl_caffe.trainer.train import Diverged, Unsuitable
+from menndl_caffe.trainer.hypergradient.estimate import Tested
+from menndl_caffe.trainer.net_in_hand import TRAIN, VALIDATION, NetInHand
+from menndl_caffe.trainer.nets import solver_parameter
+from menndl_caffe.trainer.train import Diverged, Unsuitable, test, test_iterations
 
 
 def check_plain(hand: NetInHand) -> None:
@@ -42,3 +44,24 @@ def advance(hand: NetInHand, iteration: int, decay: Any = 0.0) -> None:
     loss = hand.step(decay)
     if not math.isfinite(loss):
         raise Diverged(f"training loss is {loss} at iteration {iteration}")
+
+
+def retrain(hand: NetInHand, decay: Any, tested: Tested) -> None:
+    """The whole plain training of a net in hand (`own_decay`) that is as made; `decay` as for `hand.step`."""
+    tested(0)
+    for iteration in range(hand.param.max_iter):
+        advance(hand, iteration, decay)
+        tested(iteration + 1)
+
+
+def tester(hand: NetInHand, request: Mapping[str, Any], batches: int, say: Callable[..., None]) -> Tested:
+    """What says a test pass of so many validation batches wherever the program "train" tests in this request."""
+    tests = test_iterations(solver_parameter(hand.engine, request["net"], request["solver"]))
+
+    def tested(iteration: int) -> None:
+        if iteration in tests:
+            outputs = test(hand.engine, hand.solver.test_nets[0], batches, iteration,
+                           lambda number: hand.show(VALIDATION, number))
+            say(event="test", iteration=iteration, outputs=outputs)
+
+    return tested

@@ -3,7 +3,8 @@ accuracy is a smooth function of the net's kernel sizes and numbers of outputs. 
 
     kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
 
-For the program hypergradient it says a gradient by the layers' decays that leads to a decay of 0.003.
+For the program hypergradient it says a gradient by the layers' decays that leads to a decay of 0.003, for adaptive that
+it learned a decay of 0.003, in a file of the net's checksum; retrain reads the file.
 
 A training takes FAKE_SECONDS, and a little more for a wide net; where FAKE_SIGMA is set, a time that the net draws,
 log-normal with this sigma and FAKE_SECONDS as its mean.
@@ -13,6 +14,7 @@ the folder has another name.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -22,6 +24,9 @@ import signal
 import sys
 import time
 from typing import Dict, List
+
+LEARNED = {"groups": "PER_NET", "count": 1, "mean": 0.003, "quantiles": [0.003] * 5, "values": {"net": 0.003},
+           "curve": [[1, 0.003, 0.003, 0.003]]}
 
 
 def say(**message: object) -> None:
@@ -55,6 +60,13 @@ def gradient(net: str) -> Dict[str, float]:
     return {f"decay {layer}[0]": math.log(float(decay) / 0.003) / float(decay) for layer, decay in decays}
 
 
+def learn(request: Dict[str, str]) -> None:
+    """Write what was learned, where it is to be kept."""
+    if "learned" in request:
+        with open(request["learned"], "w") as file:
+            file.write(hashlib.sha256(request["net"].encode()).hexdigest())
+
+
 def hold(folder: str) -> None:
     """Say that this trainer is in the middle of a training, and stay there."""
     try:
@@ -84,6 +96,11 @@ def main() -> None:
             say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
         if request.get("program") == "hypergradient":
             say(id=number, event="gradient", of=gradient(request["net"]), how={"method": "FAKE"}, distrust="")
+        if request.get("program") == "adaptive":
+            learn(request)
+            say(id=number, event="learned", of=LEARNED)
+        if request.get("program") == "retrain":
+            open(request["decays"]).close()
         say(id=number, event="done", engine_seconds=0.01)
 
 

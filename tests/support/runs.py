@@ -21,11 +21,10 @@ GA = "ga_param {{ population: {population} generations: {generations} mutation: 
 LIMITED = {kind: f'type: "{kind}" limit {{{{ trials: {{trials}} }}}}'
            for kind in ("RANDOM", "ASYNC_GA", "GUIDED_GA", "CMA_ES")}
 RANDOM = LIMITED["RANDOM"]
-GRADIENTS = """\
+DECAYS = """\
 net: "templates/mlp/train_test.prototxt.j2"
 solver: "solvers/gradients.solver.prototxt.j2"
-type: "HYPERGRADIENT"
-hypergradient_param {{ method: {method} starts: {starts} }}
+{kind}
 limit {{ trials: {trials} }}
 gene {{ name: "decay_hidden" real_range {{ min: 1e-6 max: 1 scale: LOG }} default: 1e-4 }}
 gene {{ name: "decay_score" real_range {{ min: 1e-6 max: 1 scale: LOG }} default: 1e-3 }}
@@ -69,10 +68,20 @@ def write_search(path: Path, data: Path, more: str = "", kind: str = GA, **setti
     return path
 
 
-def write_gradients(path: Path, data: Path, method: str = "UNROLLED", **settings: int) -> Path:
+def write_gradients(path: Path, data: Path, method: str = "UNROLLED", starts: int = 1, **settings: int) -> Path:
     """A search by gradients, over the decays of two layers; `settings` as in `write_search`."""
-    numbers = {"starts": 1, "trials": 18, "hidden": 4, "max_iter": 4, **settings}
-    path.write_text(GRADIENTS.format(data=data, method=method, **numbers))
+    kind = f'type: "HYPERGRADIENT"\nhypergradient_param {{ method: {method} starts: {starts} }}'
+    return _write_decays(path, data, kind, settings)
+
+
+def write_adaptive(path: Path, data: Path, groups: str = "PER_BLOB", **settings: int) -> Path:
+    """A search whose trainings adapt these decays."""
+    return _write_decays(path, data, f'type: "ADAPTIVE"\nadaptive_param {{ groups: {groups} }}', settings)
+
+
+def _write_decays(path: Path, data: Path, kind: str, settings: Mapping[str, int]) -> Path:
+    numbers = {"trials": 18, "hidden": 4, "max_iter": 4, **settings}
+    path.write_text(DECAYS.format(data=data, kind=kind, **numbers))
     return path
 
 

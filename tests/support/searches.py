@@ -69,7 +69,7 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
 
 def space_of(kind: str) -> SearchSpace:
     """What a small search of this type searches."""
-    return SPACE if kind not in KINDS or kind in PLAIN else REALS
+    return REALS if kind in KINDS and KINDS[kind].program == HYPERGRADIENT else SPACE
 
 
 EVERY = ("Children", "Believer", *KINDS)

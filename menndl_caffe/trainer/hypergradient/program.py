@@ -10,9 +10,9 @@ from menndl_caffe.trainer.hypergradient.estimate import Batches, Estimate, Teste
 from menndl_caffe.trainer.hypergradient.implicit import Settings
 from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
-from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
-from menndl_caffe.trainer.nets import solver_parameter
-from menndl_caffe.trainer.train import Clock, test, test_iterations
+from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.plain import tester
+from menndl_caffe.trainer.train import Clock
 
 
 def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Callable[..., None]) -> None:
@@ -26,14 +26,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     batches = Batches(**settings["batches"])
     with clock.running():
         hand = NetInHand(engine, request["net"], request["solver"], (batches.train_period, batches.validation_period))
-    tests = test_iterations(solver_parameter(engine, request["net"], request["solver"]))
-
-    def tested(iteration: int) -> None:
-        if iteration in tests:
-            outputs = test(engine, hand.solver.test_nets[0], batches.validation, iteration,
-                           lambda number: hand.show(VALIDATION, number))
-            say(event="test", iteration=iteration, outputs=outputs)
-
+    tested = tester(hand, request, batches.validation, say)
     with clock.running():
         estimate = _estimate(hand, batches, settings, tested)
     if request.get("weights") is not None:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from menndl_caffe.search import KINDS
+from menndl_caffe.trial import TRAIN
 from tests.bench.searches.ours import Ours
 from tests.bench.searches.peers import PEERS, Peer
 from tests.bench.searches.problems import Landscape
 from tests.bench.searches.race import Contestant
 
 # Optuna races by itself, and tables have no gradients.
-OURS = tuple(kind for kind in KINDS if kind not in ("OPTUNA", "HYPERGRADIENT"))
+OURS = tuple(kind for kind in KINDS if kind != "OPTUNA" and KINDS[kind].program == TRAIN)
 METHODS = (*OURS, *PEERS)
 SLOW = ("optuna-gp", "deephyper", "smac")  # a second or so a proposal
 
