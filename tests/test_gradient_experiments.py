@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from menndl_caffe.trainer.adaptive import PER_WEIGHT
+from menndl_caffe.trainer.groups import PER_WEIGHT
 from tests.bench.gradients import mnist, results, series, sparse, trainings
 from tests.bench.gradients.__main__ import EXPERIMENTS, main
 from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend

@@ -13,7 +13,7 @@ import numpy as np
 import menndl_caffe.torchcaffe as engine
 from menndl_caffe.data.mnist import images_of, read_files
 from menndl_caffe.errors import UserError
-from menndl_caffe.trainer.adaptive import PER_BLOB, PER_NET, PER_WEIGHT
+from menndl_caffe.trainer.groups import PER_BLOB, PER_NET, PER_WEIGHT
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
 from tests.bench.gradients.trainings import (

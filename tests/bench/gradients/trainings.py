@@ -6,7 +6,7 @@
 | z | | logarithms of the decays, 2 (PER_BLOB) or 7,850 (PER_WEIGHT), from log START on |
 | E | | validation loss |
 
-    z <- z + Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG; 8 times
+    z <- z - Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG; 8 times
     log 1e-8 <= z <= log 2                           (2)   as `adaptive` has it, for this learning rate
 
 What is found is judged by a plain training with it: `Problem.trained`, or on training and validation images together.
@@ -22,7 +22,7 @@ import numpy as np
 import menndl_caffe.torchcaffe as engine
 from menndl_caffe.trainer import adaptive
 from menndl_caffe.trainer.adam import Adam
-from menndl_caffe.trainer.adaptive import adapt, retrain
+from menndl_caffe.trainer.adaptive import adapt
 from menndl_caffe.trainer.groups import grouped
 from menndl_caffe.trainer.hypergradient.drmad import drmad
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
@@ -30,6 +30,7 @@ from menndl_caffe.trainer.hypergradient.implicit import Settings
 from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.plain import retrain
 
 BATCH, RATE, MOMENTUM = 100, 0.05, 0.9
 START, LOWEST, HIGHEST = 1e-3, adaptive.LOWEST, adaptive.HIGHEST / RATE
@@ -187,5 +188,5 @@ def descent(problem: Problem, kind: str, estimator: Estimator, steps: int = OUTE
 def by_t1t2(problem: Problem, kind: str) -> Found:
     """T1-T2: a training, with a validation gradient in each iteration."""
     hand = NetInHand(engine, *problem.texts(), own_decay=True)
-    learned = adapt(hand, adaptive.Settings(kind), _nothing)
-    return Found(learned.decay, 2 * problem.iterations, 0)
+    learned = adapt(hand, adaptive.Settings(kind))
+    return Found(learned.of_weights, 2 * problem.iterations, 0)
