@@ -6,7 +6,7 @@
 | z | | logarithms of the decays, 2 (PER_BLOB) or 7,850 (PER_WEIGHT), from log START on |
 | E | | validation loss |
 
-    z <- z + Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG; 8 times
+    z <- z - Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG; 8 times
     log 1e-8 <= z <= log 2                           (2)   as `adaptive` has it, for this learning rate
 
 What is found is judged by a plain training with it: `Problem.trained`, or on training and validation images together.
