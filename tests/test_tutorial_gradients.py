@@ -48,3 +48,19 @@ def test_it_went_down(printed: Dict[int, str], clone: Path) -> None:
     assert len(losses) == 12 and min(losses) < 0.9 * losses[0]
     assert {trial.role for trial in record.trials.values()} >= {TEST, YARDSTICK}
     assert json.loads((folder / "best.json").read_text())["yardstick"]["accuracy"] > 0
+
+
+def test_make_gradients_searches_on_what_images_there_are(clone: Path, caffe_root: Path) -> None:
+    """With real Caffe on two ranks; the file that menndl brings along, but smaller."""
+    text = (REPOSITORY / "solvers" / "gradients.search.prototxt").read_text()
+    for old, new in (("trials: 24", "trials: 3"), ('"hidden" value: "50"', '"hidden" value: "4"')):
+        assert old in text
+        text = text.replace(old, new)
+    (clone / "small.search.prototxt").write_text(text)
+    command = ["make", "gradients", "NP=2", "SEARCH=small.search.prototxt", "OPTIONS=--iterations 10"]
+    done = subprocess.run(command, cwd=clone, env=caffe_runs.environment(caffe_root), text=True, capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = journal.read(clone / "build" / "gradients")
+    assert len(list(record.individuals())) == 3 and {result.status for result in record.results.values()} == {"ok"}
+    assert (clone / "build" / "gradients" / "report" / "report.html").exists()
