@@ -85,7 +85,8 @@ def _regrets(lines: List[Line], at: List[int]) -> str:
 
 
 def _quartiles(regrets: List[float]) -> str:
-    low, middle, high = np.quantile(regrets, (0.25, 0.5, 0.75), method="inverted_cdf")
+    low, high = np.quantile(regrets, (0.25, 0.75), method="inverted_cdf")  # a regret may be infinite
+    middle = np.median(regrets)
     return f"{_number(middle)} [{_number(low)}, {_number(high)}]"
 
 
