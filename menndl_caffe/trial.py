@@ -20,8 +20,10 @@ ROLES = (INDIVIDUAL, *BESIDE)
 TRAIN = "train"  # as `caffe train` does it
 HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
 ADAPTIVE = "adaptive"  # decays learned on the way, then as TRAIN with these, from the same seed
-RETRAIN = "retrain"  # as TRAIN with decays that an ADAPTIVE learned
-PROGRAMS = (TRAIN, HYPERGRADIENT, ADAPTIVE, RETRAIN)  # what a trainer can be asked to do with a net and a solver
+HYPERNET = "hypernet"  # decays learned by a hypernet, then the same
+RETRAIN = "retrain"  # as TRAIN with decays that one of LEARNING learned
+LEARNING = (ADAPTIVE, HYPERNET)
+PROGRAMS = (TRAIN, HYPERGRADIENT, *LEARNING, RETRAIN)  # what a trainer can be asked to do with a net and a solver
 
 OK = "ok"
 INVALID = "invalid"  # refused before training: the net cannot exist
@@ -117,7 +119,8 @@ class Result:
     # d validation loss / d gene, for the logarithm of a gene whose scale is LOG; empty where it may not be trusted.
     gradient: Mapping[str, float] = field(default_factory=dict, hash=False)
     gradient_by: Mapping[str, Value] = field(default_factory=dict, hash=False)  # how it was found, and `distrust`
-    # The decays that an ADAPTIVE learned, as LEARNED says, and `sha256` of the file that has that of each weight.
+    # The decays that one of LEARNING learned, as `what_was_learned` reads them, and `sha256` of the file that has that
+    # of each weight.
     learned: Mapping[str, Any] = field(default_factory=dict, hash=False)
     log: str = ""  # the engine's own log; travels, but is not in the journal
 
@@ -195,16 +198,32 @@ def _decay_curve(points: Any) -> List[List[float]]:
             for iteration, mean, lowest, highest in points]
 
 
+def _predictions(points: Any) -> List[List[float]]:
+    if type(points) is not list:
+        raise ValueError
+    return [[_DECAY.read(decay), _FINITE.read(loss)] for decay, loss in points]
+
+
+def _predicted(known: Any) -> Dict[str, Any]:
+    return fields.read(fields.OBJECT.read(known),
+                       {"loss": _FINITE, "points": Field("[decay, loss] of some decays", _predictions)})
+
+
+def what_was_learned(known: Any) -> Dict[str, Any]:
+    """What is told of learned decays, by those who learned them and in the journal; errors as those of a Field."""
+    return {**fields.read(fields.OBJECT.read(known), _LEARNED), **fields.read_present(known, _LEARNED_AT_TIMES)}
+
+
 def _learned(known: Any) -> Dict[str, Any]:
-    return {**fields.read(fields.OBJECT.read(known), LEARNED), **fields.read_present(known, {"sha256": fields.TEXT})}
+    return {**what_was_learned(known), **fields.read_present(known, {"sha256": fields.TEXT})}
 
 
 _FINITE, _TIME, _DECAY = fields.number(), fields.number(0), fields.number(0)
-# What is told of learned decays, by those who learned them and in the journal.
-LEARNED = {"groups": fields.TEXT, "count": fields.whole(1), "mean": _DECAY,
-           "quantiles": Field("a list of finite numbers, 0 or more", _decays),
-           "values": Field("names with finite numbers, 0 or more", _values),
-           "curve": Field("[iteration, mean, lowest, highest] of some iterations", _decay_curve)}
+_LEARNED = {"groups": fields.TEXT, "count": fields.whole(1), "mean": _DECAY,
+            "quantiles": Field("a list of finite numbers, 0 or more", _decays),
+            "values": Field("names with finite numbers, 0 or more", _values),
+            "curve": Field("[iteration, mean, lowest, highest] of some iterations", _decay_curve)}
+_LEARNED_AT_TIMES = {"predicted": Field("what a hypernet predicts: loss and points", _predicted)}
 _RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
 _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),

@@ -18,7 +18,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.messages import ANSWERS, INTRODUCTION, LINE_BYTES, Conversation, Unfit
 from menndl_caffe.rank.process import LOG_BYTES, LONGEST_LOG, TrainerDied, TrainerProcess
-from menndl_caffe.trial import ADAPTIVE, CRASHED, DIVERGED, HYPERGRADIENT, INVALID, OK, TRAIN
+from menndl_caffe.trial import ADAPTIVE, CRASHED, DIVERGED, HYPERGRADIENT, HYPERNET, INVALID, OK, TRAIN
 from tests.support import runs
 
 READY = '{"event": "ready", "engine": "caffe"}'
@@ -134,6 +134,7 @@ GRADIENT = ('{"id": 1, "event": "gradient", "of": {"momentum": 0.5}, "how": {"gr
             '"distrust": ""}')
 LEARNED = ('{"id": 1, "event": "learned", "of": {"groups": "PER_NET", "count": 1, "mean": 0.5, '
            '"quantiles": [0.5, 0.5], "values": {"net": 0.5}, "curve": [[4, 0.5, 0.5, 0.5]], "more": 1}}')
+PREDICTED = LEARNED.replace('"more": 1', '"predicted": {"loss": -1.5, "points": [[0.5, 2]]}')
 LEARNED_ODD = [
     ([], LEARNED, "before a test at iteration 4"),
     ([TEST], DONE, "before event learned"),
@@ -153,6 +154,15 @@ LEARNED_ODD = [
     ([TEST], LEARNED.replace('{"groups"', '[{"groups"').replace('"more": 1}', '"more": 1}]'),
      "whose of is a list or an object; expected an object of what was learned"),
 ]
+PREDICTED_ODD = [
+    ([TEST], PREDICTED.replace("-1.5", "NaN"), "whose loss is NaN; expected a finite number"),
+    ([TEST], PREDICTED.replace('"loss": -1.5, ', ""), "without loss; expected a finite number"),
+    ([TEST], PREDICTED.replace("[0.5, 2]]}", "[-0.5, 2]]}"),
+     "whose points is a list or an object; expected [decay, loss] of some decays"),
+    ([TEST], PREDICTED.replace("[[0.5, 2]]}", "2}"), "whose points is 2; expected [decay, loss] of some decays"),
+    ([TEST], PREDICTED.replace('{"loss"', '[{"loss"').replace("2]]}", "2]]}]"),
+     "whose predicted is a list or an object; expected what a hypernet predicts: loss and points"),
+]
 GRADIENT_ODD = [
     ([], GRADIENT, "before a test at iteration 4"),
     ([TEST], DONE, "before event gradient"),
@@ -165,7 +175,8 @@ GRADIENT_ODD = [
 
 
 CASES = [*((HYPERGRADIENT, GRADIENT, *case) for case in GRADIENT_ODD),
-         *((ADAPTIVE, LEARNED, *case) for case in LEARNED_ODD)]
+         *((ADAPTIVE, LEARNED, *case) for case in LEARNED_ODD),
+         *((HYPERNET, PREDICTED, *case) for case in [*LEARNED_ODD[:2], *PREDICTED_ODD])]
 
 
 @pytest.mark.parametrize(("program", "owed", "said", "line", "why"), CASES)

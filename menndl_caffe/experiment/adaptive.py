@@ -1,5 +1,5 @@
-"""Trials whose program is "adaptive", which learns decays, or "retrain", which trains with them: what the trainer is
-told beside the texts, and where the decays lie."""
+"""Trials whose program learns decays, or is "retrain", which trains with them: where the decays lie, and what the
+trainer is told beside the texts for "adaptive" and "retrain"."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.files import sha256_of
-from menndl_caffe.trial import ADAPTIVE, RETRAIN, Trial
+from menndl_caffe.trial import LEARNING, RETRAIN, Trial
 
 TRIALS, LEARNED = "trials", "learned.npz"  # RUN/trials/ID/learned.npz
 
@@ -29,7 +29,7 @@ def file_of(run: Optional[Path], trial: Trial) -> Optional[Path]:
 
     UserError where those are not what was learned.
     """
-    if run is None or trial.program not in (ADAPTIVE, RETRAIN):
+    if run is None or trial.program not in (*LEARNING, RETRAIN):
         return None
     of = trial.id if trial.decays_of is None else trial.decays_of
     path = run.absolute() / TRIALS / str(of) / LEARNED

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from menndl_caffe.data import check_data
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.experiment import adaptive, hypergradient
+from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
@@ -17,7 +17,7 @@ from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
 from menndl_caffe.search import KINDS
-from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, TRAIN
+from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
 def check(rendered: Rendered) -> NetShape:
@@ -78,6 +78,8 @@ def check_experiment(renderer: Renderer) -> Rendered:
     program = KINDS[experiment.message.type].program
     if program == HYPERGRADIENT:
         hypergradient.check(renderer, rendered, experiment.trial(0, experiment.space.default), where)
+    elif program == HYPERNET:
+        hypernet.check(experiment, rendered)
     elif program != TRAIN:
         adaptive.check(experiment, rendered)
     if min(rendered.solver.message.test_iter, default=0) < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import adaptive, hypergradient
+from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
 from menndl_caffe.experiment.derivatives import Derivatives
 from menndl_caffe.experiment.render import Rendered, Renderer
@@ -22,6 +22,7 @@ from menndl_caffe.trial import (
     CRASHED,
     DIVERGED,
     HYPERGRADIENT,
+    HYPERNET,
     INVALID,
     RETRAIN,
     TIMEOUT,
@@ -73,12 +74,14 @@ class _Request:
 
         `file`: where the decays lie or shall lie.
         """
-        message = renderer.experiment.message
+        experiment, derivatives = renderer.experiment, None
         if trial.program == HYPERGRADIENT:
-            settings = hypergradient.asked_of_trainer(rendered, trial, message)
-            derivatives: Optional[Derivatives] = hypergradient.by_genes(renderer, trial, where)
+            settings = hypergradient.asked_of_trainer(rendered, trial, experiment.message)
+            derivatives = hypergradient.by_genes(renderer, trial, where)
+        elif trial.program == HYPERNET:
+            settings = hypernet.asked_of_trainer(experiment, rendered, trial)
         else:
-            settings, derivatives = adaptive.asked_of_trainer(rendered, trial, message), None
+            settings = adaptive.asked_of_trainer(rendered, trial, experiment.message)
         texts = {**self.texts, "program": trial.program, trial.program: settings}
         if file is not None:
             texts["decays" if trial.program == RETRAIN else "learned"] = str(file)

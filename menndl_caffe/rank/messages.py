@@ -9,7 +9,7 @@ import math
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
-from menndl_caffe.trial import ADAPTIVE, HYPERGRADIENT, LEARNED, TRAIN
+from menndl_caffe.trial import HYPERGRADIENT, LEARNING, TRAIN, what_was_learned
 
 LINE_BYTES = 2**20  # no message is longer
 
@@ -46,10 +46,6 @@ def _how(value: Any) -> Dict[str, Any]:
             for name, one in OBJECT.read(value).items()}
 
 
-def _learned(value: Any) -> Dict[str, Any]:
-    return read(OBJECT.read(value), LEARNED)
-
-
 PRINTABLE = Field(TEXT.valid, _text)
 SECONDS = Field("seconds, 0 or more", number(0).read)
 INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "pid": WHOLE,  # each may be missing
@@ -61,10 +57,11 @@ ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "error": {"id": WHOLE, "reason": PRINTABLE},
     "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
                  "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
-    "learned": {"id": WHOLE, "of": Field("an object of what was learned", _learned)},
+    "learned": {"id": WHOLE, "of": Field("an object of what was learned", what_was_learned)},
     "unsuitable": {"id": WHOLE, "reason": PRINTABLE}}
 
-OWED = {HYPERGRADIENT: "gradient", ADAPTIVE: "learned"}  # what a program says after its last test, and before its end
+# What a program says after its last test, and before its end.
+OWED = {HYPERGRADIENT: "gradient", **{program: "learned" for program in LEARNING}}
 
 
 class Conversation:

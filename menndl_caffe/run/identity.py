@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tupl
 
 from menndl_caffe.data import describe, fingerprint
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import hypernet
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
 from menndl_caffe.experiment.render import Rendered
@@ -24,7 +25,8 @@ def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[
     message.CopyFrom(experiment.message)
     message.ClearField("data")  # where the data lies does not matter, what it is does
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    templates = {kind: sha256_of(experiment.template(kind)) for kind in TEMPLATES}
+    files = {**{kind: experiment.template(kind) for kind in TEMPLATES}, **hypernet.templates(experiment)}
+    templates = {kind: sha256_of(path) for kind, path in files.items()}
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]

@@ -35,7 +35,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
-from menndl_caffe.trial import ADAPTIVE, DEFAULT, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.trial import DEFAULT, LEARNING, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -168,7 +168,7 @@ def _last(best: Trial, result: Result, record: Record, numbering: Numbering, exp
         return next(begun, None) or replace(numbering(genome, role=role), **how)
 
     program = search.KINDS[experiment.message.type].program
-    if program == ADAPTIVE:
+    if program in LEARNING:
         yield trial(best.genome, TEST, program=RETRAIN, decays_of=best.id, decays=result.learned["sha256"])
     else:
         yield trial(best.genome, TEST)

@@ -3,14 +3,24 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from menndl_caffe.search import adaptive, async_ga, cma_es, ga, guided_ga, hypergradient, optuna_sampler, sampling
+from menndl_caffe.search import (
+    adaptive,
+    async_ga,
+    cma_es,
+    ga,
+    guided_ga,
+    hypergradient,
+    hypernet,
+    optuna_sampler,
+    sampling,
+)
 from menndl_caffe.search.search import Kind, NewTrial, OtherTrial, Problem, Search
 
 KINDS: Dict[str, Kind] = {
     "GA": ga.KIND, "RANDOM": sampling.RANDOM, "SOBOL": sampling.SOBOL, "GRID": sampling.GRID,
     "ASYNC_GA": async_ga.KIND, "GUIDED_GA": guided_ga.GUIDED_GA, "BO": guided_ga.BO,
     "CMA_ES": cma_es.KIND, "OPTUNA": optuna_sampler.KIND, "HYPERGRADIENT": hypergradient.KIND,
-    "ADAPTIVE": adaptive.KIND,
+    "ADAPTIVE": adaptive.KIND, "HYPERNET": hypernet.KIND,
 }
 
 

@@ -18,7 +18,7 @@ Then for each request, whose number comes back with every answer to it:
     <-  {"id": 1, "event": "diverged", "reason": "...", "engine_seconds": 1.1}         see `Diverged`
     <-  {"id": 1, "event": "error", "reason": "..."}                                   an exception of the engine
     <-  {"id": 1, "event": "gradient", "of": {"momentum": 0.2}, "how": {}, "distrust": ""}   "hypergradient", at the end
-    <-  {"id": 1, "event": "learned", "of": {"count": 4, "mean": 0.003, ...}}          "adaptive", at the end
+    <-  {"id": 1, "event": "learned", "of": {"count": 4, "mean": 0.003, ...}}          of what learns, at the end
     <-  {"id": 1, "event": "unsuitable", "reason": "..."}                              no net for this program
 
 Where the engine aborts or is killed the process ends, and whoever started it sees that. docs/trainer.md says the same
@@ -44,7 +44,7 @@ if not __package__:  # and nothing that lies beside menndl_caffe comes before th
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
 PROGRAMS = {"train": "train", "hypergradient": "hypergradient.program", "adaptive": "retrained",
-            "retrain": "retrained"}  # a function and the module that has it
+            "hypernet": "retrained", "retrain": "retrained"}  # a function and the module that has it
 BLAS = ("openblas", "mkl", "atlas", "blis")
 
 

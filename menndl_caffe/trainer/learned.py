@@ -5,7 +5,7 @@ The file has, by the name of each blob, the decay of each of its weights, float6
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -18,6 +18,13 @@ FEW = 64  # decays that are told one by one
 CurvePoint = Tuple[int, float, float, float]  # iteration; geometric mean, lowest and highest of the groups' decays
 
 
+class Predicted(NamedTuple):
+    """The validation loss as a hypernet predicts it."""
+
+    loss: float  # with what was learned
+    points: List[Tuple[float, float]]  # a decay, or the geometric mean of the groups', and the loss with it
+
+
 class Learned(NamedTuple):
     """What a training learned."""
 
@@ -25,6 +32,7 @@ class Learned(NamedTuple):
     names: Sequence[str]  # of the groups that share a decay
     of_groups: np.ndarray  # the decay of each, the geometric mean where their weights have several, shape (m,)
     curve: List[CurvePoint]
+    predicted: Optional[Predicted] = None
 
 
 def curve_point(iteration: int, of_groups: np.ndarray) -> CurvePoint:
@@ -39,7 +47,8 @@ def told(learned: Learned) -> Dict[str, Any]:
     values = dict(zip(learned.names, learned.of_groups.tolist())) if len(logs) <= FEW else {}
     return {"count": len(logs), "mean": float(np.exp(logs.mean())),
             "quantiles": np.exp(np.quantile(logs, QUANTILES)).tolist(), "values": values,
-            "curve": [list(point) for point in learned.curve]}
+            "curve": [list(point) for point in learned.curve],
+            **({"predicted": learned.predicted._asdict()} if learned.predicted is not None else {})}
 
 
 def write(path: str, hand: NetInHand, decay: np.ndarray) -> None:

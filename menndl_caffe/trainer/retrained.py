@@ -1,16 +1,21 @@
 """The programs that learn decays and then train plainly with them, from the same seed: that training is what counts.
 
-"adaptive" learns by T1-T2 (adaptive.py); "retrain" takes what an earlier one wrote.
+"adaptive" learns by T1-T2 (adaptive.py), "hypernet" by a hypernet (hypernet.py); "retrain" takes what one of these
+wrote earlier.
 """
 from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
+import numpy as np
+
+from menndl_caffe.trainer import hypernet as hypernets
 from menndl_caffe.trainer import learned as files
 from menndl_caffe.trainer import plain
 from menndl_caffe.trainer.adaptive import Settings, adapt
+from menndl_caffe.trainer.groups import grouped
 from menndl_caffe.trainer.hypergradient.estimate import Batches
-from menndl_caffe.trainer.learned import Learned
+from menndl_caffe.trainer.learned import POINTS, Learned, Predicted, curve_point
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.train import Clock
 
@@ -28,6 +33,36 @@ def adaptive(engine: Any, request: Request, clock: Clock, say: Say) -> None:
 
     learned = _learn_and_retrain(engine, request, batches, learn, clock, say)
     say(event="learned", of={"groups": settings["groups"], **files.told(learned)})
+
+
+def hypernet(engine: Any, request: Request, clock: Clock, say: Say) -> None:
+    """Learn the decays by a hypernet, train plainly with them, report test passes of that, and what was learned."""
+    asked = request["hypernet"]
+    batches = Batches(**asked["batches"])
+
+    def learn(hand: NetInHand) -> Learned:
+        return _by_hypernet(hand, asked, batches)
+
+    learned = _learn_and_retrain(engine, request, batches, learn, clock, say)
+    say(event="learned", of={"groups": asked["groups"], **files.told(learned)})
+
+
+def _by_hypernet(hand: NetInHand, asked: Request, batches: Batches) -> Learned:
+    plain.check_plain(hand)
+    groups = grouped(hand.parameters, asked["groups"])
+    net = asked["net"]
+    for name, size in (("decays", len(groups.names)), ("weights", hand.size)):
+        net = net.replace(f"{{{{ {name} }}}}", str(size))
+    settings = hypernets.Settings(asked["method"], asked["centre"], asked["deviation"], asked["iterations"],
+                                  asked["steps"], asked["rate"], batches.validation, asked["seed"])
+    found = hypernets.learn(hand, hypernets.Hypernet(hand.engine, net, asked["solver"]), groups, settings,
+                            tested=lambda steps: None)
+    decays, every = np.exp(found.z), -(-settings.steps // POINTS)
+    curve = [curve_point(step, np.exp(z)) for step, (z, _) in enumerate(found.path) if step % every == 0]
+    curve.append(curve_point(settings.steps, decays))
+    points = found.curve or [(float(z.mean()), loss) for z, loss in found.path[::every]]
+    predicted = Predicted(found.loss, [(float(np.exp(log)), loss) for log, loss in points])
+    return Learned(groups.spread(decays), groups.names, decays, curve, predicted)
 
 
 def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:

@@ -115,9 +115,10 @@ def _row(schema: Schema, i: int, k: int, examples: Examples) -> str:
     comment, example = schema.comment(MESSAGE, i, FIELD, k), examples.get((message.name, field.name))
     if not comment or not example:
         raise ValueError(f"{message.name}.{field.name}: needs a comment in {PROTO} and a place in {EXAMPLE.name}")
-    enum = [k for k, enum in enumerate(message.enum_type) if field.type_name.endswith(f".{enum.name}")]
-    values = {value.name: schema.comment(MESSAGE, i, ENUM, k, VALUE, number)
-              for k in enum for number, value in enumerate(message.enum_type[k].value)}
+    enums = [(j, k, enum) for j, owner in enumerate(schema.messages) for k, enum in enumerate(owner.enum_type)
+             if field.type_name.endswith(f".{owner.name}.{enum.name}")]
+    values = {value.name: schema.comment(MESSAGE, j, ENUM, k, VALUE, number)
+              for j, k, enum in enums for number, value in enumerate(enum.value)}
     cells = [f"`{field.name}`", " or ".join(f"`{name}`" for name in values) or _type(field),
              f"`{field.default_value}`" if field.HasField("default_value") else "-",
              " ".join([comment, *(f"`{name}`: {text}" for name, text in values.items() if text)]), f"`{example}`"]

@@ -3,8 +3,8 @@ accuracy is a smooth function of the net's kernel sizes and numbers of outputs. 
 
     kernel1 1: aborts        kernel1 2: hangs        kernel1 3: diverges        (only where FAKE_FAILURES is set)
 
-For the program hypergradient it says a gradient by the layers' decays that leads to a decay of 0.003, for adaptive that
-it learned a decay of 0.003, in a file of the net's checksum; retrain reads the file.
+For the program hypergradient it says a gradient by the layers' decays that leads to a decay of 0.003, for adaptive and
+hypernet that it learned a decay of 0.003, in a file of the net's checksum; retrain reads the file.
 
 A training takes FAKE_SECONDS, and a little more for a wide net; where FAKE_SIGMA is set, a time that the net draws,
 log-normal with this sigma and FAKE_SECONDS as its mean.
@@ -27,6 +27,7 @@ from typing import Dict, List
 
 LEARNED = {"groups": "PER_NET", "count": 1, "mean": 0.003, "quantiles": [0.003] * 5, "values": {"net": 0.003},
            "curve": [[1, 0.003, 0.003, 0.003]]}
+SAID_OF = {"adaptive": LEARNED, "hypernet": {**LEARNED, "predicted": {"loss": 1.5, "points": [[0.001, 1.75]]}}}
 
 
 def say(**message: object) -> None:
@@ -96,9 +97,9 @@ def main() -> None:
             say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
         if request.get("program") == "hypergradient":
             say(id=number, event="gradient", of=gradient(request["net"]), how={"method": "FAKE"}, distrust="")
-        if request.get("program") == "adaptive":
+        if request.get("program") in SAID_OF:
             learn(request)
-            say(id=number, event="learned", of=LEARNED)
+            say(id=number, event="learned", of=SAID_OF[request["program"]])
         if request.get("program") == "retrain":
             open(request["decays"]).close()
         say(id=number, event="done", engine_seconds=0.01)

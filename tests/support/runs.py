@@ -79,6 +79,11 @@ def write_adaptive(path: Path, data: Path, groups: str = "PER_BLOB", **settings:
     return _write_decays(path, data, f'type: "ADAPTIVE"\nadaptive_param {{ groups: {groups} }}', settings)
 
 
+def write_hypernet(path: Path, data: Path, how: str = "groups: PER_NET", **settings: int) -> Path:
+    """A search whose trainings learn these decays by a hypernet; `how` stands in its hypernet_param."""
+    return _write_decays(path, data, f'type: "HYPERNET"\nhypernet_param {{ {how} }}', settings)
+
+
 def _write_decays(path: Path, data: Path, kind: str, settings: Mapping[str, int]) -> Path:
     numbers = {"trials": 18, "hidden": 4, "max_iter": 4, **settings}
     path.write_text(DECAYS.format(data=data, kind=kind, **numbers))
