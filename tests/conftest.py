@@ -104,6 +104,16 @@ def in_repository(monkeypatch: pytest.MonkeyPatch) -> Path:
     return REPOSITORY
 
 
+@pytest.fixture
+def quiet_engine() -> Iterator[None]:
+    """The torch engine in this process, without its log; what comes later has it again."""
+    import menndl_caffe.torchcaffe as engine
+
+    engine.init_log(2)
+    yield
+    engine.init_log()
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless Chromium, as playwright's Browser."""

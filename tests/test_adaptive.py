@@ -19,12 +19,13 @@ from tests.support import hands
 from tests.support.exact_training import Batch, Dense, Setting, batches_of
 from tests.support.hand_programs import adaptive as programs
 
+pytestmark = pytest.mark.usefixtures("quiet_engine")
+
 UNITS = {"linear": (64, 4), "tanh": (64, 8, 4)}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engine.init_log(2, False)
     return hands.write_images(tmp_path_factory.mktemp("images"))
 
 

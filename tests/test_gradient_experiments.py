@@ -16,6 +16,8 @@ from tests.bench.gradients.trainings import Images, Problem
 from tests.conftest import REPOSITORY
 from tests.support import hands
 
+pytestmark = pytest.mark.usefixtures("quiet_engine")
+
 PAGE = REPOSITORY / "docs/results.md"
 
 

@@ -19,13 +19,14 @@ from tests.support.exact_training import Dense, Setting, batches_of, slope
 from tests.support.hand_programs import unrolled as programs
 
 UNITS = {"linear": (64, 4), "tanh": (64, 8, 4), "relu": (64, 8, 4)}
+pytestmark = pytest.mark.usefixtures("quiet_engine")
+
 BATCHES = hands.PERIODS[1]
 RATES = 'lr_policy: "inv" gamma: 0.02 power: 0.75'
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engine.init_log(2, False)
     return hands.write_images(tmp_path_factory.mktemp("images"))
 
 

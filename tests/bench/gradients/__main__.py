@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import menndl_caffe.torchcaffe as engine
 from menndl_caffe.errors import UserError
 from menndl_caffe.report.figures import files_of
 from tests.bench.gradients import mnist, series, sparse
@@ -21,6 +22,7 @@ EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series)}
 
 def run(arguments: argparse.Namespace) -> None:
     """The whole experiment, and its CSV."""
+    engine.init_log(2)
     experiment = EXPERIMENTS[arguments.name]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch"))
     write(experiment.TABLE, experiment.run(arguments), [*experiment.notes(), f"torch engine, {libraries}"])

@@ -79,7 +79,6 @@ class LeastSquares:
                 file["inputs"], file["target"] = samples.inputs.astype("f"), samples.targets[:, np.newaxis].astype("f")
                 file["root"] = np.ones((len(samples.targets), 1), "f")
             (folder / f"{name}.txt").write_text(f"{folder / name}.h5\n")
-        engine.init_log(2, False)
         net = NET.format(folder=folder, fit=len(fit.targets), held=len(held.targets))
         self._hand = NetInHand(engine, net, SOLVER, (1, 1))
         self._fit = fit

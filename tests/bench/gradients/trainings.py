@@ -71,7 +71,6 @@ class Problem:
 
     def __init__(self, folder: Path, fit: Images, held: Images, test: Images, seed: int, iterations: int):
         """`folder`: an existing one, into which the images are written. `seed`: of the first weights."""
-        engine.init_log(2, False)
         both = Images(*(np.concatenate(pair) for pair in zip(fit, held)))
         self._folder, self._held, self._test, self._seed = folder, held, test, seed
         self.iterations = iterations
