@@ -105,6 +105,15 @@ def in_repository(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def evaluators() -> Iterator[List[Any]]:
+    """A list for the Evaluators that a test opens; all in it are closed in the end."""
+    opened: List[Any] = []
+    yield opened
+    for evaluator in opened:
+        evaluator.close()
+
+
+@pytest.fixture
 def quiet_engine() -> Iterator[None]:
     """The torch engine in this process, without its log; what comes later has it again."""
     import menndl_caffe.torchcaffe as engine

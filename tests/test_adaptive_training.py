@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import numpy as np
 import pytest
@@ -37,14 +37,6 @@ def parts_of(folder: Path, data: Path, engine: str, groups: str = "PER_BLOB", ra
 @pytest.fixture(params=["torch", "caffe"])
 def engine(request: pytest.FixtureRequest, caffe_root: Path) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def evaluators() -> Iterator[List[Evaluator]]:
-    opened: List[Evaluator] = []
-    yield opened
-    for evaluator in opened:
-        evaluator.close()
 
 
 def trial_with(parts: Parts, decay: float) -> Trial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict
 
 import pytest
 
@@ -64,14 +64,6 @@ def differences(evaluator: Evaluator, trial: Trial) -> Dict[str, float]:
         near, far = ([loss(evaluator, shifted(trial, name, by * h)) for by in (-step, step)] for step in (1, 2))
         slopes[name] = (8 * (near[1] - near[0]) - (far[1] - far[0])) / (12 * h)
     return slopes
-
-
-@pytest.fixture
-def evaluators() -> Iterator[list]:
-    opened: list = []
-    yield opened
-    for evaluator in opened:
-        evaluator.close()
 
 
 def test_unrolled_is_the_slope_of_the_training(tmp_path: Path, data: Path, engine: str, evaluators: list) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, List
+from typing import List
 
 import numpy as np
 import pytest
@@ -35,14 +35,6 @@ def parts_of(folder: Path, data: Path, engine: str, how: str, net: str = MLP) ->
     text = "".join(line for line in lines if '"decay_hidden"' not in line)
     path.write_text(text.replace(MLP, net).replace('"base_lr" value: "0.02"', '"base_lr" value: "0.005"'))
     return Parts(search_file.load(str(path)), engine, "float32", 1)
-
-
-@pytest.fixture
-def evaluators() -> Iterator[List[Evaluator]]:
-    opened: List[Evaluator] = []
-    yield opened
-    for evaluator in opened:
-        evaluator.close()
 
 
 def trial_with(parts: Parts, decay: float) -> Trial:

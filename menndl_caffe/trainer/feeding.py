@@ -24,7 +24,8 @@ class Feed:
         if not self._readers:
             raise Unsuitable(f"the net has no layer of type {', '.join(READERS)} in phase {('TRAIN', 'TEST')[phase]}")
         alone = type(net)(name=net.name, layer=self._readers)
-        self._net, self._batches, self._period = make_net(engine, alone, phase), [], period  # type: ignore[var-annotated]
+        self._net, self._period = make_net(engine, alone, phase), period
+        self._batches: List[Batch] = []
 
     @property
     def shapes(self) -> Dict[str, List[int]]:
@@ -52,11 +53,11 @@ def fed(net: Any, feeds: Dict[int, Feed]) -> Any:
     for layer in result.layer:
         if layer.type in READERS:
             feed = next(feed for phase, feed in feeds.items() if is_in(layer, phase))
-            rules = type(layer)(name=layer.name, type="Input", top=layer.top, include=layer.include,
+            given = type(layer)(name=layer.name, type="Input", top=layer.top, include=layer.include,
                                 exclude=layer.exclude, phase=layer.phase if layer.HasField("phase") else None)
             for top in layer.top:
-                rules.input_param.shape.add(dim=feed.shapes[top])
-            layer.CopyFrom(rules)
+                given.input_param.shape.add(dim=feed.shapes[top])
+            layer.CopyFrom(given)
     return result
 
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from menndl_caffe.trainer.adam import Adam
 from menndl_caffe.trainer.groups import Groups
-from menndl_caffe.trainer.hypergradient.estimate import Tested
 from menndl_caffe.trainer.net_in_hand import TRAIN, VALIDATION, NetInHand
 from menndl_caffe.trainer.nets import make_solver, solver_parameter, take_tests_over
+from menndl_caffe.trainer.plain import Tested
 from menndl_caffe.trainer.train import Diverged, Unsuitable
 
 GLOBAL, LOCAL = "GLOBAL", "LOCAL"

@@ -5,7 +5,7 @@ outputs. The one place that knows pycaffe's ways with all this; the same on both
 |---|---|---|
 | w | `take`, `put` | the learned weights, shape (n,), blob after blob; those with lr_mult 0 stay what they are |
 | L(w) | `gradient` | the loss of the batch that is shown, without decay |
-| z(w) | `outputs` | what the loss layer judges (logits), before it |
+| z(w) | | what the loss layer judges (logits), before it |
 | J' u | `pull` | back from z: the gradient of u'z |
 | d | `Parameter.decay` | the decay of a blob, weight_decay * decay_mult: d |w|^2 / 2 is added to L |
 """
@@ -168,11 +168,6 @@ class NetInHand:
         self._net.backward()
         return loss, self._joined([blob.diff for blob in self._blobs(self._part)])
 
-    def outputs(self) -> np.ndarray:
-        """z(w), in the shape of its blob."""
-        self.loss()
-        return self._net.blobs[self._losses[self._part].bottom].data.copy()
-
     def output_gradient(self) -> np.ndarray:
         """dL/dz at w, in the same shape."""
         loss = self._losses[self._part]
@@ -188,12 +183,6 @@ class NetInHand:
         self._net.blobs[loss.bottom].diff[...] = d_outputs
         self._net.backward(start=loss.producer)
         return self._joined([blob.diff for blob in self._blobs(self._part)])
-
-    def measured(self) -> Dict[str, float]:
-        """The outputs of the last pass that are one number."""
-        net = self._net
-        return {name: float(net.blobs[name].data.ravel()[0]) for name in sorted(net.outputs)
-                if net.blobs[name].data.size == 1}
 
     def _seed(self) -> None:
         if self._part == TRAIN and self.is_random:
@@ -255,7 +244,7 @@ def _loss_of(net: Any, part: str) -> _Loss:
     bottom = net.bottom_names[layers[0]][0]
     names = list(net.top_names)
     # A blob that several layers read was copied for each of them; its name goes on with the word split then.
-    original = bottom if bottom in net.blobs and not _is_copy(net, bottom) else net.bottom_names[_maker(net, bottom)][0]
+    original = net.bottom_names[_maker(net, bottom)][0] if _is_copy(net, bottom) else bottom
     producer = _maker(net, original)
     return _Loss(original, producer, names[names.index(producer) + 1])
 

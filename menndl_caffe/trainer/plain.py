@@ -2,15 +2,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
 from menndl_caffe.nets.rates import learning_rate
-from menndl_caffe.trainer.hypergradient.estimate import Tested
 from menndl_caffe.trainer.net_in_hand import TRAIN, VALIDATION, NetInHand
 from menndl_caffe.trainer.nets import solver_parameter
 from menndl_caffe.trainer.train import Diverged, Unsuitable, test, test_iterations
+
+
+class Batches(NamedTuple):
+    """How many there are."""
+
+    train: int  # in an epoch
+    validation: int  # in a test pass
+    train_period: int  # after how many the images come again
+    validation_period: int
+
+
+Tested = Callable[[int], None]  # told the iterations that are done, after each: a test pass may be due
 
 
 def check_plain(hand: NetInHand) -> None:

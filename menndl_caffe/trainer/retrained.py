@@ -14,37 +14,28 @@ from menndl_caffe.trainer import learned as files
 from menndl_caffe.trainer import plain
 from menndl_caffe.trainer.adaptive import Settings, adapt
 from menndl_caffe.trainer.groups import grouped
-from menndl_caffe.trainer.hypergradient.estimate import Batches
 from menndl_caffe.trainer.learned import POINTS, Learned, Predicted, curve_point
 from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.plain import Batches
 from menndl_caffe.trainer.train import Clock
 
 Request = Mapping[str, Any]
 Say = Callable[..., None]
+Learn = Callable[[NetInHand, Request, Batches], Learned]  # of a net in hand, what was asked, and the batches
 
 
 def adaptive(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     """Adapt the decays in one training, train plainly with them, report test passes of that, and what was learned."""
-    settings = request["adaptive"]
-    batches = Batches(**settings["batches"])
-
-    def learn(hand: NetInHand) -> Learned:
-        return adapt(hand, Settings(settings["groups"], settings["every"], settings["rate"]))
-
-    learned = _learn_and_retrain(engine, request, batches, learn, clock, say)
-    say(event="learned", of={"groups": settings["groups"], **files.told(learned)})
+    _learn_and_retrain(engine, request, request["adaptive"], _by_t1_t2, clock, say)
 
 
 def hypernet(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     """Learn the decays by a hypernet, train plainly with them, report test passes of that, and what was learned."""
-    asked = request["hypernet"]
-    batches = Batches(**asked["batches"])
+    _learn_and_retrain(engine, request, request["hypernet"], _by_hypernet, clock, say)
 
-    def learn(hand: NetInHand) -> Learned:
-        return _by_hypernet(hand, asked, batches)
 
-    learned = _learn_and_retrain(engine, request, batches, learn, clock, say)
-    say(event="learned", of={"groups": asked["groups"], **files.told(learned)})
+def _by_t1_t2(hand: NetInHand, asked: Request, batches: Batches) -> Learned:
+    return adapt(hand, Settings(asked["groups"], asked["every"], asked["rate"]))
 
 
 def _by_hypernet(hand: NetInHand, asked: Request, batches: Batches) -> Learned:
@@ -73,15 +64,15 @@ def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:
         _train(hand, request, batches, files.read(request["decays"], hand), say)
 
 
-def _learn_and_retrain(engine: Any, request: Request, batches: Batches, learn: Callable[[NetInHand], Learned],
-                       clock: Clock, say: Say) -> Learned:
+def _learn_and_retrain(engine: Any, request: Request, asked: Request, learn: Learn, clock: Clock, say: Say) -> None:
+    batches = Batches(**asked["batches"])
     with clock.running():
-        learned = learn(_hand(engine, request, batches))
+        learned = learn(_hand(engine, request, batches), asked, batches)
         hand = _hand(engine, request, batches)
         _train(hand, request, batches, learned.of_weights, say)
     if request.get("learned") is not None:
         files.write(request["learned"], hand, learned.of_weights)
-    return learned
+    say(event="learned", of={"groups": asked["groups"], **files.told(learned)})
 
 
 def _hand(engine: Any, request: Request, batches: Batches) -> NetInHand:

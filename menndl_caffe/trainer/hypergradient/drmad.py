@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from menndl_caffe.trainer.hypergradient.estimate import Estimate, Tested
+from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.trust import check_reversible, estimate
 from menndl_caffe.trainer.net_in_hand import NetInHand
-from menndl_caffe.trainer.plain import advance
+from menndl_caffe.trainer.plain import Tested, advance
 
 GROWTH = 2.0
 

@@ -1,23 +1,11 @@
 """What every estimator gives, and what all of them ask of a net in hand."""
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Sequence
 
 import numpy as np
 
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
-
-
-class Batches(NamedTuple):
-    """How many there are."""
-
-    train: int  # in an epoch
-    validation: int  # in a test pass
-    train_period: int  # after how many the images come again
-    validation_period: int
-
-
-Tested = Callable[[int], None]  # told the iterations that are done, after each: a test pass may be due
 
 
 class Estimate(NamedTuple):
@@ -31,8 +19,13 @@ class Estimate(NamedTuple):
 
 def validation_gradient(hand: NetInHand, batches: int) -> np.ndarray:
     """The gradient of E at the weights in hand: the mean over the batches, float64, shape (n,)."""
+    return mean_gradient(hand, VALIDATION, range(batches))
+
+
+def mean_gradient(hand: NetInHand, part: str, numbers: Sequence[int]) -> np.ndarray:
+    """The gradient of a part's loss without decay: the mean over the batches of these numbers, float64, shape (n,)."""
     total = np.zeros(hand.size)
-    for number in range(batches):
-        hand.show(VALIDATION, number)
+    for number in numbers:
+        hand.show(part, number)
         total += hand.gradient()[1]
-    return total / batches
+    return total / len(numbers)

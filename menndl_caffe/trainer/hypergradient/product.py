@@ -5,7 +5,7 @@
 | w, n | `hand.take()` | the weights, shape (n,) |
 | v | `direction` | what is multiplied, shape (n,) |
 | L(w) | | the mean of the loss over some training batches, without decay |
-| z(w), J | `hand.outputs` | what the loss layer judges, and its derivative dz/dw |
+| z(w), J | | what the loss layer judges, and its derivative dz/dw |
 | H | `hessian_product` | the second derivative of L |
 | G | `gauss_newton_product` | J' (d2L/dz2) J: H, as if z were linear in w; never negative if L is convex in z |
 | c, e | `reach`, `step` | the step of the differences, relative to w, and as a factor of v |
@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import numpy as np
 
 from menndl_caffe.trainer.feeding import is_in
+from menndl_caffe.trainer.hypergradient.estimate import mean_gradient
 from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
 
 Numbers = Sequence[int]  # of training batches
@@ -54,7 +55,7 @@ def hessian_product(hand: NetInHand, batches: Numbers, direction: np.ndarray,
     step = _step(hand, direction, reach)
     if not step:
         return np.zeros(hand.size)
-    up, down = _on_both_sides(hand, direction, step, lambda: _mean_gradient(hand, batches))
+    up, down = _on_both_sides(hand, direction, step, lambda: mean_gradient(hand, TRAIN, batches))
     return np.asarray((up - down) / (2 * step))
 
 
@@ -97,14 +98,6 @@ def _on_both_sides(hand: NetInHand, direction: np.ndarray, step: float, seen: Ca
         return up, seen()
     finally:
         hand.put(weights)
-
-
-def _mean_gradient(hand: NetInHand, batches: Numbers) -> np.ndarray:
-    total = np.zeros(hand.size)
-    for number in batches:
-        hand.show(TRAIN, number)
-        total += hand.gradient()[1]
-    return total / len(batches)
 
 
 def _output_gradients(hand: NetInHand, batches: Numbers) -> List[np.ndarray]:

@@ -6,12 +6,12 @@ from typing import Any, Callable, Iterator, Mapping, Tuple
 
 from menndl_caffe.trainer.hypergradient.cholesky import estimate as by_cholesky
 from menndl_caffe.trainer.hypergradient.drmad import drmad
-from menndl_caffe.trainer.hypergradient.estimate import Batches, Estimate, Tested
+from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.implicit import Settings
 from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import NetInHand
-from menndl_caffe.trainer.plain import tester
+from menndl_caffe.trainer.plain import Batches, Tested, tester
 from menndl_caffe.trainer.train import Clock
 
 
