@@ -178,7 +178,8 @@ def test_retraining_is_plain_training_with_the_decays(folder: Path) -> None:
     decay = np.random.RandomState(0).random_sample(hand.size) * 0.1
     start = hand.take()
     told: List[int] = []
-    retrain(hand, decay, told.append)
+    hand.decay = decay
+    retrain(hand, told.append)
     assert told == list(range(61))
     expected = Dense("tanh", UNITS["tanh"]).trained(start, batches()[0],
                                                     Setting(decay, [0.05] * 60, 0.9, hand.lr_mult))
@@ -187,7 +188,7 @@ def test_retraining_is_plain_training_with_the_decays(folder: Path) -> None:
 
 def test_retraining_with_the_stated_decays_is_the_solvers_own(folder: Path) -> None:
     own, solvers = hand_of("lenet", folder), hands.hand(engine, "lenet", folder)
-    retrain(own, own.decay, nothing)
+    retrain(own, nothing)
     for iteration in range(20):
         advance(solvers, iteration)
     np.testing.assert_allclose(own.take(), solvers.take(), atol=1e-6)
@@ -196,13 +197,15 @@ def test_retraining_with_the_stated_decays_is_the_solvers_own(folder: Path) -> N
 def test_it_finds_a_decay_from_far_too_much(folder: Path) -> None:
     def loss(decay: np.ndarray) -> float:
         hand = hand_of("linear", folder, max_iter=300)
-        retrain(hand, decay, nothing)
+        hand.decay = decay
+        retrain(hand, nothing)
         return Dense("linear", UNITS["linear"]).loss(hand.take().astype(float), batches()[1])
 
     hand = hand_of("linear", folder, decay=0.5, max_iter=300)
+    stated = hand.decay
     learned = adapt(hand, Settings(PER_BLOB))
     assert (learned.of_weights < 0.05).all()
-    assert loss(learned.of_weights) < 0.5 * loss(hand.decay)
+    assert loss(learned.of_weights) < 0.5 * loss(stated)
 
 
 # ---- what it is for ----
@@ -229,4 +232,6 @@ def test_what_it_is_not_for(solver: Dict[str, Any], reason: str, folder: Path) -
 
 def test_a_training_that_diverges_says_so(folder: Path) -> None:
     with pytest.raises(Diverged, match="training loss is .* at iteration"):
-        retrain(hand_of("linear", folder, max_iter=200), np.full(260, 1e6), nothing)
+        hand = hand_of("linear", folder, max_iter=200)
+        hand.decay = np.full(260, 1e6)
+        retrain(hand, nothing)

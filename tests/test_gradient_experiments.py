@@ -170,8 +170,7 @@ def test_mnist_rows_count_what_was_spent(problem: Problem) -> None:
 
 def test_mnist_losses_are_the_nets_own(problem: Problem) -> None:
     decay = np.full(650, 0.01)
-    hand = trainings.WithDecays(problem, decay)
-    assert np.array_equal(hand.decay, decay)
+    hand = trainings.with_decays(problem, decay)
     for iteration in range(20):
         hand.show("train", iteration)
         hand.step()

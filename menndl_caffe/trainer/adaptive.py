@@ -57,7 +57,8 @@ def adapt(hand: NetInHand, settings: Settings) -> Learned:
             hand.show(VALIDATION, iteration // settings.every)
             by_decay = -rates[iteration] * hand.lr_mult * hand.take() * hand.gradient()[1]
             decays.move(-adam.step(decays.gradient(by_decay)))
-        advance(hand, iteration, decays.of_weights)
+            hand.decay = decays.of_weights
+        advance(hand, iteration)
         if (iteration + 1) % -(-total // POINTS) == 0 or iteration + 1 == total:
             curve.append(curve_point(iteration + 1, decays.of_groups))
     return Learned(decays.of_weights, decays.groups.names, decays.of_groups, curve)

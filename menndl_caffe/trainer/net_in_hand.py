@@ -7,7 +7,7 @@ outputs. The one place that knows pycaffe's ways with all this; the same on both
 | L(w) | `gradient` | the loss of the batch that is shown, without decay |
 | z(w) | | what the loss layer judges (logits), before it |
 | J' u | `pull` | back from z: the gradient of u'z |
-| d | `Parameter.decay` | the decay of a blob, weight_decay * decay_mult: d |w|^2 / 2 is added to L |
+| d | `decay` | the decay of each weight, shape (n,), at first that of the texts; d_i w_i^2 / 2 is added to L |
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NetInHand:
     def __init__(self, engine: Any, net: str, solver: str, periods: Tuple[int, int], own_decay: bool = False):
         """From the two texts. `periods`: after how many batches of training and of validation the images come again.
 
-        `own_decay`: each `step` is given its decay, and those of the texts count for nothing.
+        `own_decay`: `step` goes by `decay`, which may be changed, and not by the texts.
         Unsuitable where the net reads no images, or has not one loss.
         """
         self.engine = engine
@@ -73,7 +73,7 @@ class NetInHand:
         self.size = self.parameters[-1].place.stop if self.parameters else 0
         self._losses = {part: _loss_of(net, part) for part, net in self._nets.items()}
         self._part, self._shown = TRAIN, 0
-        self._decay: Any = 0.0
+        self.decay = self.of_blobs([parameter.decay for parameter in self.parameters])
         if own_decay:
             self.solver.add_callback(lambda: None, self._add_decay)
 
@@ -136,11 +136,6 @@ class NetInHand:
         return [float(vector[parameter.place].sum(dtype=np.float64)) for parameter in self.parameters]
 
     @property
-    def decay(self) -> np.ndarray:
-        """The decay of each weight, as the texts state it, shape (n,)."""
-        return self.of_blobs([parameter.decay for parameter in self.parameters])
-
-    @property
     def lr_mult(self) -> np.ndarray:
         """The lr_mult of each weight, as the texts state it, shape (n,)."""
         return self.of_blobs([parameter.lr_mult for parameter in self.parameters])
@@ -190,12 +185,8 @@ class NetInHand:
 
     # ---- training ----
 
-    def step(self, decay: Any = 0.0) -> float:
-        """One iteration of the solver on the training batch that is shown; L(w) before it.
-
-        `decay`, where it is `own_decay`: of each weight, shape (n,), or one number.
-        """
-        self._decay = decay
+    def step(self) -> float:
+        """One iteration of the solver on the training batch that is shown; L(w) before it."""
         self._seed()
         self.solver.step(1)
         return total_loss(self._nets[TRAIN])
@@ -205,7 +196,7 @@ class NetInHand:
         return self._joined([blob.diff for blob in self._blobs(TRAIN)])
 
     def _add_decay(self) -> None:
-        decays = np.broadcast_to(np.float32(self._decay), (self.size,))
+        decays = self.decay.astype(np.float32)
         for parameter, blob in zip(self.parameters, self._blobs(TRAIN)):
             with np.errstate(all="ignore"):  # what overflows shows in the loss
                 blob.diff[...] += decays[parameter.place].reshape(parameter.shape) * blob.data

@@ -49,19 +49,19 @@ def learning_rates(param: Any) -> np.ndarray:
     return rates
 
 
-def advance(hand: NetInHand, iteration: int, decay: Any = 0.0) -> None:
-    """One iteration, on the batch of its number; `decay` as for `hand.step`. Diverged where the loss is not finite."""
+def advance(hand: NetInHand, iteration: int) -> None:
+    """One iteration, on the batch of its number. Diverged where the loss is not finite."""
     hand.show(TRAIN, iteration)
-    loss = hand.step(decay)
+    loss = hand.step()
     if not math.isfinite(loss):
         raise Diverged(f"training loss is {loss} at iteration {iteration}")
 
 
-def retrain(hand: NetInHand, decay: Any, tested: Tested) -> None:
-    """The whole plain training of a net in hand (`own_decay`) that is as made; `decay` as for `hand.step`."""
+def retrain(hand: NetInHand, tested: Tested) -> None:
+    """The whole plain training of a net in hand that is as made."""
     tested(0)
     for iteration in range(hand.param.max_iter):
-        advance(hand, iteration, decay)
+        advance(hand, iteration)
         tested(iteration + 1)
 
 

@@ -61,7 +61,8 @@ def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     batches = Batches(**request["retrain"]["batches"])
     with clock.running():
         hand = _hand(engine, request, batches)
-        _train(hand, request, batches, files.read(request["decays"], hand), say)
+        hand.decay = files.read(request["decays"], hand)
+        _train(hand, request, batches, say)
 
 
 def _learn_and_retrain(engine: Any, request: Request, asked: Request, learn: Learn, clock: Clock, say: Say) -> None:
@@ -69,7 +70,8 @@ def _learn_and_retrain(engine: Any, request: Request, asked: Request, learn: Lea
     with clock.running():
         learned = learn(_hand(engine, request, batches), asked, batches)
         hand = _hand(engine, request, batches)
-        _train(hand, request, batches, learned.of_weights, say)
+        hand.decay = learned.of_weights
+        _train(hand, request, batches, say)
     if request.get("learned") is not None:
         files.write(request["learned"], hand, learned.of_weights)
     say(event="learned", of={"groups": asked["groups"], **files.told(learned)})
@@ -80,7 +82,7 @@ def _hand(engine: Any, request: Request, batches: Batches) -> NetInHand:
     return NetInHand(engine, request["net"], request["solver"], periods, own_decay=True)
 
 
-def _train(hand: NetInHand, request: Request, batches: Batches, decay: Any, say: Say) -> None:
-    plain.retrain(hand, decay, plain.tester(hand, request, batches.validation, say))
+def _train(hand: NetInHand, request: Request, batches: Batches, say: Say) -> None:
+    plain.retrain(hand, plain.tester(hand, request, batches.validation, say))
     if request.get("weights") is not None:
         hand.solver.net.save(request["weights"])

@@ -14,7 +14,7 @@ What is found is judged by a plain training with it: `Problem.trained`, or on tr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Iterator, NamedTuple, Optional, Tuple
 
 import h5py
 import numpy as np
@@ -103,8 +103,8 @@ class Problem:
         return self._losses("both", decay / 2, 2 * self.iterations)
 
     def _losses(self, part: str, decay: np.ndarray, iterations: int) -> Losses:
-        hand = NetInHand(engine, *self.texts(part, iterations), own_decay=True)
-        retrain(hand, decay, _nothing)
+        hand = with_decays(self, decay, part, iterations)
+        retrain(hand, _nothing)
         weights = hand.take().astype(float)
         (validation, _), (test, accuracy) = _judged(weights, self._held), _judged(weights, self._test)
         return Losses(validation, test, accuracy)
@@ -123,21 +123,11 @@ def _judged(weights: np.ndarray, images: Images) -> Tuple[float, float]:
     return float(-of_label.mean()), float((scores.argmax(axis=1) == images.labels).mean())
 
 
-class WithDecays(NetInHand):
+def with_decays(problem: Problem, decay: np.ndarray, part: str = "fit", iterations: Optional[int] = None) -> NetInHand:
     """A net in hand whose weights have decays of their own, in place of those of the texts."""
-
-    def __init__(self, problem: Problem, decay: np.ndarray):
-        super().__init__(engine, *problem.texts(), own_decay=True)
-        self._own = decay
-
-    @property
-    def decay(self) -> np.ndarray:
-        """Of each weight."""
-        return self._own
-
-    def step(self, decay: Any = 0.0) -> float:
-        """With these decays."""
-        return super().step(self._own)
+    hand = NetInHand(engine, *problem.texts(part, iterations), own_decay=True)
+    hand.decay = decay
+    return hand
 
 
 # ---- methods: each gives decays, step by step ----
@@ -155,19 +145,19 @@ Estimator = Callable[[Problem, np.ndarray, int], Tuple[Estimate, int]]  # with t
 
 def by_unrolled(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
     """UNROLLED."""
-    found = unrolled(WithDecays(problem, decay), problem.batches[1], _nothing)
+    found = unrolled(with_decays(problem, decay), problem.batches[1], _nothing)
     return found, problem.iterations + found.how["gradients"]
 
 
 def by_drmad(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
     """DRMAD, which is used even where it says that it should not be."""
-    found = drmad(WithDecays(problem, decay), problem.batches[1], _nothing)
+    found = drmad(with_decays(problem, decay), problem.batches[1], _nothing)
     return found, problem.iterations + found.how["gradients"]
 
 
 def by_hoag(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
     """HOAG."""
-    found = implicit(WithDecays(problem, decay), Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches))
+    found = implicit(with_decays(problem, decay), Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches))
     return found, found.how["gradients"]
 
 
