@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+from typing import Any, Collection, Dict, Mapping, Sequence, Tuple, Union
 
 from menndl_caffe.errors import UserError, did_you_mean
 
@@ -165,6 +165,10 @@ class SearchSpace:
     def default(self) -> Genome:
         """The individual with every gene at its default: the network that the search starts from."""
         return self.genome(gene.default for gene in self.genes)
+
+    def part(self, names: Collection[str]) -> SearchSpace:
+        """The space of the genes of these names, in their order here."""
+        return SearchSpace(tuple(gene for gene in self.genes if gene.name in names))
 
     def genome(self, values: Any) -> Genome:
         """The genome with these values, one for each gene in order."""

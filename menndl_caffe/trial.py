@@ -223,7 +223,8 @@ _LEARNED = {"groups": fields.TEXT, "count": fields.whole(1), "mean": _DECAY,
             "quantiles": Field("a list of finite numbers, 0 or more", _decays),
             "values": Field("names with finite numbers, 0 or more", _values),
             "curve": Field("[iteration, mean, lowest, highest] of some iterations", _decay_curve)}
-_LEARNED_AT_TIMES = {"predicted": Field("what a hypernet predicts: loss and points", _predicted)}
+_LEARNED_AT_TIMES = {"predicted": Field("what a hypernet predicts: loss and points", _predicted),
+                     "by": Field("names with finite numbers or texts", _how)}
 _RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
 _KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),

@@ -107,7 +107,7 @@ def test_a_trainer_that_writes_nothing_is_of_another_version(local: Menndl, sear
 MISTAKES = [
     ("fitness_set: VALIDATION", "fitness_set: TEST", "fitness_set: is TEST; expected VALIDATION"),
     ("groups: PER_BLOB", "every: 0", "adaptive_param.every: is 0; expected 1 or more"),
-    ("groups: PER_BLOB", "rate: 0", "adaptive_param.rate: is 0.0; expected a number above 0, at most 1"),
+    ("groups: PER_BLOB", "rate: 2", "adaptive_param.rate: is 2.0; expected a number from 0 (the method's own) to 1"),
     ("groups: PER_BLOB", "groups: PER_CENT", "PER_CENT"),
     ("limit { trials: 18 }", "", "is ADAPTIVE, which goes on until a limit"),
 ]

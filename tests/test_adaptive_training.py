@@ -82,6 +82,20 @@ def test_retraining_from_the_file_is_the_same_again(tmp_path: Path, data: Path, 
     assert evaluator.evaluate(replace(again, id=3, role=TEST)).curve != found.curve, "other images"
 
 
+@pytest.mark.parametrize("method", ["UNROLLED", "HOAG"])
+def test_whole_trainings_may_teach_too(tmp_path: Path, data: Path, engine: str, method: str,
+                                       evaluators: List[Evaluator]) -> None:
+    """Two steps of log decay by 0.5 each, from far too much."""
+    parts = parts_of(tmp_path, data, engine, f"PER_NET method: {method} steps: 2")
+    evaluators.append(parts.evaluator(run=tmp_path))
+    trial = trial_with(parts, 0.5)
+    found = evaluators[-1].evaluate(replace(trial, program=ADAPTIVE))
+    by = found.learned["by"]
+    assert (by["method"], by["steps"], by["distrust"]) == (method, 2, "") and by["gradients"] > 80
+    assert found.learned["mean"] == pytest.approx(0.5 * np.exp(-1), rel=0.05)
+    assert loss(found) < loss(evaluators[-1].evaluate(trial))
+
+
 def test_an_adaptive_training_may_diverge(tmp_path: Path, data: Path, evaluators: List[Evaluator]) -> None:
     parts = parts_of(tmp_path, data, "torch", rate="1e38")
     evaluators.append(parts.evaluator())

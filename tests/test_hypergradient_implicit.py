@@ -181,7 +181,10 @@ def test_the_inner_solver_goes_round_a_bend() -> None:
     end = lbfgs.minimise(watched, np.array([-1.2, 1.0]), 1e-12, 200)
     np.testing.assert_allclose(end.weights, 1, rtol=1e-9)
     assert end.ratio <= 1e-12 and end.gradients == len(seen) < 100
-    assert end.ratio == pytest.approx(np.linalg.norm(rosenbrock(end.weights)[1]) / end.start)
+    first = np.linalg.norm(rosenbrock(np.array([-1.2, 1.0]))[1])
+    assert end.ratio == pytest.approx(np.linalg.norm(rosenbrock(end.weights)[1]) / first)
+    nearer = lbfgs.minimise(rosenbrock, end.weights + 1e-3, 1e-6, 200, float(first))
+    assert np.linalg.norm(rosenbrock(nearer.weights)[1]) <= 1e-6 * first and nearer.gradients < end.gradients / 2
     assert lbfgs.minimise(rosenbrock, np.array([-1.2, 1.0]), 1e-12, 7).gradients == 7
 
 

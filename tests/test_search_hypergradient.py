@@ -11,7 +11,8 @@ import pytest
 from menndl_caffe.genome import Genome, RealGene, SearchSpace
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.search import KINDS, Problem, make
-from menndl_caffe.search.hypergradient import Descent, Hypergradient
+from menndl_caffe.search.descents import Descent
+from menndl_caffe.search.hypergradient import Hypergradient
 from menndl_caffe.trial import DIVERGED, HYPERGRADIENT, OK, Result, Trial
 
 SPACE = SearchSpace((RealGene("decay", 1e-6, 1.0, True, 1e-5), RealGene("momentum", 0.0, 0.99, False, 0.1)))

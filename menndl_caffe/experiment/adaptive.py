@@ -10,8 +10,10 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.files import sha256_of
+from menndl_caffe.search import learning
 from menndl_caffe.trial import LEARNING, RETRAIN, Trial
 
+RATE, DESCENT_RATE = 0.02, 0.5  # of T1T2, and of the methods that train anew in each step
 TRIALS, LEARNED = "trials", "learned.npz"  # RUN/trials/ID/learned.npz
 
 
@@ -20,8 +22,10 @@ def asked_of_trainer(rendered: Rendered, trial: Trial, message: Any) -> Dict[str
     batches = {"batches": batches_of(rendered)}
     if trial.program == RETRAIN:
         return batches
-    settings = message.adaptive_param
-    return {"groups": settings.Groups.Name(settings.groups), "every": settings.every, "rate": settings.rate, **batches}
+    settings = learning(message).adaptive_param
+    method = settings.Method.Name(settings.method)
+    return {"method": method, "groups": settings.Groups.Name(settings.groups), "every": settings.every,
+            "steps": settings.steps, "rate": settings.rate or (RATE if method == "T1T2" else DESCENT_RATE), **batches}
 
 
 def file_of(run: Optional[Path], trial: Trial) -> Optional[Path]:

@@ -16,7 +16,7 @@ from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infe
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
-from menndl_caffe.search import KINDS
+from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
@@ -75,12 +75,12 @@ def check_experiment(renderer: Renderer) -> Rendered:
         if wrong:
             raise experiment.document.error(("objective", i, "measure"), wrong)
     needed_outputs(rendered, experiment.objectives)
-    program = KINDS[experiment.message.type].program
-    if program == HYPERGRADIENT:
+    trained_by = program(experiment.message)
+    if trained_by == HYPERGRADIENT:
         hypergradient.check(renderer, rendered, experiment.trial(0, experiment.space.default), where)
-    elif program == HYPERNET:
+    elif trained_by == HYPERNET:
         hypernet.check(experiment, rendered)
-    elif program != TRAIN:
+    elif trained_by != TRAIN:
         adaptive.check(experiment, rendered)
     if min(rendered.solver.message.test_iter, default=0) < 1:
         raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")

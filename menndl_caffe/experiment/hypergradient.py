@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
+from menndl_caffe import search
 from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.derivatives import DECAY, KINDS, Derivatives, derivatives
@@ -20,7 +21,7 @@ ALL_KINDS = ("UNROLLED",)  # methods with a gradient by learning rates and momen
 
 def method(message: Any) -> str:
     """Its name, of a SearchParameter."""
-    settings = message.hypergradient_param
+    settings = search.learning(message).hypergradient_param
     return str(settings.Method.Name(settings.method))
 
 
@@ -32,8 +33,9 @@ def asked_of_trainer(rendered: Rendered, trial: Trial, message: Any) -> Dict[str
 
 def by_genes(renderer: Renderer, trial: Trial, where: Sources) -> Derivatives:
     """What turns the trainer's answer into a gradient by the genes; UserError for genes that have none."""
-    allowed = KINDS if method(renderer.experiment.message) in ALL_KINDS else (DECAY,)
-    return derivatives(renderer, trial, where, renderer.experiment.space.names, allowed)
+    experiment = renderer.experiment
+    allowed = KINDS if method(experiment.message) in ALL_KINDS else (DECAY,)
+    return derivatives(renderer, trial, where, search.descending(experiment.message, experiment.space).names, allowed)
 
 
 def check(renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources) -> None:

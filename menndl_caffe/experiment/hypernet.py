@@ -19,7 +19,7 @@ from menndl_caffe.experiment.sources import datum_shape
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, infer, located
-from menndl_caffe.search import KINDS
+from menndl_caffe.search import learning, program
 from menndl_caffe.trial import HYPERNET, Trial
 
 NET, SOLVER = "hypernet", "hypernet solver"  # its templates
@@ -30,10 +30,11 @@ SAMPLE = 2  # as many of each, to see whether the template makes a hypernet
 
 def templates(experiment: Experiment) -> Dict[str, Path]:
     """The hypernet's and its solver's, of a search that has a hypernet; UserError where there is no such file."""
-    if KINDS[experiment.message.type].program != HYPERNET:
+    if program(experiment.message) != HYPERNET:
         return {}
-    document, name = experiment.document, experiment.message.hypernet_param.net
-    line = document.line(("hypernet_param", "net"))
+    document, name = experiment.document, learning(experiment.message).hypernet_param.net
+    inner = ("inner",) * experiment.message.HasField("inner")
+    line = document.line((*inner, "hypernet_param", "net"))
     return {NET: find_file(name, f"{document.file}:{line}: hypernet template"),
             SOLVER: find_file(SOLVER_FILE, "template of the hypernet's solver")}
 
@@ -43,7 +44,7 @@ def asked_of_trainer(experiment: Experiment, rendered: Rendered, trial: Trial) -
 
     UserError where the net does not read its images by Data layers or has no decay, or a template cannot be rendered.
     """
-    settings, centre = experiment.message.hypernet_param, _centre(rendered)
+    settings, centre = learning(experiment.message).hypernet_param, _centre(rendered)
     net, solver = _texts(experiment, centre, trial, {name: _Later(name) for name in SIZES})
     return {"groups": menndl_pb2.AdaptiveParameter.Groups.Name(settings.groups),
             "method": settings.Method.Name(settings.method), "net": net, "solver": solver, "centre": centre,
@@ -66,7 +67,7 @@ def check(experiment: Experiment, rendered: Rendered) -> None:
             blobs = infer(net.message, "TRAIN", datum_shape).blobs
     except (ImpossibleNet, UnknownShape) as error:
         raise UserError(str(error)) from None
-    pairs = experiment.message.hypernet_param.pairs
+    pairs = learning(experiment.message).hypernet_param.pairs
     for name, size in zip(("z", "w"), SIZES):
         if tuple(blobs.get(name, ())) != (pairs, SAMPLE):
             found = tuple(blobs[name]) if name in blobs else "not there"
@@ -97,7 +98,7 @@ def _centre(rendered: Rendered) -> float:
 def _texts(experiment: Experiment, centre: float, trial: Trial, sizes: Mapping[str, Any]) -> Tuple[str, str]:
     """The hypernet and its solver."""
     message, files = experiment.message, templates(experiment)
-    settings, mode = message.hypernet_param, message.SolverMode.Name(message.solver_mode)
+    settings, mode = learning(message).hypernet_param, message.SolverMode.Name(message.solver_mode)
     net = {"pairs": settings.pairs, "mean": centre, "deviation": settings.deviation, **sizes}
     solver = {"rate": settings.net_rate, "random_seed": trial.seed, "solver_mode": mode}
     return Template(files[NET]).render(net), Template(files[SOLVER]).render(solver)

@@ -5,7 +5,7 @@ import math
 import re
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_file, find_template
@@ -14,6 +14,7 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY
 from menndl_caffe.search import KINDS, Kind
+from menndl_caffe.trial import HYPERGRADIENT, TRAIN
 
 Wrong = Tuple[prototxt.PathOf, str]  # a field's place, and what is wrong there
 Error = Tuple[int, str]  # a line's number, and what is said of it
@@ -76,13 +77,54 @@ def _settings(message: Any) -> Iterator[Wrong]:
             yield (field,), f"is {getattr(message, field)}; expected {expected}"
     if message.type in KINDS:
         kind = KINDS[message.type]
-        for name, found, expected in kind.check(kind.settings(message)):
-            yield (kind.field, name), f"is {found}; expected {expected}"
+        yield from _of_kind(message, kind)
         yield from _limit(message, kind)
     else:
         yield ("type",), f"is {message.type!r}{did_you_mean(message.type, KINDS)}"
     if not message.gene:
         yield (), "has no gene; expected at least one gene { name: ... }"
+    if message.HasField("inner"):
+        yield from ((("inner", *path), text) for path, text in _inner(message))
+
+
+def _of_kind(message: Any, kind: Kind) -> Iterator[Wrong]:
+    """What an algorithm itself says of its settings."""
+    for name, found, expected in kind.check(kind.settings(message)):
+        yield (kind.field, name), f"is {found}; expected {expected}"
+
+
+def _inner(message: Any) -> Iterator[Wrong]:
+    """What is wrong with a search within each individual. Whether its genes are differentiable is seen where the
+    templates are there: derivatives.derivatives."""
+    inner, learning = message.inner, [name for name, kind in KINDS.items() if kind.program != TRAIN]
+    if inner.type not in learning:
+        yield ("type",), f"is {inner.type!r}; expected one of {', '.join(learning)}"
+        return
+    yield from _of_kind(inner, KINDS[inner.type])
+    if message.type in learning:
+        yield ("type",), (f"is within {message.type}, whose trainings learn already; expected an outer type that is "
+                          f"none of {', '.join(learning)}")
+    if KINDS[inner.type].program != HYPERGRADIENT:
+        if inner.gene:
+            yield ("gene", 0), f"is not for {inner.type}, whose trainings learn decays that are no genes"
+        return
+    if inner.steps < 1:
+        yield ("steps",), f"is {inner.steps}; expected 1 or more"
+    if inner.hypergradient_param.HasField("starts"):
+        yield ("hypergradient_param", "starts"), "is not for inner: each individual has one descent"
+    yield from _inner_genes(inner.gene, [gene.name for gene in message.gene])
+
+
+def _inner_genes(inner: Sequence[str], names: Sequence[str]) -> Iterator[Wrong]:
+    if not inner:
+        yield (), 'has no gene; expected those that go down the gradient: gene: "weight_decay"'
+    elif not set(names) - set(inner):
+        yield ("gene", len(inner) - 1), "leaves none to the outer search; expected at least one that is not inner"
+    for i, name in enumerate(inner):
+        if name not in names:
+            yield ("gene", i), f"{name!r} is no gene of this search{did_you_mean(name, names)}"
+        elif name in inner[:i]:
+            yield ("gene", i), f"{name!r} is given twice"
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import LOSS
-from menndl_caffe.search import hypergradient
+from menndl_caffe.search import descending, learning
+from menndl_caffe.search.descents import Descent as SearchDescent
 from menndl_caffe.text import as_csv, fixed
 from menndl_caffe.trial import Result, Trial
 
@@ -71,13 +72,15 @@ def leading(found: Sequence[Descent], most: int) -> List[int]:
 
 def _end(run: Run, steps: Sequence[Pair], ended: bool) -> str:
     """As the search itself finds when the steps are told to it again."""
-    space, step = run.space, run.message.hypergradient_param.step
-    again = hypergradient.Descent(np.zeros(len(space.genes)), np.full(len(space.genes), step))
+    space, step = descending(run.message, run.space), learning(run.message).hypergradient_param.step
+    again = SearchDescent(np.zeros(len(space.genes)), np.full(len(space.genes), step))
     for trial, result in steps:
-        again.point = np.array(space.to_unit(trial.genome))
+        again.point = np.array(space.to_unit(space.from_dict(trial.genome.as_dict())))
         again.take(result, space.names)
     last = steps[-1][1]
     if not again.is_over:
+        if run.message.HasField("inner") and len(steps) >= run.message.inner.steps:
+            return "all its steps are done"
         return "cut off by the limit of the search" if ended else "goes on"
     if again.known is not None:
         return "no gene moves any more"
@@ -99,12 +102,12 @@ def distrusted(found: Sequence[Descent]) -> Dict[str, Any]:
 
 def gradient_columns(run: Run) -> List[str]:
     """Their names in tables: `gradient.GENE`."""
-    return [f"gradient.{name}" for name in run.space.names]
+    return [f"gradient.{name}" for name in descending(run.message, run.space).names]
 
 
 def gradient_cells(run: Run, result: Result) -> List[Optional[float]]:
     """What stands in them."""
-    return [result.gradient.get(name) for name in run.space.names]
+    return [result.gradient.get(name) for name in descending(run.message, run.space).names]
 
 
 def descents_csv(run: Run, found: Sequence[Descent]) -> str:

@@ -41,18 +41,33 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **({"descents": _descents(run)} if has_gradients(run) else {}),
         **_speed(run, done, now),
-        "complete": done == total and all(ends[role] for role in needed),
+        # Where nobody knows how many there will be (a GA of descents), what comes after the last says so.
+        "complete": total in (None, done) and all(ends[role] for role in needed),
     }
 
 
 def _search(run: Run) -> Dict[str, Any]:
     message = run.message
-    settings = getattr(message, KINDS[message.type].field or "limit")
-    return {"type": message.type,
-            "settings": {field.name: _setting(field, getattr(settings, field.name))
-                         for field in settings.DESCRIPTOR.fields},
+    return {"type": message.type, "settings": _settings(message), **_inner(message),
             "net": message.net, "solver": message.solver, "genes": list(run.space.names), "max_iter": message.max_iter,
             "fitness_set": run.fitness_set, "random_seed": message.random_seed, **objectives_dict(run)}
+
+
+def _settings(message: Any) -> Dict[str, Any]:
+    """Of the algorithm that a SearchParameter or its `inner` names."""
+    settings = getattr(message, KINDS[message.type].field or "limit")
+    return {field.name: _setting(field, getattr(settings, field.name)) for field in settings.DESCRIPTOR.fields}
+
+
+def _inner(message: Any) -> Dict[str, Any]:
+    """Of a search within each individual, the genes that descend and how often among its settings."""
+    if not message.HasField("inner"):
+        return {}
+    inner, settings = message.inner, _settings(message.inner)
+    if inner.gene:
+        del settings["starts"]
+        settings = {"genes": " ".join(inner.gene), "steps": inner.steps, **settings}
+    return {"inner": {"type": inner.type, "settings": settings}}
 
 
 def _setting(field: Any, value: Any) -> Any:
@@ -114,6 +129,7 @@ def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
     return [("search", f"{settings_text(search)}, random_seed {search['random_seed']}"),
+            *([("within each", settings_text(search["inner"]))] if "inner" in search else []),
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
             ("budget", f"{individuals} of {search['max_iter']:,} iterations"),

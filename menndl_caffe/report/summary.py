@@ -9,19 +9,18 @@ import numpy as np
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import ACCURACY, values
-from menndl_caffe.search import KINDS
+from menndl_caffe.search import program
 from menndl_caffe.trial import BESIDE, HYPERGRADIENT, TEST, TRAIN, YARDSTICK, Result, Trial
 
 
 def has_gradients(run: Run) -> bool:
     """Whether its individuals are trained for the gradient of the validation loss, which they fit then."""
-    return KINDS[run.message.type].program == HYPERGRADIENT
+    return program(run.message) == HYPERGRADIENT
 
 
 def roles(run: Run) -> Tuple[str, ...]:
     """The roles beside the individuals that such a run may have, in the order in which they are shown."""
-    fits_held_out = KINDS[run.message.type].program != TRAIN
-    return tuple(role for role in BESIDE if role != YARDSTICK or fits_held_out)
+    return tuple(role for role in BESIDE if role != YARDSTICK or program(run.message) != TRAIN)
 
 
 def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:

@@ -167,7 +167,7 @@ def _last(best: Trial, result: Result, record: Record, numbering: Numbering, exp
         begun = (trial for trial in record.trials.values() if (trial.genome, trial.role) == (genome, role))
         return next(begun, None) or replace(numbering(genome, role=role), **how)
 
-    program = search.KINDS[experiment.message.type].program
+    program = search.program(experiment.message)
     if program in LEARNING:
         yield trial(best.genome, TEST, program=RETRAIN, decays_of=best.id, decays=result.learned["sha256"])
     else:

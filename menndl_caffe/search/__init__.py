@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from menndl_caffe.genome import SearchSpace
 from menndl_caffe.search import (
     adaptive,
     async_ga,
@@ -11,6 +12,7 @@ from menndl_caffe.search import (
     guided_ga,
     hypergradient,
     hypernet,
+    inner,
     optuna_sampler,
     sampling,
 )
@@ -27,7 +29,28 @@ KINDS: Dict[str, Kind] = {
 def make(message: Any, problem: Problem) -> Search:
     """The search of a SearchParameter of a valid `type`."""
     kind = KINDS[message.type]
-    return kind.make(problem, kind.settings(message))
+
+    def outer(problem: Problem) -> Search:
+        return kind.make(problem, kind.settings(message))
+
+    if message.HasField("inner"):
+        return inner.within(problem, message.inner, KINDS[message.inner.type], outer)
+    return outer(problem)
 
 
-__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "make"]
+def learning(message: Any) -> Any:
+    """What of a SearchParameter says how its individuals are trained: `inner` where there is one, else all of it."""
+    return message.inner if message.HasField("inner") else message
+
+
+def program(message: Any) -> str:
+    """By which the individuals of a SearchParameter are trained."""
+    return KINDS[learning(message).type].program
+
+
+def descending(message: Any, space: SearchSpace) -> SearchSpace:
+    """The genes that go down a gradient, where the program is HYPERGRADIENT."""
+    return space.part(message.inner.gene) if message.HasField("inner") else space
+
+
+__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "learning", "make", "program"]

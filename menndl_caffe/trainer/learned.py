@@ -5,7 +5,7 @@ The file has, by the name of each blob, the decay of each of its weights, float6
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Learned(NamedTuple):
     of_groups: np.ndarray  # the decay of each, the geometric mean where their weights have several, shape (m,)
     curve: List[CurvePoint]
     predicted: Optional[Predicted] = None
+    by: Mapping[str, Any] = {}  # how: `method`, `steps`, `gradients` and `distrust` of a descent
 
 
 def curve_point(iteration: int, of_groups: np.ndarray) -> CurvePoint:
@@ -48,7 +49,8 @@ def told(learned: Learned) -> Dict[str, Any]:
     return {"count": len(logs), "mean": float(np.exp(logs.mean())),
             "quantiles": np.exp(np.quantile(logs, QUANTILES)).tolist(), "values": values,
             "curve": [list(point) for point in learned.curve],
-            **({"predicted": learned.predicted._asdict()} if learned.predicted is not None else {})}
+            **({"predicted": learned.predicted._asdict()} if learned.predicted is not None else {}),
+            **({"by": dict(learned.by)} if learned.by else {})}
 
 
 def write(path: str, hand: NetInHand, decay: np.ndarray) -> None:

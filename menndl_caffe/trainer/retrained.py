@@ -1,18 +1,20 @@
 """The programs that learn decays and then train plainly with them, from the same seed: that training is what counts.
 
-"adaptive" learns by T1-T2 (adaptive.py), "hypernet" by a hypernet (hypernet.py); "retrain" takes what one of these
-wrote earlier.
+"adaptive" learns by T1-T2 (adaptive.py) or a descent of whole trainings (descent.py), "hypernet" by a hypernet
+(hypernet.py); "retrain" takes what one of these wrote earlier.
 """
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Mapping
 
 import numpy as np
 
+from menndl_caffe.trainer import descent, plain
 from menndl_caffe.trainer import hypernet as hypernets
 from menndl_caffe.trainer import learned as files
-from menndl_caffe.trainer import plain
 from menndl_caffe.trainer.adaptive import Settings, adapt
+from menndl_caffe.trainer.descent import descend
 from menndl_caffe.trainer.groups import grouped
 from menndl_caffe.trainer.learned import POINTS, Learned, Predicted, curve_point
 from menndl_caffe.trainer.net_in_hand import NetInHand
@@ -21,12 +23,13 @@ from menndl_caffe.trainer.train import Clock
 
 Request = Mapping[str, Any]
 Say = Callable[..., None]
-Learn = Callable[[NetInHand, Request, Batches], Learned]  # of a net in hand, what was asked, and the batches
+Make = Callable[[], NetInHand]  # a net in hand as made, the same each time
+Learn = Callable[[Make, Request, Batches], Learned]  # of a net, what was asked, and the batches
 
 
 def adaptive(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     """Adapt the decays in one training, train plainly with them, report test passes of that, and what was learned."""
-    _learn_and_retrain(engine, request, request["adaptive"], _by_t1_t2, clock, say)
+    _learn_and_retrain(engine, request, request["adaptive"], _by_gradients, clock, say)
 
 
 def hypernet(engine: Any, request: Request, clock: Clock, say: Say) -> None:
@@ -34,11 +37,14 @@ def hypernet(engine: Any, request: Request, clock: Clock, say: Say) -> None:
     _learn_and_retrain(engine, request, request["hypernet"], _by_hypernet, clock, say)
 
 
-def _by_t1_t2(hand: NetInHand, asked: Request, batches: Batches) -> Learned:
-    return adapt(hand, Settings(asked["groups"], asked["every"], asked["rate"]))
+def _by_gradients(make: Make, asked: Request, batches: Batches) -> Learned:
+    if asked["method"] == "T1T2":
+        return adapt(make(), Settings(asked["groups"], asked["every"], asked["rate"]))
+    return descend(make, batches, descent.Settings(asked["method"], asked["groups"], asked["steps"], asked["rate"]))
 
 
-def _by_hypernet(hand: NetInHand, asked: Request, batches: Batches) -> Learned:
+def _by_hypernet(make: Make, asked: Request, batches: Batches) -> Learned:
+    hand = make()
     plain.check_plain(hand)
     groups = grouped(hand.parameters, asked["groups"])
     net = asked["net"]
@@ -68,7 +74,7 @@ def retrain(engine: Any, request: Request, clock: Clock, say: Say) -> None:
 def _learn_and_retrain(engine: Any, request: Request, asked: Request, learn: Learn, clock: Clock, say: Say) -> None:
     batches = Batches(**asked["batches"])
     with clock.running():
-        learned = learn(_hand(engine, request, batches), asked, batches)
+        learned = learn(functools.partial(_hand, engine, request, batches), asked, batches)
         hand = _hand(engine, request, batches)
         hand.decay = learned.of_weights
         _train(hand, request, batches, say)

@@ -84,6 +84,16 @@ def write_hypernet(path: Path, data: Path, how: str = "groups: PER_NET", **setti
     return _write_decays(path, data, f'type: "HYPERNET"\nhypernet_param {{ {how} }}', settings)
 
 
+def write_inner(path: Path, data: Path) -> Path:
+    """A GA over the hidden units, whose six individuals each are three steps down the gradient by the two decays."""
+    kind = ('type: "GA"\nga_param { population: 3 generations: 2 mutation: 0.5 }\n'
+            'inner { gene: "decay_hidden" gene: "decay_score" steps: 3 }\n'
+            'gene { name: "hidden" int_range { min: 2 max: 8 } default: 4 }')
+    lines = _write_decays(path, data, kind, {}).read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(("limit", 'constant { name: "hidden"'))))
+    return path
+
+
 def _write_decays(path: Path, data: Path, kind: str, settings: Mapping[str, int]) -> Path:
     numbers = {"trials": 18, "hidden": 4, "max_iter": 4, **settings}
     path.write_text(DECAYS.format(data=data, kind=kind, **numbers))

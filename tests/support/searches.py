@@ -20,6 +20,8 @@ from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, HYPERGRADIENT, OK, TR
 SPACE = SearchSpace((IntGene("kernel", 1, 4, 1, 2), ChoiceGene("pool", ("MAX", "AVE"), "MAX"),
                      RealGene("rate", 0.1, 0.1, True, 0.1)))
 REALS = SearchSpace((RealGene("decay", 1e-5, 0.1, True, 1e-3), RealGene("momentum", 0.0, 0.99, False, 0.9)))
+BOTH = SearchSpace((IntGene("kernel", 1, 40, 1, 2), *REALS.genes))
+WITHIN = " with descents within"
 PLAIN = tuple(kind for kind in KINDS if KINDS[kind].program == TRAIN)  # types whose individuals are trained, no more
 FIRST_LINE = {"search": "x", "engine": "fake", "started": 1e9}
 LIMIT = 14
@@ -61,7 +63,9 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
     toys: Dict[str, Callable[[NewTrial], Search]] = {"Children": Children, "Believer": Believer}
     if kind in toys:
         return toys[kind](new_trial)
-    message = menndl_pb2.SearchParameter(type=kind)
+    message = menndl_pb2.SearchParameter(type=kind.split(" ")[0])
+    if kind.endswith(WITHIN):
+        message.inner.CopyFrom(menndl_pb2.InnerParameter(gene=REALS.names, steps=3))
     message.ga_param.CopyFrom(menndl_pb2.GAParameter(population=5, generations=3, mutation=0.3))
     message.hypergradient_param.CopyFrom(menndl_pb2.HypergradientParameter(method="HOAG", starts=3))
     return make(message, Problem(space_of(kind), seed, new_trial, lambda genome: float(str(genome.values[0]))))
@@ -69,15 +73,19 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
 
 def space_of(kind: str) -> SearchSpace:
     """What a small search of this type searches."""
+    if kind.endswith(WITHIN):
+        return BOTH
     return REALS if kind in KINDS and KINDS[kind].program == HYPERGRADIENT else SPACE
 
 
-EVERY = ("Children", "Believer", *KINDS)
+EVERY = ("Children", "Believer", *KINDS, *(kind + WITHIN for kind in ("GA", "RANDOM", "GUIDED_GA", "CMA_ES")))
 REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT")  # may ask for a genome again
 
 
 def size(kind: str) -> int:
     """Individuals of a whole search: where no genome comes twice, all that the space has."""
+    if kind.endswith(WITHIN):
+        return LIMIT
     return 15 if kind == "GA" else LIMIT if kind in REPEATING else int(SPACE.size)
 
 

@@ -21,6 +21,7 @@ from menndl_caffe.report.figures.style import (
     gene_scale,
     whole_numbers,
 )
+from menndl_caffe.search import descending
 
 ROWS = 8  # panels above one another in one column; more genes take both columns of a page
 LOSS, PANEL = 1.3, 0.78  # inches: heights
@@ -43,8 +44,8 @@ OTHERS = Style(GREY, "-", ".")  # of more descents than there are styles, all bu
 
 
 def paths_figure(run: Run, found: Sequence[Descent]) -> Figure:
-    """The loss of each step, and below it a panel a gene, a line a descent."""
-    genes = run.space.genes
+    """The loss of each step, and below it a panel for each gene that descends, a line a descent."""
+    genes = descending(run.message, run.space).genes
     columns = 1 if len(genes) <= ROWS else 2
     rows = -(-len(genes) // columns)
     styles = _styles(found)
@@ -55,11 +56,11 @@ def paths_figure(run: Run, found: Sequence[Descent]) -> Figure:
     top = figure.add_subplot(grid[0, :])
     _losses(top, run, found, styles)
     panels = [figure.add_subplot(grid[1 + place % rows, place // rows], sharex=top) for place in range(len(genes))]
-    for place, (axes, gene) in enumerate(zip(panels, genes)):
+    for axes, gene in zip(panels, genes):
         gene_scale(axes, gene)
         axes.set_title(gene.name, loc="left")
         for descent, style in zip(found, styles):
-            _line(axes, descent, style, [float(trial.genome.values[place]) for trial, _ in descent.steps])
+            _line(axes, descent, style, [float(trial.genome.as_dict()[gene.name]) for trial, _ in descent.steps])
     _label(panels, rows, max(len(descent.steps) for descent in found) if found else 1)
     top.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.12, 1.1), ncol=columns * LEGEND, frameon=False,
                borderaxespad=0, handlelength=2.6, columnspacing=1.2)
@@ -116,7 +117,7 @@ def _legend(found: Sequence[Descent], styles: Sequence[Style]) -> List[Line2D]:
                for descent, style in zip(found, styles) if style != OTHERS]
     others = sum(style == OTHERS for style in styles)
     if others:
-        handles.append(Line2D([], [], linestyle=OTHERS.line, linewidth=1, label=f"{others} others",
+        handles.append(Line2D([], [], linestyle=OTHERS.line, linewidth=1, label=f"{others} other{'s' * (others > 1)}",
                               **_marks(OTHERS)[TRUSTED]))
     for of_state, text in ((DISTRUSTED, "gradient not trusted"), (FAILED, "failed")):
         if any(descent.count(of_state) for descent in found):

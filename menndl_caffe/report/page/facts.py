@@ -22,7 +22,9 @@ def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     known = [
         ("command", line.get("command")), ("started", moment(run.started)),
         ("resumed", "; ".join(_resumed(one, run.record.run) for one in run.record.resumes if "started" in one)),
-        ("search", settings_text(search)), ("known from the beginning", run.earlier), ("random seed", line.get("seed")),
+        ("search", settings_text(search)),
+        ("within each individual", settings_text(search["inner"]) if "inner" in search else None),
+        ("known from the beginning", run.earlier), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
         ("net template", _hashed(search["net"], hashes, "net")),
         ("solver template", _hashed(search["solver"], hashes, "solver")),

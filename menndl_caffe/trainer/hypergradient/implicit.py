@@ -20,7 +20,7 @@ G takes its place, which is biased where z is far from linear in w: by 20 % for 
 """
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     tolerance: float  # of (1) and (3), in (0, 1)
     train_batches: int
     validation_batches: int
+    reference: Optional[float] = None  # the |g| that (1) is relative to; None: that at the weights in hand
     inner_gradients: int = 500  # at most, of C
     iterations: int = 200  # at most, of conjugate gradients
 
@@ -54,7 +55,7 @@ def estimate(hand: NetInHand, settings: Settings) -> Estimate:
         raise Unsuitable("every blob's decay is 0, weight_decay times decay_mult; expected some, so that there is a "
                          "minimum")
     function = lbfgs.criterion(hand, settings.train_batches, decay)
-    inner = lbfgs.minimise(function, hand.take(), settings.tolerance, settings.inner_gradients)
+    inner = lbfgs.minimise(function, hand.take(), settings.tolerance, settings.inner_gradients, settings.reference)
     hand.put(inner.weights)
     right = validation_gradient(hand, settings.validation_batches)
     name, solved, why, products = _solved(hand, settings, decay, right)

@@ -9,7 +9,7 @@
 | s, y | `pairs` | differences of w and of g between points that followed each other |
 | p | `_direction` | minus the approximate inverse Hessian times g |
 | t | `length` | of the step |
-| | `ratio` | |g| / |g at start| |
+| | `ratio` | |g| / |g at start|, or over what takes its place |
 
     C(w + t p) <= C(w) + 1e-4 t g'p                                              (1)   Armijo
     C(w + t p) <= C(w) + 1e-6 |C(w)|  and  g(w + t p)'p <= (2e-4 - 1) g'p        (2)   of a parabola the same
@@ -38,7 +38,6 @@ class Minimum(NamedTuple):
 
     weights: np.ndarray
     ratio: float  # |g| / |g at start|
-    start: float  # |g at start|
     gradients: int  # of C that were taken
 
 
@@ -67,10 +66,14 @@ def criterion(hand: NetInHand, batches: int, decay: np.ndarray) -> Criterion:
     return evaluated
 
 
-def minimise(function: Criterion, start: np.ndarray, tolerance: float, at_most: int) -> Minimum:
-    """From `start` until |g| <= tolerance |g at start|, with `at_most` gradients or as far as steps still descend."""
+def minimise(function: Criterion, start: np.ndarray, tolerance: float, at_most: int,
+             reference: Optional[float] = None) -> Minimum:
+    """From `start` until |g| <= tolerance |g at start|, with `at_most` gradients or as far as steps still descend.
+
+    `reference` takes the place of |g at start|.
+    """
     point, pairs, taken = _at(function, start), deque(maxlen=MEMORY), 1  # type: Tuple[_Point, Pairs, int]
-    first = point.norm
+    first = point.norm if reference is None else reference
     while point.norm > tolerance * first and taken < at_most:
         reached, evaluations = _search(function, point, _direction(point.gradient, pairs), at_most - taken)
         taken += evaluations
@@ -81,7 +84,7 @@ def minimise(function: Criterion, start: np.ndarray, tolerance: float, at_most: 
             continue
         _remember(pairs, point, reached)
         point = reached
-    return Minimum(point.weights, point.norm / first if first else 0.0, first, taken)
+    return Minimum(point.weights, point.norm / first if first else 0.0, taken)
 
 
 def _at(function: Criterion, weights: np.ndarray) -> _Point:

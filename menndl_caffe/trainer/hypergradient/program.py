@@ -4,14 +4,10 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Iterator, Mapping, Tuple
 
-from menndl_caffe.trainer.hypergradient.cholesky import estimate as by_cholesky
-from menndl_caffe.trainer.hypergradient.drmad import drmad
-from menndl_caffe.trainer.hypergradient.estimate import Estimate
-from menndl_caffe.trainer.hypergradient.implicit import Settings
-from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
-from menndl_caffe.trainer.hypergradient.unrolled import unrolled
+from menndl_caffe.trainer.hypergradient import methods
+from menndl_caffe.trainer.hypergradient.methods import Method
 from menndl_caffe.trainer.net_in_hand import NetInHand
-from menndl_caffe.trainer.plain import Batches, Tested, tester
+from menndl_caffe.trainer.plain import Batches, tester
 from menndl_caffe.trainer.train import Clock
 
 
@@ -19,8 +15,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     """Train as the method does, report test passes, and then the derivative of the validation loss with respect to
     the values that the texts state: "decay LAYER[I]", and of UNROLLED "lr LAYER[I]" and "momentum".
 
-    A method along the path trains as `train` does, and tests when it does. One at the minimum solves for the weights,
-    and tests them once, as if it were at max_iter. Unsuitable where the method is not for such a net.
+    Unsuitable where the method is not for such a net.
     """
     settings = request["hypergradient"]
     batches = Batches(**settings["batches"])
@@ -28,7 +23,7 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
         hand = NetInHand(engine, request["net"], request["solver"], (batches.train_period, batches.validation_period))
     tested = tester(hand, request, batches.validation, say)
     with clock.running():
-        estimate = _estimate(hand, batches, settings, tested)
+        estimate = methods.estimate(Method(settings["method"], settings.get("tolerance", 0.0)), hand, batches, tested)
     if request.get("weights") is not None:
         hand.solver.net.save(request["weights"])
     of = {**{f"decay {parameter.name}": value for parameter, value in
@@ -36,18 +31,6 @@ def hypergradient(engine: Any, request: Mapping[str, Any], clock: Clock, say: Ca
     finite = all(map(math.isfinite, of.values()))
     say(event="gradient", of=of if finite else {}, how=dict(_told(estimate.how)),
         distrust=estimate.distrust if finite else "it is not finite")
-
-
-def _estimate(hand: NetInHand, batches: Batches, settings: Mapping[str, Any], tested: Tested) -> Estimate:
-    method = settings["method"]
-    if method in ("UNROLLED", "DRMAD"):
-        return (unrolled if method == "UNROLLED" else drmad)(hand, batches.validation, tested)
-    if method == "CHOLESKY":
-        estimate = by_cholesky(hand, batches.train, batches.validation)
-    else:
-        estimate = implicit(hand, Settings(method, settings["tolerance"], batches.train, batches.validation))
-    tested(hand.param.max_iter)
-    return estimate
 
 
 def _told(how: Mapping[str, Any]) -> Iterator[Tuple[str, Any]]:
