@@ -86,7 +86,7 @@ def test_retraining_from_the_file_is_the_same_again(tmp_path: Path, data: Path, 
 def test_whole_trainings_may_teach_too(tmp_path: Path, data: Path, engine: str, method: str,
                                        evaluators: List[Evaluator]) -> None:
     """Two steps of log decay by 0.5 each, from far too much."""
-    parts = parts_of(tmp_path, data, engine, f"PER_NET method: {method} steps: 2")
+    parts = parts_of(tmp_path, data, engine, f"PER_NET method: {method} steps: 2", "0.002")
     evaluators.append(parts.evaluator(run=tmp_path))
     trial = trial_with(parts, 0.5)
     found = evaluators[-1].evaluate(replace(trial, program=ADAPTIVE))
