@@ -11,6 +11,7 @@ from typing import Callable, List
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.support.again import MOST
 from tests.support.cluster import write_program
 
 WELL = "def test_well(): pass\n"
@@ -112,3 +113,9 @@ def test_tests_that_do_not_begin_fail_whatever_failed_before(ci: Run) -> None:
     assert ci(ALWAYS).returncode != 0
     done = ci(WELL, make_test="exit 2")
     assert done.returncode != 0 and "nothing to repeat" in done.stdout
+
+
+def test_so_many_failures_are_no_chance(ci: Run) -> None:
+    done = ci(WELL, *(ONCE.replace("once", f"once_{i}").replace("seen\")", f"seen_{i}\")") for i in range(MOST + 1)))
+    assert done.returncode != 0 and named(done) == [], done.stdout
+    assert f"{MOST + 1} tests failed, which is no chance; at most {MOST} are repeated" in done.stdout

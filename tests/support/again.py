@@ -1,7 +1,8 @@
 """What `make test` has reported as failed runs once more by itself: `python -m tests.support.again`, for CI.
 
-It fails where a test fails twice, or is skipped the second time, and where the first run did not come to its end: a
-crash or an error of collection leaves tests that nobody has seen fail. A test that passes only now is named.
+It fails where a test fails twice, or is skipped the second time, where more than MOST failed, and where the first run
+did not come to its end: a crash or an error of collection leaves tests that nobody has seen fail. A test that passes
+only now is named.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any, List
 
 import pytest
 
+MOST = 10  # tests that may fail by chance
 STATUS = "menndl/exit_status"
 CRASHED = pytest.StashKey[bool]()
 
@@ -41,6 +43,8 @@ class Repetition:
         ended = config.cache.get(STATUS, None) == pytest.ExitCode.TESTS_FAILED
         if not ended or not self.failed or not all("::" in test for test in self.failed):
             raise pytest.UsageError("nothing to repeat: the tests did not come to their end")
+        if len(self.failed) > MOST:
+            raise pytest.UsageError(f"{len(self.failed)} tests failed, which is no chance; at most {MOST} are repeated")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         reports = {name: {report.nodeid for report in terminalreporter.getreports(name)}
