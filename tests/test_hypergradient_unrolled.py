@@ -10,6 +10,7 @@ import pytest
 import menndl_caffe.torchcaffe as engine
 from menndl_caffe.trainer.hypergradient.drmad import drmad
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
+from menndl_caffe.trainer.hypergradient.product import EXACT_COST
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
 from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 from menndl_caffe.trainer.plain import advance, learning_rates
@@ -165,6 +166,13 @@ def test_a_training_that_diverges_says_so(method: Callable[..., Estimate], folde
 
 # ---- how far it may be trusted ----
 
+@pytest.fixture
+def by_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with an engine that has no products of its own: real Caffe."""
+    monkeypatch.setattr(NetInHand, "has_exact_products", False)
+
+
+@pytest.mark.usefixtures("by_differences")
 @pytest.mark.parametrize(("kind", "kinks"), [("linear", False), ("tanh", False), ("relu", True), ("lenet", True)])
 def test_kinks_are_seen_and_their_effect_is_measured(kind: str, kinks: bool, folder: Path) -> None:
     estimate = of(kind, folder, max_iter=60)
@@ -173,6 +181,7 @@ def test_kinks_are_seen_and_their_effect_is_measured(kind: str, kinks: bool, fol
     assert estimate.how["gradients"] == (BATCHES + 2 * (60 + 8)) * (1 + kinks)
 
 
+@pytest.mark.usefixtures("by_differences")
 def test_what_moves_with_the_step_of_the_products_is_distrusted(folder: Path) -> None:
     distrusted = of("relu", folder, max_iter=60)
     assert max(distrusted.how["spread"].values()) > 0.05
@@ -180,6 +189,7 @@ def test_what_moves_with_the_step_of_the_products_is_distrusted(folder: Path) ->
     assert distrusted.distrust.endswith("expected 0.05 at most; the net has kinks")
 
 
+@pytest.mark.usefixtures("by_differences")
 def test_kinks_that_do_not_matter_are_trusted(folder: Path) -> None:
     hand = hands.hand(engine, "relu", folder, max_iter=60, rate=0.005, momentum=0.0)
     exact = Exact(hand, "relu")
@@ -187,6 +197,44 @@ def test_kinks_that_do_not_matter_are_trusted(folder: Path) -> None:
     assert max(estimate.how["spread"].values()) < 0.02 and not estimate.distrust
     by_log_decay = slope(lambda h: exact(decay=hand.decay * np.exp(h)), 0.05)
     assert hand.decay @ estimate.by_decay == pytest.approx(by_log_decay, rel=0.05)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_exact_products_go_through_kinks(momentum: float, folder: Path) -> None:
+    """Between its kinks the path is smooth; what the jumps add shows in differences of whole trainings."""
+    hand = hands.hand(engine, "relu", folder, max_iter=60, momentum=momentum)
+    exact = Exact(hand, "relu")
+    estimate = unrolled(hand, BATCHES, nothing)
+    assert estimate.how["product"] == "EXACT" and estimate.how["kinks"] and not estimate.distrust
+    assert estimate.how["gradients"] == BATCHES + EXACT_COST * 60
+    by_log_decay = slope(lambda h: exact(decay=hand.decay * np.exp(h)), 0.3)
+    assert hand.decay @ estimate.by_decay == pytest.approx(by_log_decay, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "relu"])
+def test_exact_products_are_those_of_a_whole_hessian(kind: str, folder: Path) -> None:
+    hand = hands.hand(engine, kind, folder)
+    hand.show("train", 1)
+    net, fit = Dense(kind, UNITS[kind]), batches_of(*hands.draw_images(0, hands.TRAINED)[::-1], hands.BATCH, 0.00390625)
+    weights, direction = hand.take().astype(float), np.random.RandomState(4).standard_normal(hand.size)
+    ahead, behind = (net.gradient(weights + step * direction, fit[1])[1] for step in (1e-7, -1e-7))
+    np.testing.assert_allclose(hand.exact_product(direction), (ahead - behind) / 2e-7, atol=2e-4 * np.abs(ahead).max())
+    np.testing.assert_array_equal(hand.take(), weights.astype(np.float32))
+
+
+def test_exact_products_know_what_is_learned(folder: Path) -> None:
+    """A blob whose lr_mult is 0 is no part of w."""
+    net = hands.net_text("tanh", folder)
+    frozen = in_hand(net.replace("lr_mult: 1", "lr_mult: 0", 1), hands.solver_text())
+    whole = in_hand(net, hands.solver_text())
+    lacking = whole.size - frozen.size
+    for hand in (frozen, whole):
+        hand.show("train", 0)
+    direction = np.random.RandomState(4).standard_normal(whole.size)
+    direction[:lacking] = 0
+    assert lacking > 0
+    np.testing.assert_allclose(frozen.exact_product(direction[lacking:]), whole.exact_product(direction)[lacking:],
+                               rtol=1e-5, atol=1e-7)
 
 
 def test_one_iteration_is_a_straight_line(folder: Path) -> None:

@@ -179,6 +179,23 @@ class NetInHand:
         self._net.backward(start=loss.producer)
         return self._joined([blob.diff for blob in self._blobs(self._part)])
 
+    @property
+    def has_exact_products(self) -> bool:
+        """Whether the engine multiplies the Hessian by a vector itself: the torch engine does."""
+        return hasattr(self._nets[TRAIN], "hessian_product")
+
+    def exact_product(self, direction: np.ndarray) -> np.ndarray:
+        """H v of the training batch that is shown, v = `direction`, float64, shape (n,)."""
+        net = self._nets[TRAIN]
+        parts = [np.zeros(one.blob.data.shape, np.float32) for one in net.learnable]
+        places = {id(one.blob): part for one, part in zip(net.learnable, parts)}
+        mine = [places[id(blob)] for blob in self._blobs(TRAIN)]
+        for parameter, part in zip(self.parameters, mine):
+            part[...] = direction[parameter.place].reshape(parameter.shape)
+        self._seed()
+        found = dict(zip(map(id, parts), net.hessian_product(parts)))
+        return self._joined([found[id(part)] for part in mine]).astype(np.float64)
+
     def _seed(self) -> None:
         if self._part == TRAIN and self.is_random:
             self.engine.set_random_seed(self._shown)

@@ -31,6 +31,7 @@ from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
 Numbers = Sequence[int]  # of training batches
 Product = Callable[[NetInHand, Numbers, np.ndarray], np.ndarray]  # with a vector v, over these batches
 COST = 2  # of either product, in gradients of the same batches: 1.4 to 2.8 were measured
+EXACT_COST = 4  # of the torch engine's own: 3 to 5
 
 # Random v would bear 5e-3, but v along which the loss is flat do not: conjugate gradients in 30,730 weights left a
 # residual of 1e-3 with 1e-3, of 1e-2 with 3e-3 and of 1e-1 with 1e-2, and none of them saw it.
@@ -72,7 +73,7 @@ def gauss_newton_product(hand: NetInHand, batches: Numbers, direction: np.ndarra
     return total / len(batches)
 
 
-HESSIAN, GAUSS_NEWTON = "HESSIAN", "GAUSS_NEWTON"
+EXACT, HESSIAN, GAUSS_NEWTON = "EXACT", "HESSIAN", "GAUSS_NEWTON"  # `hand.exact_product`, and those here
 PRODUCTS: Dict[str, Product] = {HESSIAN: hessian_product, GAUSS_NEWTON: gauss_newton_product}
 
 

@@ -29,13 +29,14 @@ Backwards from W = dE/dw_T, V = 0; for t = T - 1 .. 0:
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Protocol
+import functools
+from typing import Callable, Dict, List, NamedTuple, Optional, Protocol
 
 import numpy as np
 
 from menndl_caffe.trainer.hypergradient.estimate import validation_gradient
-from menndl_caffe.trainer.hypergradient.product import hessian_product
-from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.hypergradient.product import COST, EXACT_COST, hessian_product
+from menndl_caffe.trainer.net_in_hand import TRAIN, NetInHand
 from menndl_caffe.trainer.plain import learning_rates
 
 HOPELESS = 1e12  # growth at which the way back is left: infinite weights may damage real Caffe's heap
@@ -52,6 +53,31 @@ class Path(Protocol):
         """v_t, t = 0 .. T."""
 
 
+class Products(NamedTuple):
+    """How H_t v is found, at the weights in hand, of iteration t and v."""
+
+    product: Callable[[int, np.ndarray], np.ndarray]
+    cost: int  # of one, in gradients of a batch
+    other: Optional[Callable[[int, np.ndarray], np.ndarray]] = None  # another way to find it, by which it is checked
+
+
+def differences(hand: NetInHand, c: float) -> Products:
+    """By differences of gradients, of step c as `hessian_product` has it, checked with 3 c."""
+    def product(t: int, v: np.ndarray, factor: float = 1.0) -> np.ndarray:
+        return hessian_product(hand, [t], v, factor * c)
+
+    return Products(product, COST, functools.partial(product, factor=3.0))
+
+
+def exactly(hand: NetInHand) -> Products:
+    """By the engine's own products."""
+    def product(t: int, v: np.ndarray) -> np.ndarray:
+        hand.show(TRAIN, t)
+        return hand.exact_product(v)
+
+    return Products(product, EXACT_COST)
+
+
 class Reversed(NamedTuple):
     """What the way back gives."""
 
@@ -60,22 +86,20 @@ class Reversed(NamedTuple):
     by_lr_mult: np.ndarray  # (6), shape (n,)
     by_momentum: float  # (7)
     growth: float  # (1 - mu) max |V| over the pass, relative to its first: of a W that stays what it was, 1 at most
-    disagreement: float  # the largest |Hv by c - Hv by 3c| / |Hv by 3c| of some iterations
+    disagreement: float  # the largest |Hv - Hv the other way| / |Hv the other way| of some iterations; 0 without one
     gradients: int  # how many were computed on the way
 
 
-def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
-    """Back along a path that ends at the weights in hand, where it leaves them.
-
-    `batches`: those of E. `c`: the step of the products, as `hessian_product` has it.
-    """
+def reverse(hand: NetInHand, path: Path, batches: int, products: Products) -> Reversed:
+    """Back along a path that ends at the weights in hand, where it leaves them. `batches`: those of E."""
     param, decay, lr_mult = hand.param, hand.decay, hand.lr_mult
     rates = learning_rates(param)
     total = len(rates)
     d_weights, d_velocity = validation_gradient(hand, batches), np.zeros(hand.size)
     by_decay, by_rate, by_momentum = np.zeros(hand.size), np.zeros(hand.size), 0.0
     lengths: List[float] = []
-    disagreements: Dict[int, float] = dict.fromkeys(np.linspace(0, total - 1, CHECKS).astype(int).tolist(), 0.0)
+    checked = np.linspace(0, total - 1, CHECKS).astype(int).tolist() if products.other else []
+    disagreements: Dict[int, float] = dict.fromkeys(checked, 0.0)
     for t in reversed(range(total)):
         weights, velocity = path.weights(t).astype(float), path.velocity(t).astype(float)
         d_velocity -= d_weights
@@ -87,15 +111,16 @@ def reverse(hand: NetInHand, path: Path, batches: int, c: float) -> Reversed:
         by_momentum += float(d_velocity @ velocity)
         direction = lr_mult * d_velocity
         hand.put(weights)
-        product = hessian_product(hand, [t], direction, c)
-        if t in disagreements:
-            disagreements[t] = relative_difference(product, hessian_product(hand, [t], direction, 3 * c))
+        product = products.product(t, direction)
+        if products.other and t in disagreements:
+            disagreements[t] = relative_difference(product, products.other(t, direction))
         d_weights += rates[t] * (product + decay * direction)
         d_velocity *= param.momentum
     hand.put(path.weights(total))
     return Reversed(by_decay, float(by_rate.sum()) / param.base_lr, by_rate / lr_mult, by_momentum,
                     (1 - param.momentum) * float(np.max(lengths)) / (lengths[0] or 1.0),
-                    float(np.max(list(disagreements.values()))), batches + 2 * (len(lengths) + len(disagreements)))
+                    float(np.max([0.0, *disagreements.values()])),
+                    batches + products.cost * (len(lengths) + len(disagreements)))
 
 
 def relative_difference(one: np.ndarray, other: np.ndarray) -> float:

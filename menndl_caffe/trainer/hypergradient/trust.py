@@ -10,6 +10,12 @@ or 0.9; one seed):
 - linear and TanH nets, 16 trainings: products disagree by 6e-5 to 3e-3; log decays err by 4e-8 to 4e-5;
 - ReLU nets, 11 trainings: products disagree by 1.4 to 2.1. Where the spread was within 0.05 in all parts (5 trainings,
   momentum 0 or learning rate 0.005) each part errs by 0.05 at most; else the worst part errs by 0.09 to 7.
+
+Where the engine has exact products (torch) they take the place of differences in nets with kinks: then the derivative
+is that of the path between its kinks, and what the jumps add is left out. Against differences of whole trainings over
+0.1 and 0.3 (a ReLU net and a small LeNet, 60 and 200 iterations, rates as above; 12 trainings, one seed) decays err by
+0.12 at most, log learning rates come out up to 0.31 too small, one 0.09 too large, and every sign is right; by
+differences of gradients the worst was five times too large.
 """
 from __future__ import annotations
 
@@ -18,8 +24,16 @@ from typing import Any, Dict
 import numpy as np
 
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
-from menndl_caffe.trainer.hypergradient.product import kinked_layers
-from menndl_caffe.trainer.hypergradient.reverse import HOPELESS, Path, Reversed, relative_difference, reverse
+from menndl_caffe.trainer.hypergradient.product import EXACT, HESSIAN, kinked_layers
+from menndl_caffe.trainer.hypergradient.reverse import (
+    HOPELESS,
+    Path,
+    Reversed,
+    differences,
+    exactly,
+    relative_difference,
+    reverse,
+)
 from menndl_caffe.trainer.net_in_hand import NetInHand
 from menndl_caffe.trainer.plain import check_plain
 from menndl_caffe.trainer.train import Unsuitable
@@ -44,20 +58,22 @@ def estimate(method: str, hand: NetInHand, path: Path, batches: int) -> Estimate
 
     `batches`: of the validation, those of E. `others` has momentum, and `lr NAME` of each blob, base_lr times lr_mult.
     """
-    back = reverse(hand, path, batches, STEP)
-    how: Dict[str, Any] = {"method": method, "growth": back.growth, "disagreement": back.disagreement,
-                           "gradients": back.gradients, "kinks": bool(kinked_layers(hand))}
+    kinks = bool(kinked_layers(hand))
+    exact = kinks and hand.has_exact_products
+    back = reverse(hand, path, batches, exactly(hand) if exact else differences(hand, STEP))
+    how: Dict[str, Any] = {"method": method, "product": EXACT if exact else HESSIAN, "growth": back.growth,
+                           "disagreement": back.disagreement, "gradients": back.gradients, "kinks": kinks}
     distrust = ""
     if not back.growth <= HOPELESS * (1 - hand.param.momentum):
         distrust = f"the way back was left when it had grown {back.growth:.2g}-fold"
-    elif how["kinks"] or not back.disagreement <= AGREEMENT:
-        again = reverse(hand, path, batches, 3 * STEP)
+    elif not exact and (kinks or not back.disagreement <= AGREEMENT):
+        again = reverse(hand, path, batches, differences(hand, 3 * STEP))
         how["gradients"] += again.gradients
         how["spread"] = spread(hand, back, again)
         part, worst = max(how["spread"].items(), key=lambda item: item[1])
         if not worst <= SPREAD:
             distrust = (f"with other steps of the Hessian products it changes by {worst:.2g} for {part}; expected "
-                        f"{SPREAD:g} at most" + ("; the net has kinks" if how["kinks"] else ""))
+                        f"{SPREAD:g} at most" + "; the net has kinks" * kinks)
     return Estimate(back.by_decay, _others(hand, back), how, distrust)
 
 
