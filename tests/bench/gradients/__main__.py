@@ -2,6 +2,7 @@
 
     python -m tests.bench.gradients sparse|series run          # results/sparse.csv, results/series.csv
     python -m tests.bench.gradients mnist run --mnist FOLDER   # results/mnist.csv
+    python -m tests.bench.gradients within run --cifar FOLDER  # results/within.csv
     python -m tests.bench.gradients NAME draw                  # the page's figure and tables, of the CSV
 """
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 import menndl_caffe.torchcaffe as engine
 from menndl_caffe.errors import UserError
 from menndl_caffe.report.figures import files_of
-from tests.bench.gradients import mnist, series, sparse
+from tests.bench.gradients import mnist, series, sparse, within
 from tests.bench.gradients.results import write
 
-EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series)}
+EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series, within)}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -33,8 +34,9 @@ def draw(arguments: argparse.Namespace) -> None:
     """The page's figure and tables."""
     experiment = EXPERIMENTS[arguments.name]
     rows = experiment.load()
-    drawn = dict(files_of(experiment.FIGURE.stem, lambda: experiment.figure(rows)))
-    experiment.FIGURE.write_bytes(drawn[experiment.FIGURE.name])
+    if experiment.FIGURE is not None:
+        drawn = dict(files_of(experiment.FIGURE.stem, lambda: experiment.figure(rows)))
+        experiment.FIGURE.write_bytes(drawn[experiment.FIGURE.name])
     print("\n\n".join(experiment.page(rows)))
 
 
@@ -43,6 +45,8 @@ def main() -> None:
     parser.add_argument("name", choices=EXPERIMENTS)
     parser.add_argument("do", choices=("run", "draw"))
     parser.add_argument("--mnist", type=Path, help="folder of the two t10k files, packed or not")
+    parser.add_argument("--cifar", type=Path, help="folder that `menndl data cifar10 --validation 5000` wrote")
+    parser.add_argument("--runs", type=Path, help="where the runs of `within` are kept, and gone on with")
     arguments = parser.parse_args()
     try:
         {"run": run, "draw": draw}[arguments.do](arguments)
