@@ -8,7 +8,7 @@ from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import LOSS, MEASURES
 from menndl_caffe.report.descents import distrust, gradient_cells, gradient_columns
-from menndl_caffe.report.summary import counted_fitness, has_gradients
+from menndl_caffe.report.summary import counted_fitness, has_gradients, learns_decays
 from menndl_caffe.trial import Result, Trial
 
 BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
@@ -29,16 +29,19 @@ def trials(run: Run) -> Table:
     result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures; a trial
     with `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in experiment.appraise.measures;
     in the end `measured_NAME`, what further objectives measure, and of a search along gradients `descent`, counted from
-    1, `tolerance`, `gradient.GENE` and `distrust`, why a gradient was not used."""
+    1, `tolerance`, `gradient.GENE` and `distrust`, why a gradient was not used; of one whose trainings learn decays
+    `learned_mean`, their geometric mean."""
     genes, record = run.space.genes, run.record
     further = [one.measure for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
     columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES,
-               **{f"measured_{measure}": float for measure in further}, **_descent_columns(run)}
+               **{f"measured_{measure}": float for measure in further}, **_descent_columns(run),
+               **({"learned_mean": float} if learns_decays(run) else {})}
     rows = []
     for id, trial in sorted(record.trials.items()):
         result = record.results.get(id)
         rows.append((*_row(run, trial, result), *(result and result.measures.get(measure) for measure in further),
-                     *(_descent_cells(run, trial, result) if has_gradients(run) else ())))
+                     *(_descent_cells(run, trial, result) if has_gradients(run) else ()),
+                     *([result and result.learned.get("mean")] if learns_decays(run) else [])))
     return Table(columns, rows)
 
 

@@ -12,6 +12,7 @@ from menndl_caffe.report.summary import (
     chosen,
     described,
     fitness,
+    learned_text,
     of_role,
     optimized,
     roles,
@@ -163,8 +164,8 @@ def _places(best: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any]]]:
 def _remarks(run: Run, best: Dict[str, Any]) -> List[str]:
     """What a reader must know before believing the numbers, one line each."""
     objective = run.fitness
-    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_test(objective, best),
-               *(_on_yardstick(run, best) if YARDSTICK in best else ()))
+    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_decays(best),
+               _on_test(objective, best), *(_on_yardstick(run, best) if YARDSTICK in best else ()))
     return [line for line in remarks if line]
 
 
@@ -186,6 +187,11 @@ def _on_difference(objective: Objective, best: Dict[str, Any]) -> str:
     return (f"{text}, with a standard error of {difference['standard_error']:.4f} for being measured on "
             f"{best['test_images']:,} images;\n            another training seed would move both, "
             f"and the best was picked out of {difference['candidates']:,}.")
+
+
+def _on_decays(best: Dict[str, Any]) -> str:
+    first = best["best"][0] if best["best"] else {}
+    return f"decays: the best individual learned {learned_text(first['learned'])}." if "learned" in first else ""
 
 
 def _on_test(objective: Objective, best: Dict[str, Any]) -> str:

@@ -8,6 +8,7 @@
 | fitness               |              | generations.csv         |
 | front                 |              | individuals.csv         |
 | paths                 |              | descents.csv            |
+| decays                |              | decays.csv, RUN/trials/ID/learned.npz |
 """
 from __future__ import annotations
 
@@ -21,11 +22,19 @@ from menndl_caffe.files import replacing
 from menndl_caffe.objective import LOSS, MEASURES, Objective
 from menndl_caffe.report.best import best_dict, best_text, cell, shown
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
+from menndl_caffe.report.decays import Decays, best_decays, decays_csv
 from menndl_caffe.report.descents import descents, descents_csv
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.network import Layer, network, network_csv
 from menndl_caffe.report.page import page
-from menndl_caffe.report.summary import Generation, best_trained, counted_fitness, generations, has_gradients
+from menndl_caffe.report.summary import (
+    Generation,
+    best_trained,
+    counted_fitness,
+    generations,
+    has_gradients,
+    learns_decays,
+)
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.text import as_csv, fixed, say
 from menndl_caffe.trial import BESIDE, DEFAULT
@@ -56,7 +65,7 @@ def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> L
     written = [_write(folder, name, text.encode()) for name, text in texts.items()]
     for text in _notes(run, nets, networks):
         note(text)
-    figures = _figures(folder, run, stages, summaries, boxes, networks)
+    figures = _figures(folder, run, stages, summaries, boxes, networks, best_decays(run, nets))
     return written + [_write(folder, name, content) for name, content in figures]
 
 
@@ -76,7 +85,7 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
 
 
 def _figures(folder: Path, run: Run, stages: Stages, summaries: Sequence[Generation],
-             boxes: Mapping[str, Sequence[Spread]], networks: Mapping[str, List[Layer]]
+             boxes: Mapping[str, Sequence[Spread]], networks: Mapping[str, List[Layer]], decays: Sequence[Decays]
              ) -> Iterator[Tuple[str, bytes]]:
     """Name and content of every figure's files, made one after the other."""
     try:
@@ -93,6 +102,8 @@ def _figures(folder: Path, run: Run, stages: Stages, summaries: Sequence[Generat
         yield from draw("front", lambda: figures.front_figure(run))
     if has_gradients(run):
         yield from draw("paths", lambda: figures.paths_figure(run, descents(run)))
+    if decays:
+        yield from draw("decays", lambda: figures.decays_figure(run, decays))
     for name, layers in networks.items():
         yield from draw(name, functools.partial(figures.network_figure, layers))
 
@@ -129,7 +140,8 @@ def _tables(run: Run, nets: Nets) -> Dict[str, str]:
     return {"best.txt": best_text(run) + "\n", "best.csv": _best_csv(run, best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
             "individuals.csv": _individuals_csv(run),
-            **({"descents.csv": descents_csv(run, descents(run))} if has_gradients(run) else {})}
+            **({"descents.csv": descents_csv(run, descents(run))} if has_gradients(run) else {}),
+            **({"decays.csv": decays_csv(run)} if learns_decays(run) else {})}
 
 
 def _best_csv(run: Run, best: Dict[str, Any], costs: Costs) -> str:

@@ -87,6 +87,16 @@ class Nets:
             raise UnknownShape("the shape of the images is not recorded", layer.name)
         return self.image
 
+    def stated_decays(self, trial: Trial) -> List[float]:
+        """The different weight decays that an individual's texts state, ascending, of all that learns; 0 is left out.
+        None where the templates cannot be used, or shapes not be known."""
+        texts = self.texts(trial)
+        shape = self.shape(texts.net) if texts else None
+        if texts is None or shape is None:
+            return []
+        decays = {texts.solver.weight_decay * one.decay_mult for one in shape.learnable if one.lr_mult}
+        return sorted(decays - {0.0})
+
     def measures(self, trial: Trial) -> Mapping[str, float]:
         """What was measured of an individual's net (see appraise.measures): as the journal has it, else as its files
         say; nothing where neither is to be had."""

@@ -10,7 +10,15 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.descents import descents, distrusted
-from menndl_caffe.report.summary import best_trained, described, fitness, has_gradients, of_role, roles
+from menndl_caffe.report.summary import (
+    best_trained,
+    described,
+    fitness,
+    has_gradients,
+    learned_text,
+    of_role,
+    roles,
+)
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
@@ -158,7 +166,9 @@ def _how_far(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
         lines.append(("", f"last: trial {last['id']} {last['status']}: {last['reason']}"))
     along = [("descents", descents_text(status["descents"]))] if "descents" in status else []
     front = [("front", f"{len(status['front']):,} individuals")] if "front" in status else []
-    return lines + along + [("best", _individual(run, status["best"]) + _origin(status["best"])), *front,
+    best = status["best"]
+    decays = [("decays", learned_text(best["learned"]))] if best and "learned" in best else []
+    return lines + along + [("best", _individual(run, best) + _origin(best)), *decays, *front,
                     ("default", _individual(run, status["default"])), *_test(run, status)]
 
 

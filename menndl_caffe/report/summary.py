@@ -10,12 +10,18 @@ import numpy as np
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import ACCURACY, values
 from menndl_caffe.search import program
-from menndl_caffe.trial import BESIDE, HYPERGRADIENT, TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.text import gene_text
+from menndl_caffe.trial import BESIDE, HYPERGRADIENT, LEARNING, TEST, TRAIN, YARDSTICK, Result, Trial
 
 
 def has_gradients(run: Run) -> bool:
     """Whether its individuals are trained for the gradient of the validation loss, which they fit then."""
     return program(run.message) == HYPERGRADIENT
+
+
+def learns_decays(run: Run) -> bool:
+    """Whether the trainings of its individuals learn weight decays, which fit the validation images then."""
+    return program(run.message) in LEARNING
 
 
 def roles(run: Run) -> Tuple[str, ...]:
@@ -55,7 +61,7 @@ def described(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
     return {"id": trial.id, "generation": counted(trial.generation), "genes": trial.genome.as_dict(),
             "status": result.status, **_optimized(run, result), "loss": result.loss,
             "seconds": trained.seconds, "measures": dict(result.measures), "reason": result.reason,
-            **_descended(trial, result)}
+            **_descended(trial, result), **({"learned": dict(result.learned)} if result.learned else {})}
 
 
 def _descended(trial: Trial, result: Result) -> Dict[str, Any]:
@@ -64,6 +70,15 @@ def _descended(trial: Trial, result: Result) -> Dict[str, Any]:
         return {}
     return {"descent": counted(trial.descent), "gradient": dict(result.gradient),
             "gradient_by": dict(result.gradient_by)}
+
+
+def learned_text(learned: Mapping[str, Any]) -> str:
+    """`2 (PER_BLOB), geometric mean 0.0001, from 5e-05 to 0.0002`; of one `1 (PER_NET), 0.0027`."""
+    said = f"{learned['count']:,} ({learned['groups']}), "
+    if learned["count"] == 1:
+        return said + gene_text(learned["mean"])
+    lowest, highest = learned["quantiles"][0], learned["quantiles"][-1]
+    return said + f"geometric mean {gene_text(learned['mean'])}, from {gene_text(lowest)} to {gene_text(highest)}"
 
 
 def _optimized(run: Run, result: Result) -> Dict[str, Any]:

@@ -13,9 +13,9 @@ from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.page.single import costed
 from menndl_caffe.report.status import status_dict
-from menndl_caffe.report.summary import best_trained, fitness, has_gradients
+from menndl_caffe.report.summary import best_trained, fitness, roles
 from menndl_caffe.text import printable
-from menndl_caffe.trial import BESIDE
+from menndl_caffe.trial import BESIDE, YARDSTICK
 
 TOP = 50  # different individuals of a run whose genes are shown
 
@@ -38,7 +38,7 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
     for of_run, run in zip(described, runs):
         of_run.update(fitnesses(run, of_run["status"], of_run["best"]))
     return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP,
-            "yardsticks": any(map(has_gradients, runs)),
+            "yardsticks": any(YARDSTICK in roles(run) for run in runs),
             "facts": in_common(known), "side_by_side": side_by_side(described)}, data
 
 
