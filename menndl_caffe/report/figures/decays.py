@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,9 +26,10 @@ NAME_WIDTH, WIDTH = 52, 380  # points: of a name, and of the titles of a row
 ENTRIES = 4  # of the legend side by side
 DECADE = 10.0  # losses that differ by more are shown on a logarithmic scale
 PALE = 0.25  # opacity of a range
-STATED = {"color": BLACK, "linestyle": "--", "linewidth": 0.8}
-MEASURED = {"color": RED, "marker": "s", "markersize": 4, "linestyle": ""}
-PREDICTED = {"color": PURPLE, "marker": "D", "markersize": 4, "markerfacecolor": "white", "linestyle": ""}
+STATED: Dict[str, Any] = {"color": BLACK, "linestyle": "--", "linewidth": 0.8}
+MEASURED: Dict[str, Any] = {"color": RED, "marker": "s", "markersize": 4, "linestyle": ""}
+PREDICTED: Dict[str, Any] = {"color": PURPLE, "marker": "D", "markersize": 4, "markerfacecolor": "white",
+                             "linestyle": ""}
 
 
 def decays_figure(run: Run, found: Sequence[Decays]) -> Figure:

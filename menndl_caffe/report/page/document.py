@@ -18,8 +18,8 @@ from menndl_caffe.text import duration, fixed, gene_text, printable
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.
-SCRIPTS = ("data", "scales", "draw", "parallel", "brushes", "history", "curves", "front", "paths", "ranks",
-           "table", "individual", "comparison", "main")
+SCRIPTS = ("data", "scales", "draw", "parallel", "brushes", "history", "curves", "front", "paths", "decays",
+           "ranks", "table", "individual", "comparison", "main")
 
 
 def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
 from menndl_caffe.report.best import best_dict, cell, shown
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page import descents
+from menndl_caffe.report.page import decays, descents, test_set
 from menndl_caffe.report.page.columns import MEASURED, columns
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
@@ -30,18 +30,20 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     status, best, nets = status_dict(run, now), best_dict(run), Nets(run)
     of_best, difference = costed(best, run, nets), best["difference"]
     data = columns(run)
-    of_descents, of_script = descents.section(run, best)
+    of_descents, descents_drawn = descents.section(run)
+    of_decays, decays_drawn = decays.section(run, nets)
     first = [row["id"] for row in best["best"]] + list(run.record.trials)[:1]
     data.update(kind="run", folder=printable(str(run.folder), lines=True),
                 render=printable(render_command(run), lines=True), files=kept_files(run, first),
-                rendered=rendered_files(nets, run), **of_script)
+                rendered=rendered_files(nets, run), **descents_drawn, **decays_drawn)
     context = {
         "name": run.name, "now": now, "status": status, "tiles": tiles(run, status, best),
         "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
         "curve_measure": run.curve_measure,
         "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
         "moves": run.fitness.is_tested,
-        **of_descents, "objectives": run.objectives, "dominated": dominated(run), "slowness": slowness(run),
+        **of_descents, **of_decays, "test_set": test_set.section(run, best), "objectives": run.objectives,
+        "dominated": dominated(run), "slowness": slowness(run),
         "importance": sorted(importance(run), key=lambda gene: -gene.share),
         "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
         "evaluated": bool(run.record.results), "curves": bool(data["curves"]["grid"]),

@@ -116,6 +116,7 @@ function factsOf(run, row) {
     ["status", run.statuses[run.status[row]]],
     ...[...run.axes.slice(1, -1), ...run.measured].map((column) => [column.name, column.text(row)]),
     ...descentOf(run, row),
+    ...((run.learned || [])[row] ? [["decays", run.learned[row]]] : []),
     ["seed", run.seed[row]],
     ["rank", run.rank[row]],
     ["host", run.hosts[run.host[row]]],

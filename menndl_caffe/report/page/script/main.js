@@ -12,6 +12,7 @@ function runPage(data) {
     curves: curves(run, chosen),
     front: front(run, chosen),
     paths: paths(run),
+    decays: decays(run),
     ranks: ranks(run),
     table: table(run, chosen),
   };

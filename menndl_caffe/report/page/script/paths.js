@@ -16,6 +16,7 @@ function paths(run) {
   const longest = Math.max(1, ...lines.map((line) => line.rows.length));
   const has = (state) => lines.some((line) => line.steps.some((step) => step.state === state));
   const others = lines.filter((line) => line.style === null).length;
+  const losses = lines.flatMap((line) => line.rows.map((row) => run.loss[row]));
   const top = document.getElementById("paths-loss");
   const figures = run.genes.map((gene) => element("figure", { "aria-label": `${gene.name} by step of each descent` }));
   host.replaceChildren(...figures);
@@ -29,7 +30,7 @@ function paths(run) {
   ]);
 
   function draw() {
-    drawPanel(top, 280, { scale: lossScale(run, lines), label: "loss on the validation set" }, (row) => run.loss[row]);
+    drawPanel(top, 280, { scale: widened(losses), label: "loss on the validation set" }, (row) => run.loss[row]);
     run.genes.forEach((gene, i) =>
       drawPanel(figures[i], 200, { scale: geneScale(gene), label: gene.name, least: 6 }, (row) => run.values[i][row]),
     );
@@ -54,14 +55,6 @@ function paths(run) {
   }
 
   return { draw, lines: () => lines.map((line) => line.steps.map((step) => [step.id, step.state])) };
-}
-
-/* Logarithmic where the losses differ much. */
-function lossScale(run, lines) {
-  const [low, high] = span(lines.flatMap((line) => line.rows.map((row) => run.loss[row]))) || [0, 1];
-  if (low > 0 && high > 10 * low) return logScale(low / 1.1, high * 1.1);
-  const margin = (high - low) * 0.08;
-  return linearScale(low - margin, high + margin);
 }
 
 /* A step: a dot; hollow where its gradient was not trusted, a cross where it failed. */

@@ -37,6 +37,14 @@ function logScale(low, high) {
   };
 }
 
+/* Of losses, with some room about them; logarithmic where they differ much. */
+function widened(losses) {
+  const [low, high] = span(losses) || [0, 1];
+  if (low > 0 && high > 10 * low) return logScale(low / 1.1, high * 1.1);
+  const margin = (high - low) * 0.08;
+  return linearScale(low - margin, high + margin);
+}
+
 function choiceScale(choices) {
   return {
     choices,
