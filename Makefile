@@ -29,7 +29,7 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip and apt are used by more than one target
-.PHONY: help run cma-es gradients test test-slow data mnist caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
+.PHONY: help run cma-es gradients adaptive hypernet test test-slow data mnist caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
@@ -56,6 +56,16 @@ cma-es: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist 
 gradients: SEARCH = solvers/gradients.search.prototxt
 gradients: OUT = build/gradients
 gradients: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same by gradients of the validation loss: decays, learning rate and momentum of a small net
+	$(call search,build/mnist-folder)
+
+adaptive: SEARCH = solvers/adaptive.search.prototxt
+adaptive: OUT = build/adaptive
+adaptive: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with decays that each training of a small net learns on its way
+	$(call search,build/mnist-folder)
+
+hypernet: SEARCH = solvers/hypernet.search.prototxt
+hypernet: OUT = build/hypernet
+hypernet: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with the decay of a linear classifier that a hypernet learns
 	$(call search,build/mnist-folder)
 
 test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe

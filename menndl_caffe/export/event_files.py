@@ -7,7 +7,10 @@ generation, and of single trainings there are the default's and those of the BES
     generations                                the distribution of each gene by generation (Distributions, Histograms),
                                                the share of each choice, failures; what was searched (Text)
     trials/ID                                  accuracy, or another measure, and loss by iteration; genes and what the
-                                               net costs (HParams)
+                                               net costs (HParams); learned_decay/mean, lowest, highest by iteration,
+                                               of a hypernet by step of the decays
+    descents/NUMBER                            of a search along gradients, by step: loss, genes/NAME, and where it was
+                                               trusted gradient/NAME
 
 Of a search without generations the first two are by groups of individuals, and named so: `groups of 25`.
 """
@@ -31,11 +34,20 @@ from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import LOSS, MEASURES
-from menndl_caffe.report.summary import Generation, best_trained, generations, members_of, of_role
+from menndl_caffe.report.descents import Descent, descents, leading
+from menndl_caffe.report.summary import (
+    Generation,
+    best_trained,
+    generations,
+    has_gradients,
+    members_of,
+    of_role,
+)
 from menndl_caffe.trial import DEFAULT, Result, Trial
 
 OPEN = "tensorboard --logdir '{0}'"
-BEST = 30  # with the other folders 39: from 41 on TensorBoard shows none until one is chosen
+BEST = 30  # trainings and descents; with the other folders 39: from 41 on TensorBoard shows none until one is chosen
+DESCENTS = 10  # of these
 
 
 class Writer:
@@ -58,7 +70,9 @@ def write(run: Run, folder: Path) -> List[Path]:
     path = folder / "tensorboard"
     default = of_role(run, DEFAULT)
     trainings = [default] if default and not default[1].failed else []
-    trainings += best_trained(run)[:BEST]
+    found = descents(run) if has_gradients(run) else []
+    along = [found[place] for place in leading(found, DESCENTS)]
+    trainings += best_trained(run)[:BEST - len(along)]
     names = dict.fromkeys((*MEASURES, *(objective.measure for objective in run.objectives)))
     measured = [name for name in names if name != run.curve_measure
                 and any(name in result.measures for _, result in trainings)]
@@ -66,6 +80,8 @@ def write(run: Run, folder: Path) -> List[Path]:
         _write_generations(run, measured, aside / run.stages.plural)
         for trial, result in trainings:
             _write_trial(run.curve_measure, measured, trial, result, aside / "trials" / str(trial.id))
+        for descent in along:
+            _write_descent(descent, aside / "descents" / str(descent.number))
     return [path]
 
 
@@ -136,10 +152,25 @@ def _write_trial(measure: str, measured: Sequence[str], trial: Trial, result: Re
             time = result.started + result.seconds * iteration / trial.max_iter  # roughly: it is not recorded
             for name, shown in {measure: value, LOSS: loss}.items():
                 writer.add(scalar_pb(name, shown), iteration, time)
+        for at, *decays in result.learned.get("curve", []):
+            for name, decay in zip(("mean", "lowest", "highest"), decays):
+                writer.add(scalar_pb(f"learned_decay/{name}", decay), at, end)
         for name in measured:
             if name in result.measures:
                 writer.add(scalar_pb(name, result.measures[name]), trial.max_iter, end)
         writer.add(_session_end(end), trial.max_iter, end)
+
+
+def _write_descent(descent: Descent, folder: Path) -> None:
+    """The losses, genes and gradients of its steps."""
+    with _writer(folder) as writer:
+        for step, (trial, result) in enumerate(descent.steps, 1):
+            loss = {} if result.loss is None else {LOSS: result.loss}
+            genes = {f"genes/{name}": value for name, value in trial.genome.as_dict().items()
+                     if not isinstance(value, str)}
+            gradient = {f"gradient/{name}": value for name, value in result.gradient.items()}
+            for name, value in {**loss, **genes, **gradient}.items():
+                writer.add(scalar_pb(name, value), step, result.started + result.seconds)
 
 
 def _session_end(time: float) -> Summary:
