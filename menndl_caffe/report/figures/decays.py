@@ -68,7 +68,7 @@ def whole_decades(values: Iterable[float]) -> Tuple[float, float]:
 def _all_decays(found: Sequence[Decays]) -> List[float]:
     return [value for decays in found for value in (
         *decays.stated, *decays.learned["quantiles"], *decays.named.values(),
-        *(decays.histogram.edges if decays.histogram else ()),
+        *(decays.histogram.edges if decays.histogram and not decays.named else ()),
         *(value for _, *values in decays.learned["curve"] for value in values), *(at for at, _ in decays.predicted))]
 
 

@@ -45,7 +45,7 @@ def _row(decays: Decays) -> Data:
 
 def _drawn(run: Run, decays: Decays) -> Data:
     """One individual as the script draws it."""
-    learned, histogram = decays.learned, decays.histogram
+    learned, histogram = decays.learned, None if decays.named else decays.histogram
     named: List[Tuple[str, float]] = [(printable(name, lines=True), decay) for name, decay in decays.named.items()]
     title = f"individual {decays.trial.id}: {run.fitness.measure} {run.fitness.text(decays.result.fitness)}"
     predicted = {"points": decays.predicted, "curve": decays.is_curve, "decay": learned["mean"],

@@ -19,7 +19,7 @@ function decays(run) {
   const rows = run.decays.map((one) => ({
     ...one,
     figures: ["decays", "path", ...(one.predicted ? ["predictions"] : [])].map((part) =>
-      element("figure", { "aria-label": `${part} of ${one.title}` }),
+      element("figure", { id: `${part}-of-${one.id}`, "aria-label": `${part} of ${one.title}` }),
     ),
   }));
   host.replaceChildren(
