@@ -123,7 +123,7 @@ def test_only_files_of_the_run_that_are_what_was_learned_are_read(tmp_path: Path
 
 
 @pytest.mark.parametrize("arrays", [
-    {"ip[0]": np.zeros(650)}, {"ip[0]": np.full(650, -1.0)}, {"ip[0]": np.full(650, np.nan)},
+    {"ip[0]": np.zeros(650)}, {"ip[0]": np.linspace(-1, 1, 650)}, {"ip[0]": np.full(650, np.nan)},
     {"ip[0]": np.ones(650, dtype=np.float32)}, {"ip[0]": np.array([{}] * 650)}, {}])
 def test_a_file_of_anything_else_is_none(tmp_path: Path, arrays: Dict[str, np.ndarray]) -> None:
     folder = decay_run.write(tmp_path, WEIGHTS)
@@ -160,6 +160,11 @@ def test_predictions_on_the_way_are_no_curve(runs: Dict[str, Run]) -> None:
     assert not first(runs["way"]).is_curve and first(runs["curve"]).is_curve
     assert first(runs["way"]).unit == "step of the decays" and first(runs["named"]).unit == "iteration"
     assert first(runs["named"]).predicted == []
+
+
+def test_a_curve_of_as_many_points_as_the_way_is_a_curve(tmp_path: Path) -> None:
+    curve = {"loss": 0.6, "points": [[0.001, 0.7], [0.003, 0.6], [0.01, 0.8]]}
+    assert first(recorded.read(decay_run.write(tmp_path, {**WAY, "predicted": curve}))).is_curve
 
 
 def test_what_has_no_logarithm_is_not_drawn(tmp_path: Path) -> None:
@@ -247,6 +252,8 @@ def test_names_may_be_many_and_long(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     values = {f"a_convolution_of_the_net_{place}[0]": 1e-6 * 3 ** place for place in range(12)}
     run = recorded.read(decay_run.write(tmp_path, {**LAYER, "count": 12, "values": values}))
     assert first(run).named == values
+    named = [label.get_text() for label in axes_of(run)[0].get_yticklabels()]
+    assert len(set(named)) == 12 and all(text.startswith("…") and text.endswith("[0]") for text in named)
     check_texts(lambda: figures.decays_figure(run, best_decays(run, Nets(run))), monkeypatch)
 
 
@@ -290,8 +297,10 @@ def test_tensorboard_is_not_given_more_descents_than_it_shows_at_first(tmp_path:
     from menndl_caffe.export import event_files
     from tests.test_gradient_reports import many
 
-    logs = event_files.write(recorded.read(gradient_run.write(tmp_path, many(40))), tmp_path)[0]
+    steps = [row._replace(genes=(0.05 / (place + 1), 1.0)) for place, row in enumerate(many(40))]
+    logs = event_files.write(recorded.read(gradient_run.write(tmp_path, steps)), tmp_path)[0]
     assert {int(path.name) for path in (logs / "descents").iterdir()} == set(range(31, 41))
+    assert len(list((logs / "trials").iterdir())) == 21
     assert len({path.parent for path in logs.rglob("events*")}) <= 40
 
 

@@ -26,7 +26,7 @@ NAME_WIDTH, WIDTH = 52, 380  # points: of a name, and of the titles of a row
 ENTRIES = 4  # of the legend side by side
 DECADE = 10.0  # losses that differ by more are shown on a logarithmic scale
 PALE = 0.25  # opacity of a range
-STATED: Dict[str, Any] = {"color": BLACK, "linestyle": "--", "linewidth": 0.8}
+STATED: Dict[str, Any] = {"color": BLACK, "linestyle": "--", "linewidth": 0.8, "zorder": 1.5}  # above bars, below dots
 MEASURED: Dict[str, Any] = {"color": RED, "marker": "s", "markersize": 4, "linestyle": ""}
 PREDICTED: Dict[str, Any] = {"color": PURPLE, "marker": "D", "markersize": 4, "markerfacecolor": "white",
                              "linestyle": ""}
@@ -79,7 +79,7 @@ def _distribution(axes: Any, decays: Decays) -> None:
         axes.plot(list(decays.named.values()), range(len(names)), color=BLUE, marker="o", linestyle="")
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)))
-        axes.set_yticklabels([shortened(name, NAME_WIDTH) for name in names])
+        axes.set_yticklabels([shortened(name[::-1], NAME_WIDTH)[::-1] for name in names])  # the blob is at the end
     elif decays.histogram:
         axes.stairs(decays.histogram.weights, decays.histogram.edges, color=BLUE, fill=True)
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -1,6 +1,7 @@
 /* The decays that the best individuals learned: which they are, the way there, and what a hypernet predicted. */
 
 const LEARNED = RUN_COLOURS[0];
+const LONGEST_NAME = 22; // of longer ones the end is shown, where the blob is
 const LOOKS = {
   stated: { text: "stated", colour: DEFAULT, dash: [6, 4], width: 1.25 },
   mean: { text: "geometric mean", colour: LEARNED, width: 1.75 },
@@ -72,7 +73,7 @@ function decadeScale(values) {
 }
 
 function drawNamed(figure, x, { named }) {
-  const names = named.map(([name]) => shortened(name, 18));
+  const names = named.map(([name]) => (name.length <= LONGEST_NAME ? name : `…${name.slice(1 - LONGEST_NAME)}`));
   const down = { ...choiceScale(names), at: (place) => 1 - (place + 0.5) / names.length, ticks: () => [...names.keys()] };
   const height = Math.max(200, 64 + 20 * names.length);
   const view = plot(figure, { height, x, y: { scale: down, label: "decay of each" } });
@@ -120,6 +121,7 @@ function drawPath(figure, scale, { path, unit, stated }) {
   for (const point of [...along(2), ...along(3).reverse()]) view.context.lineTo(...point);
   view.context.fill();
   stroke(view.context, along(1), LOOKS.mean);
+  if (path.length === 1) spot(view, along(1)[0], { colour: LEARNED, kind: "dot" });
   for (const decay of stated) level(view, decay, LOOKS.stated);
 }
 
