@@ -20,6 +20,7 @@ from menndl_caffe.report.decays import Decays, best_decays
 from menndl_caffe.report.files import write_comparison, write_report
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.status import status_dict, status_text
+from menndl_caffe.report.summary import learned_text
 from tests.support import decay_run, gradient_run, mixed_run
 from tests.support.browser import WIDTHS, Tab
 from tests.support.decay_run import CURVE, LAYER, WAY, WEIGHTS
@@ -74,6 +75,18 @@ def test_other_searches_know_nothing_of_it(plain: Run, tmp_path: Path) -> None:
     assert "learned_mean" not in table(tmp_path / "trials.csv")[0]
     write_report(plain, note=lambda text: None, folder=tmp_path / "report")
     assert not [path for path in (tmp_path / "report").iterdir() if path.stem == "decays"]
+
+
+def test_a_descent_that_ended_early_says_so(chromium: Any, tmp_path: Path) -> None:
+    by = {"method": "HOAG", "steps": 2, "gradients": 90, "distrust": ""}
+    assert learned_text({**LAYER, "by": by}).endswith("to 0.002, by HOAG in 2 steps")
+    folder = decay_run.write(tmp_path, {**LAYER, "by": {**by, "distrust": "negative curvature <-0.31>"}})
+    said = "a gradient was not trusted: negative curvature <-0.31>"
+    run = recorded.read(folder)
+    assert f"by HOAG in 2 steps, then {said}\n" in status_text(run, 2000.0) and first(run).unit == "step of the decays"
+    tab = Tab(chromium, written(folder))
+    assert f"The decays of individual 2 went no further, as {said}." in tab.text("#decays") and tab.faults() == []
+    tab.close()
 
 
 # ---- the decay of each weight ----

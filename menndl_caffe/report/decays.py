@@ -68,7 +68,7 @@ class Decays:
     @property
     def unit(self) -> str:
         """What the path of the decays counts."""
-        return "step of the decays" if self.trial.program == HYPERNET else "iteration"
+        return "step of the decays" if self.trial.program == HYPERNET or "by" in self.learned else "iteration"
 
     @property
     def predicted(self) -> Sequence[Tuple[float, float]]:

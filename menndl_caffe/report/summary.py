@@ -73,12 +73,18 @@ def _descended(trial: Trial, result: Result) -> Dict[str, Any]:
 
 
 def learned_text(learned: Mapping[str, Any]) -> str:
-    """`2 (PER_BLOB), geometric mean 0.0001, from 5e-05 to 0.0002`; of one `1 (PER_NET), 0.0027`."""
+    """`2 (PER_BLOB), geometric mean 0.0001, from 5e-05 to 0.0002`; of one `1 (PER_NET), 0.0027`. Of a descent of whole
+    trainings also how many steps it took, and why it ended early."""
     said = f"{learned['count']:,} ({learned['groups']}), "
-    if learned["count"] == 1:
-        return said + gene_text(learned["mean"])
     lowest, highest = learned["quantiles"][0], learned["quantiles"][-1]
-    return said + f"geometric mean {gene_text(learned['mean'])}, from {gene_text(lowest)} to {gene_text(highest)}"
+    if learned["count"] == 1:
+        said += gene_text(learned["mean"])
+    else:
+        said += f"geometric mean {gene_text(learned['mean'])}, from {gene_text(lowest)} to {gene_text(highest)}"
+    by = learned.get("by", {})
+    if by:
+        said += f", by {by.get('method')} in {by.get('steps')} steps"
+    return said + (f", then a gradient was not trusted: {by['distrust']}" if by.get("distrust") else "")
 
 
 def _optimized(run: Run, result: Result) -> Dict[str, Any]:

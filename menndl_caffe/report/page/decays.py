@@ -20,6 +20,8 @@ def section(run: Run, nets: Nets) -> Tuple[Data, Data]:
     predicts = any(decays.predicted for decays in found)
     told = {"rows": [_row(decays) for decays in found], "predicts": predicts,
             "on_the_way": any(decays.predicted and not decays.is_curve for decays in found),
+            "distrusted": [(decays.trial.id, decays.learned["by"]["distrust"]) for decays in found
+                           if decays.learned.get("by", {}).get("distrust")],
             "missing": [decays.missing for decays in found if decays.missing and not decays.named]}
     return {"decays": told}, {"decays": [_drawn(run, decays) for decays in found], **_of_all(run)}
 
