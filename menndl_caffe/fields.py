@@ -66,13 +66,13 @@ def _of_type(kind: type) -> Callable[[Any], Any]:
     return read
 
 
-def whole(low: int = 0) -> Field:
-    """A whole number that is not below `low`."""
+def whole(low: int = 0, high: int = MOST) -> Field:
+    """A whole number from `low` to `high`."""
     def read(value: Any) -> int:
-        if not low <= WHOLE.read(value) <= MOST:
+        if not low <= WHOLE.read(value) <= high:
             raise ValueError
         return int(value)
-    return Field(f"a whole number, {low} or more", read)
+    return Field(f"a whole number, {low} or more" if high == MOST else f"a whole number from {low} to {high}", read)
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Field:
@@ -108,11 +108,15 @@ def _number(value: Any) -> float:
 WHOLE, TEXT, OBJECT = (Field(valid, _of_type(kind)) for valid, kind in
                        (("a whole number", int), ("a text", str), ("a JSON object", dict)))
 NUMBER = Field("a number", _number)  # be it NaN or infinite
+SECONDS = number(0, 1e11)  # a duration, or a time since the epoch up to the year 5138, which all can tell who are asked
 
 
 def parsed(line: bytes) -> Dict[str, Any]:
     """The JSON object of a line; ValueError where it is none. NaN and Infinity, which Python takes, are no JSON."""
-    record = json.loads(line, parse_constant=_refuse)
+    try:
+        record = json.loads(line, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("lists or objects within each other, too many") from None
     if not isinstance(record, dict):
         raise ValueError("expected a JSON object")
     return record

@@ -42,9 +42,14 @@ class IntGene:
     def parse(self, text: str) -> int:
         """The value that `text` writes; ValueError where it writes none or one outside the range."""
         value = int(text)
-        if not self.minimum <= value <= self.maximum or (value - self.minimum) % self.step:
+        if not self.has(value):
             raise ValueError
         return value
+
+    def has(self, value: Value) -> bool:
+        """Whether it is one of the values."""
+        return (isinstance(value, int) and self.minimum <= value <= self.maximum
+                and (value - self.minimum) % self.step == 0)
 
     def describe(self) -> str:
         """The valid values, for messages: `a whole number from 16 to 126 in steps of 2`."""
@@ -86,9 +91,13 @@ class RealGene:
     def parse(self, text: str) -> float:
         """The value that `text` writes; ValueError where it writes none or one outside the range."""
         value = float(text)
-        if not self.minimum <= value <= self.maximum:
+        if not self.has(value):
             raise ValueError
         return value
+
+    def has(self, value: Value) -> bool:
+        """Whether it is one of the values."""
+        return not isinstance(value, str) and self.minimum <= value <= self.maximum
 
     def describe(self) -> str:
         """The valid values, for messages."""
@@ -118,9 +127,13 @@ class ChoiceGene:
 
     def parse(self, text: str) -> str:
         """`text` itself; ValueError where it is no choice."""
-        if text not in self.choices:
+        if not self.has(text):
             raise ValueError
         return text
+
+    def has(self, value: Value) -> bool:
+        """Whether it is one of the values."""
+        return value in self.choices
 
     def describe(self) -> str:
         """The valid values, for messages."""
@@ -185,6 +198,14 @@ class SearchSpace:
     def from_dict(self, values: Mapping[str, Value]) -> Genome:
         """The genome of a recorded mapping; KeyError where a gene is missing."""
         return self.genome(values[name] for name in self.names)
+
+    def check(self, genome: Genome) -> None:
+        """ValueError where it has other genes, or a value that is none here."""
+        if genome.names != self.names:
+            raise ValueError(f"its genes are {' '.join(genome.names)}; expected {' '.join(self.names)}")
+        for gene, value in zip(self.genes, genome.values):
+            if not gene.has(value):
+                raise ValueError(f"its gene {gene.name} is {value!r}; expected {gene.describe()}")
 
     def adopted(self, genome: Genome) -> Genome:
         """A genome of another space as one of this; ValueError where it has other genes or a value that is none here.

@@ -16,26 +16,29 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
+from menndl_caffe.fields import Field
 from menndl_caffe.files import lock
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import BY_ACCURACY, Objective
-from menndl_caffe.text import say
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Earlier, Result, Trial
+from menndl_caffe.text import printable, say
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TOLD, Earlier, Result, Trial
 
 NAME = "journal.jsonl"
 EVENTS = ("run", "earlier", "resume", "trial", "result")
-Entry = Union[Dict[str, Any], Earlier, Trial, Result]  # what a line says; run and resume lines as they stand there
+Entry = Union[Dict[str, Any], Earlier, Trial, Result]  # what a line says; of run and resume lines the known fields
+# Is given every line; ValueError where the run's search cannot have it.
+Judge = Callable[[Entry], None]
+Judging = Callable[[str, str], Judge]  # makes that of the search's text and a name for it; UserError where it is none
 
 
 class Given(NamedTuple):
@@ -85,12 +88,16 @@ class Record:
         return list(first.values())[:n]
 
 
-def read(run: Path) -> Record:
+def _no_judge(text: str, name: str) -> Judge:
+    return lambda entry: None
+
+
+def read(run: Path, judging: Judging = _no_judge) -> Record:
     """The record of a run's folder. A torn last line is passed over: its writer died, or is writing it now.
 
     UserError where there is no journal, and for any other damage, naming the line.
     """
-    follower = Follower(run)
+    follower = Follower(run, judging)
     follower.look()
     return follower.record
 
@@ -98,10 +105,11 @@ def read(run: Path) -> Record:
 class Follower:
     """Reads on in a journal that is being written, any number of times; `record` is all that was read so far."""
 
-    def __init__(self, run: Path):
+    def __init__(self, run: Path, judging: Judging = _no_judge):
         self.record = Record()
         self.position = 0  # bytes up to the end of the last whole line
         self._run, self._lines = run, 0
+        self._judging, self._judge = judging, _no_judge("", "")  # the latter of the first line's search
 
     def look(self) -> List[Entry]:
         """What the lines say that are new since the last look. A torn last line is left for the next one.
@@ -131,7 +139,13 @@ class Follower:
     def _taken(self, path: Path, line: bytes) -> Entry:
         self._lines += 1
         try:
-            return _take(self.record, fields.parsed(line), self._lines)
+            entry = _take(self.record, fields.parsed(line), self._lines)
+            if self._lines == 1:
+                self._judge = self._judging(self.record.run["search"], f"{path}:1: search")
+            self._judge(entry)
+            return entry
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"{path}:{self._lines}: damaged: {error}; only the last line may be torn, so this is "
                             "not menndl's doing: restore the file, or cut it before this line to repeat the rest"
@@ -146,19 +160,21 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
     if event == "trial":
         given = Given(*fields.read(line, _GIVEN).values()) if "rank" in line else None
         return _take_trial(record, Trial.from_dict(line), given)
-    if event in ("result", "earlier") and not _OBJECTIVE.search(record.run["search"]):
-        fields.read_present(line, _ACCURACY)
     if event == "result":
         return _take_result(record, Result.from_dict(line))
     if event == "earlier":
         return _take_earlier(record, Earlier.from_dict(line))
-    fields.read_present(line, {**_RUN, **_SIZE})
-    if event == "run":
+    return _take_about(record, line)
+
+
+def _take_about(record: Record, line: Dict[str, Any]) -> Dict[str, Any]:
+    known = {"event": line["event"], **fields.read_present(line, {**_RUN, **_ABOUT})}
+    if known["event"] == "run":
         fields.read(line, _RUN)
-        record.run = line
+        record.run = known
     else:
-        record.resumes.append(line)
-    return line
+        record.resumes.append(known)
+    return known
 
 
 def _take_earlier(record: Record, earlier: Earlier) -> Earlier:
@@ -197,14 +213,34 @@ def _counts(counts: Any) -> Dict[str, int]:
     return {name: fields.whole(1).read(count) for name, count in fields.OBJECT.read(counts).items()}
 
 
-_TIME = fields.number(0)
+def _texts(texts: Any) -> Dict[str, str]:
+    return {printable(name): TOLD.read(text) for name, text in fields.OBJECT.read(texts).items()}
+
+
+def _versions(versions: Any) -> Dict[str, Any]:
+    return {printable(name): list(map(TOLD.read, said)) if type(said) is list else TOLD.read(said)
+            for name, said in fields.OBJECT.read(versions).items()}
+
+
+def _shape(shape: Any) -> List[int]:
+    if type(shape) is not list or len(shape) != 3:
+        raise ValueError
+    return [_SIDE.read(side) for side in shape]
+
+
 _LINE = {"event": fields.one_of(EVENTS)}
-_GIVEN = {"rank": fields.whole(), "given": _TIME}
-_ACCURACY = {"fitness": fields.number(0, 1)}
-_OBJECTIVE = re.compile(r"^objective\b", re.MULTILINE)  # in a search whose fitness may be any number
-_RUN = {"search": fields.TEXT, "engine": fields.TEXT, "started": _TIME}  # what every reader needs of the first line
-_SIZE = {"total": fields.whole(1), "generations": fields.whole(1),  # which not every search has
-         "earlier": fields.Field("folders with whole numbers, 1 or more", _counts)}
+_GIVEN = {"rank": fields.whole(), "given": fields.SECONDS}
+_SIDE = fields.whole(1, 2**31 - 1)
+_RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # what every reader needs of a first line
+# What run and resume lines may say beside; docs/journal.md has the meanings. Paths stay as they are, to be opened.
+_ABOUT = {"templates": Field("an object of texts", _texts),
+          "versions": Field("an object of texts and lists of texts", _versions),
+          "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
+          "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
+          **dict.fromkeys(("search_file", "data_folder"), fields.TEXT),
+          **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",
+                           "command"), TOLD),
+          **dict.fromkeys(("threads", "ranks", "slots", "total", "generations"), fields.whole(1))}
 
 
 class Journal:
@@ -213,7 +249,7 @@ class Journal:
     `fsync=False` leaves it to the operating system when a result reaches the disk: for measuring what that costs.
     """
 
-    def __init__(self, run: Path, fsync: bool = True):
+    def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge):
         """Open or begin the journal of the folder `run`; UserError where another process writes it or it is damaged."""
         self.run_dir = run
         self._fsync = fsync
@@ -225,7 +261,7 @@ class Journal:
                             "expected a folder to write to, new or of an earlier run") from None
         self._path = run / NAME
         try:
-            follower = Follower(run)
+            follower = Follower(run, judging)
             if self._path.exists():
                 follower.look()
             self.record = follower.record
@@ -253,11 +289,11 @@ class Journal:
         self.record.earlier.extend(missing)
         if self.record.run:
             lines.append({"event": "resume", **run})
-            self.record.resumes.append(lines[-1])
         else:
             counts = Counter(one.run for one in earlier)
-            lines.insert(0, {"event": "run", **run, **({"earlier": dict(counts)} if counts else {})})
-            self.record.run = lines[0]
+            more = {"earlier": dict(counts)} if counts else {}
+            lines.insert(0, {"event": "run", **run, **more})
+        _take_about(self.record, lines[0] if lines[0]["event"] == "run" else lines[-1])
         self._append(*lines, sync=True)
 
     def add_trial(self, trial: Trial, rank: Optional[int] = None) -> None:

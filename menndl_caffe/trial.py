@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from menndl_caffe import fields
 from menndl_caffe.fields import Field
 from menndl_caffe.genome import Genome, Value
+from menndl_caffe.text import printable
 
 INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
@@ -31,6 +31,8 @@ DIVERGED = "diverged"  # a loss that is not finite
 CRASHED = "crashed"  # the trainer died
 TIMEOUT = "timeout"  # given up after trial_timeout seconds
 STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
+
+LARGEST = 3.4028235e38  # of single precision, in which Caffe measures; what is computed from such numbers is finite
 
 CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
 # Genome, seed, max_iter, the role where that decides on which images, program, tolerance, decays.
@@ -81,6 +83,13 @@ class Trial:
         return Trial(genome=known.pop("genes"), **known, **fields.read_present(record, _TRIAL_MORE))
 
 
+def _told(text: Any) -> str:
+    return printable(fields.TEXT.read(text))
+
+
+TOLD = Field(fields.TEXT.valid, _told)  # that people are told, or nobody: see `printable`
+
+
 def _genome(genes: Any) -> Genome:
     values: Tuple[Value, ...] = tuple(fields.OBJECT.read(genes).values())
     if not genes:
@@ -95,7 +104,7 @@ _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
 _TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
-               "descent": fields.whole(), "decays_of": fields.whole(), "decays": fields.TEXT}
+               "descent": fields.whole(), "decays_of": fields.whole(), "decays": TOLD}
 
 
 @dataclass(frozen=True)
@@ -161,28 +170,25 @@ class Result:
 def _curve(points: Any) -> Tuple[CurvePoint, ...]:
     if not isinstance(points, list):
         raise ValueError
-    return tuple((fields.WHOLE.read(iteration), _FINITE.read(accuracy), _FINITE.read(loss))
+    return tuple((fields.whole().read(iteration), _FINITE.read(accuracy), _FINITE.read(loss))
                  for iteration, accuracy, loss in points)
 
 
 def _measures(measures: Any) -> Dict[str, float]:
     for value in fields.OBJECT.read(measures).values():
         _FINITE.read(value)
-    return dict(measures)
+    return {printable(name): value for name, value in measures.items()}
 
 
 def _how(known: Any) -> Dict[str, Value]:
     for value in fields.OBJECT.read(known).values():
         if type(value) is not str:
             _FINITE.read(value)
-    return dict(known)
+    return {printable(name): printable(value) if type(value) is str else value for name, value in known.items()}
 
 
 def _values(known: Any) -> Dict[str, float]:
-    for name, value in fields.OBJECT.read(known).items():
-        name.encode()  # no half of a surrogate pair
-        _DECAY.read(value)
-    return dict(known)
+    return {printable(name): _DECAY.read(value) for name, value in fields.OBJECT.read(known).items()}
 
 
 def _decays(values: Any) -> List[float]:
@@ -194,7 +200,7 @@ def _decays(values: Any) -> List[float]:
 def _decay_curve(points: Any) -> List[List[float]]:
     if type(points) is not list:
         raise ValueError
-    return [[fields.WHOLE.read(iteration), *map(_DECAY.read, (mean, lowest, highest))]
+    return [[fields.whole().read(iteration), *map(_DECAY.read, (mean, lowest, highest))]
             for iteration, mean, lowest, highest in points]
 
 
@@ -215,20 +221,21 @@ def what_was_learned(known: Any) -> Dict[str, Any]:
 
 
 def _learned(known: Any) -> Dict[str, Any]:
-    return {**what_was_learned(known), **fields.read_present(known, {"sha256": fields.TEXT})}
+    return {**what_was_learned(known), **fields.read_present(known, {"sha256": TOLD})}
 
 
-_FINITE, _TIME, _DECAY = fields.number(), fields.number(0), fields.number(0)
-_LEARNED = {"groups": fields.TEXT, "count": fields.whole(1), "mean": _DECAY,
+_FINITE, _DECAY = fields.number(-LARGEST, LARGEST), fields.number(0, LARGEST)
+_LEARNED = {"groups": TOLD, "count": fields.whole(1), "mean": _DECAY,
             "quantiles": Field("a list of finite numbers, 0 or more", _decays),
             "values": Field("names with finite numbers, 0 or more", _values),
             "curve": Field("[iteration, mean, lowest, highest] of some iterations", _decay_curve)}
 _LEARNED_AT_TIMES = {"predicted": Field("what a hypernet predicts: loss and points", _predicted),
                      "by": Field("names with finite numbers or texts", _how)}
 _RESULT = {"id": fields.whole(), "status": fields.one_of(STATUSES), "fitness": _FINITE}
-_KNOWN = {"loss": _FINITE, "reason": fields.TEXT,
+_KNOWN = {"loss": _FINITE, "reason": TOLD,
           "curve": Field("[iteration, accuracy, loss] of each test pass", _curve),
-          "started": _TIME, "seconds": _TIME, "engine_seconds": _TIME, "rank": fields.whole(), "host": fields.TEXT,
+          "started": fields.SECONDS, "seconds": fields.SECONDS, "engine_seconds": fields.SECONDS,
+          "rank": fields.whole(), "host": TOLD,
           "same_as": fields.whole(), "measures": Field("names with finite numbers", _measures),
           "gradient": Field("names with finite numbers", _measures),
           "gradient_by": Field("names with finite numbers or texts", _how),
@@ -263,13 +270,18 @@ class Earlier(NamedTuple):
 
 def failure(trial_id: int, status: str, reason: str, **known: Any) -> Result:
     """A result of fitness 0 that says why."""
-    return Result(trial_id, status, fitness=0.0, reason=" ".join(reason.split()), **known)
+    return Result(trial_id, status, fitness=0.0, reason=printable(" ".join(reason.split())), **known)
+
+
+def believable(*values: float) -> bool:
+    """Whether these can have been measured in single precision: finite, and no larger than it has numbers."""
+    return all(abs(value) <= LARGEST for value in values)
 
 
 def judged(trial_id: int, fitness: float, loss: float, measure: str = "accuracy", **known: Any) -> Result:
     """`ok` with this fitness, which is what `measure` is, if the loss is finite: Caffe reports accuracy 1.0 for outputs
     of NaN (accuracy_layer.cpp counts the scores that are >= the true one, and nothing is >= NaN)."""
-    if not (math.isfinite(loss) and math.isfinite(fitness)):
+    if not believable(loss, fitness):
         return failure(trial_id, DIVERGED, f"test loss is {loss}, {measure} {fitness} is not to be believed", **known)
     return Result(trial_id, OK, fitness=fitness, loss=loss, **known)
 

@@ -20,6 +20,7 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
+from menndl_caffe.text import printable
 from menndl_caffe.trial import DEFAULT, STATUSES, Result, Trial
 from tests.support import runs
 
@@ -61,7 +62,8 @@ fields = st.fixed_dictionaries({
 
 @given(fields)
 def test_every_result_survives_json(known: dict) -> None:
-    before = Result(5, **known)
+    told = {name: printable(known[name]) for name in ("reason", "host")}  # what the master writes there
+    before = Result(5, **{**known, **told})
     assert Result.from_dict(json.loads(json.dumps(before.as_dict(), allow_nan=False))) == before
 
 
@@ -101,7 +103,10 @@ def damage(lines: List[str], number: int, line: str) -> List[str]:
     (3, '{"event": "result", "id": 0, "status": "fine", "fitness": 1.0}', "'status' is \"fine\"; expected one of ok"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1.0, "seconds": "long"}', "field 'seconds' is"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": NaN}', "NaN is no number"),
-    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 79.5}', "79.5; expected a finite number from 0 to 1"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1e400}', "'fitness' is Infinity; expected a finite"),
+    (3, '{"event": "result", "id": 0, "status": "ok", "fitness": 1e39}', "'fitness' is 1e+39; expected a finite"),
+    (3, "[" * 100_000 + "]" * 100_000, "lists or objects within each other, too many"),
+    (3, "9" * 5000, "damaged"),
     (3, '{"event": "result", "id": 0, "status": "ok", "fitness": true}', "field 'fitness' is true"),
     (1, '{"event": "run", "search": "x", "engine": "caffe"}', "field 'started' is missing"),
     (1, '{"event": "run", "search": "x", "engine": "caffe", "started": 1, "total": 0}', "field 'total' is 0; expected"),
@@ -238,8 +243,8 @@ def test_a_torn_line_may_be_another_after_a_resume(tmp_path: Path) -> None:
     grow(tmp_path, b'{"event": "trial", "id": 77, "a much longer line than the one that takes its place')
     assert follower.look() == []
     with Journal(tmp_path) as writer:
-        writer.begin({"x": 1})
-    assert follower.look() == [{"event": "resume", "x": 1}]
+        writer.begin({"seed": 1})
+    assert follower.look() == [{"event": "resume", "seed": 1}]
 
 
 def test_only_what_is_new_is_read(tmp_path: Path) -> None:
@@ -283,15 +288,19 @@ TRIAL_LINE = {"event": "trial", **trial(1).as_dict(), "rank": 2, "given": 1e9}
 RESULT_LINE = {"event": "result", **replace(result(1), measures={"parameters": 5}).as_dict(), "same_as": 0}
 NO_GOOD = {
     "run": {"search": [7, None], "engine": [7], "started": ["now", -1, True], "total": [0, 1.5, "3", True],
-            "generations": [0, "3"]},
+            "generations": [0, "3"], "templates": ["x", {"net": 1}], "data": [7], "mean": [None], "math": [{}],
+            "versions": ["1", {"version": 1}, {"gpus": [1]}], "image_shape": [3, [1, 2], [1, 2, 0], [1, 2, 2**31]],
+            "test_images": [-1, "1"], "seed": [-1], "earlier": [[], {"a": 0}], "search_file": [7], "data_folder": [[]],
+            "menndl": [7], "engine_found": [7], "host": [7], "platform": [7], "menndl_python": [3.11], "command": [[]],
+            "threads": [0], "ranks": ["2"], "slots": [None]},
     "trial": {"id": [-1, 1.0, "1", None, True], "role": ["banana", 7], "generation": [-1, 0.5, "0"],
               "genes": [{}, [], {"kernel1": None}, {"kernel1": True}, {"kernel1": [1]}], "seed": [-1, "7", 0.5],
-              "max_iter": [0, "10"], "rank": [-1, "2", 0.5], "given": ["now", -1, None]},
-    "result": {"id": [-1, 1.0, "1", None], "status": ["fine", None], "fitness": [-0.1, 1.1, 79.5, True, "0.5", None],
-               "loss": ["1", True, None], "reason": [7, None], "host": [7], "started": ["now", -1],
+              "max_iter": [0, "10"], "rank": [-1, "2", 0.5], "given": ["now", -1, None, 1e12]},
+    "result": {"id": [-1, 1.0, "1", None], "status": ["fine", None], "fitness": [True, "0.5", None, 10**400],
+               "loss": ["1", True, None], "reason": [7, None], "host": [7], "started": ["now", -1, 1e12],
                "seconds": ["long", -1, True], "engine_seconds": ["long"], "rank": [-1, 0.5, "3"], "same_as": [-1, "0"],
                "measures": [[], {"parameters": "5"}, {"parameters": None}],
-               "curve": ["", [7], [[1, 2]], [["1", 0.1, 2.3]], [[1, None, 2.3]], [[1, 0.1, True]]]},
+               "curve": ["", [7], [[1, 2]], [["1", 0.1, 2.3]], [[1, None, 2.3]], [[1, 0.1, True]], [[-1, 0.1, 2.3]]]},
 }
 
 

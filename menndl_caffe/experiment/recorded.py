@@ -5,17 +5,18 @@ import functools
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe import journal
+from menndl_caffe import fields, journal, search
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.search_file import of_text
 from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.journal import Record
+from menndl_caffe.journal import Entry, Follower, Judge, Record
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.objective import Objective, costs, curve_measure, front
-from menndl_caffe.trial import INDIVIDUAL, Result, Trial
+from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, costs, curve_measure, front
+from menndl_caffe.trial import INDIVIDUAL, LEARNING, Earlier, Result, Trial
 
 SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go
+_MEASURED = {ACCURACY: fields.number(0, 1), **dict.fromkeys(MEASURES, fields.number(0, 2**62))}
 GROUPS = 20  # into which a search without generations is divided, at most
 
 
@@ -94,8 +95,8 @@ class Run:
 
     @property
     def line(self) -> Dict[str, Any]:
-        """The journal's first line, but for SIZE, which is the newest. Its fields beside those below may be missing,
-        and are as its writer left them."""
+        """The journal's first line, but for SIZE, which is the newest. Its fields beside those below may be missing.
+        """
         return {**self.record.run, **{name: self._newest[name] for name in SIZE if name in self._newest}}
 
     @property
@@ -178,6 +179,49 @@ def counted(generation: Optional[int]) -> Optional[int]:
     return None if generation is None else generation + 1
 
 
+def judging(text: str, name: str) -> Judge:
+    """Holds the lines of a journal against its search, whose text this is (journal.Judging)."""
+    experiment = of_text(text, name)
+    space, objectives, message = experiment.space, experiment.objectives, experiment.message
+    descending = search.descending(message, space).names
+    fitness = {"fitness": _MEASURED.get(objectives[0].measure, fields.number())}
+    programs: Dict[int, str] = {}
+    needed = {objective.measure: _MEASURED.get(objective.measure, fields.number()) for objective in objectives[1:]}
+
+    def check_result(result: Result) -> None:
+        fields.read({"fitness": result.fitness}, fitness)
+        fields.read_present(result.measures, _MEASURED)
+        known = result.measures if result.loss is None else {LOSS: result.loss, **result.measures}
+        if not result.failed:
+            fields.read(known, needed)
+            if programs.get(result.id) in LEARNING:
+                fields.read(result.learned, {"sha256": fields.TEXT})
+        if result.gradient and result.gradient.keys() != set(descending):
+            raise ValueError(f"its gradient is by {' '.join(result.gradient)}; expected {' '.join(descending)}")
+
+    def judge(entry: Entry) -> None:
+        if isinstance(entry, (Trial, Earlier)):
+            space.check(entry.genome)
+        if isinstance(entry, Trial):
+            programs[entry.id] = entry.program
+        elif isinstance(entry, Earlier):
+            check_result(entry.result)
+        elif isinstance(entry, Result):
+            check_result(entry)
+        if isinstance(entry, dict) and "search" in entry:
+            now = of_text(entry["search"], name)
+            if (now.space, now.objectives, now.message.type, now.message.inner) != (space, objectives, message.type,
+                                                                                    message.inner):
+                raise ValueError("its search has other genes, objectives or another type than the first line's")
+
+    return judge
+
+
+def follower(folder: Path) -> Follower:
+    """Reads on in the journal of a run."""
+    return Follower(folder, judging)
+
+
 def read(folder: Path) -> Run:
     """The run of a folder; UserError where there is none, where it has not begun, or where its journal is damaged."""
-    return Run(folder, journal.read(folder))
+    return Run(folder, journal.read(folder, judging))

@@ -43,6 +43,7 @@ from menndl_caffe.report.summary import (
     members_of,
     of_role,
 )
+from menndl_caffe.text import printable
 from menndl_caffe.trial import DEFAULT, Result, Trial
 
 OPEN = "tensorboard --logdir '{0}'"
@@ -122,7 +123,7 @@ def _write_about(run: Run, measured: Sequence[str], writer: Writer) -> None:
     """What was searched and with what, and the genes' ranges and the metrics for HParams."""
     lines = [f"{name}: {value}" for name, value in run.line.items() if name not in ("event", "search")]
     lines += ["", *run.line["search"].splitlines()]
-    text = "\n".join(f"    {line}" for line in lines)  # Markdown for: as it stands
+    text = "\n".join(f"    {printable(line)}" for line in lines)  # Markdown for: as it stands
     writer.add(text_pb("run", text), 0, run.started)
     genes = [hparams.HParam(gene.name, _domain(gene)) for gene in run.space.genes]
     metrics = [hparams.Metric(name) for name in dict.fromkeys((run.curve_measure, LOSS, *measured))]

@@ -1,7 +1,6 @@
 """On a training rank, Trial -> Result: render, check by Caffe's shape rules, have it trained, name failures if any."""
 from __future__ import annotations
 
-import math
 import socket
 import time
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from menndl_caffe.trial import (
     CurvePoint,
     Result,
     Trial,
+    believable,
     failure,
     judged,
 )
@@ -242,7 +242,7 @@ class Evaluator:
             return self._failure(training, INVALID, f"the test net's outputs are {', '.join(outputs) or 'none'}; "
                                                     f"expected {expected}of {', '.join(losses)} at least one")
         loss = sum(losses[name] * outputs[name] for name in given)
-        if not all(map(math.isfinite, (loss, *outputs.values()))):
+        if not believable(loss, *outputs.values()):
             self._trainer.kill()
             said = ", ".join(f"{name} {value:g}" for name, value in outputs.items())
             return self._failure(training, DIVERGED, f"test outputs at iteration {iteration} are not finite: {said}")

@@ -16,7 +16,7 @@ import menndl_caffe
 from menndl_caffe import search
 from menndl_caffe.data import describe, lock_refusal
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment import recorded, search_file
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.render import Renderer
@@ -127,7 +127,7 @@ def run(options: Options) -> Optional[Record]:
 def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment = parts.experiment
-    with contextlib.closing(farm), _explained(options.out), Journal(options.out) as journal:
+    with contextlib.closing(farm), _explained(options.out), Journal(options.out, judging=recorded.judging) as journal:
         this = identity(experiment, parts.default, parts.engine)
         check_identity(options.out, journal.record, this)
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)

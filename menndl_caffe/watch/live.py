@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.journal import Follower
 
 Make = Callable[[Run], str]  # the page of a run
 
@@ -24,7 +24,7 @@ class LivePage:
         self._run: Optional[Run] = None
         self._lock = threading.Lock()
         self._page, self._results, self._next = "", 0, 0.0
-        self._follower = Follower(folder)
+        self._follower = recorded.follower(folder)
         self._follower.look()
 
     def results(self) -> int:
@@ -51,6 +51,6 @@ class LivePage:
         try:
             self._follower.look()
         except UserError:  # a journal that was mended or begun anew is read from its beginning
-            self._follower, self._run, self._page, self._results = Follower(self._folder), None, "", 0
+            self._follower, self._run, self._page, self._results = recorded.follower(self._folder), None, "", 0
             raise
         return len(self._follower.record.results)

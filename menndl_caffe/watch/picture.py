@@ -8,9 +8,10 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
+from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Value
-from menndl_caffe.journal import Entry, Follower
+from menndl_caffe.journal import Entry
 from menndl_caffe.objective import Objective
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import generations
@@ -60,7 +61,7 @@ class Watched:
         """UserError where there is no run."""
         self.folder = folder
         self.picture: Optional[Picture] = None  # None until the journal has its first line
-        self._follower = Follower(folder)
+        self._follower = recorded.follower(folder)
         self._run: Optional[Run] = None
         self._changed, self._next_count = False, 0.0
         self.look()

@@ -19,8 +19,7 @@ class Doing:
 
 def slots(record: Record) -> Optional[int]:
     """How many trials can be trained at once, since the run was started last; None where that is not recorded."""
-    recorded = (record.resumes or [record.run])[-1].get("slots")
-    return recorded if isinstance(recorded, int) else None
+    return (record.resumes or [record.run])[-1].get("slots")
 
 
 def doing(record: Record) -> List[Doing]:

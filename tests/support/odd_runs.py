@@ -97,7 +97,7 @@ def hostile(folder: Path) -> Path:
                             host=HOSTILE)
         pairs.append((_trial(i, i // 40), result))
     run = _write(folder, pairs, 160, 4, engine=HOSTILE, data=HOSTILE, versions={HOSTILE: HOSTILE}, host=HOSTILE,
-                 templates=HOSTILE, math=HOSTILE, command=f"menndl run '{HOSTILE}' \" --out x")
+                 templates={HOSTILE: HOSTILE}, math=HOSTILE, command=f"menndl run '{HOSTILE}' \" --out x")
     (run / "trials" / "11").mkdir(parents=True)
     for name in ("train_test.prototxt", "<img src=x onerror=hacked=1>"):
         (run / "trials" / "11" / name).write_text(HOSTILE.replace("\ud800", "").replace("\x00", ""))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.report.best import optimized_text
@@ -18,39 +18,40 @@ MAY_CHANGE = ("command", "ranks", "host", "threads", "data_folder", "engine_foun
 def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What was run on what, a line each: name and text; what the journal does not say is left out."""
     line, search = run.line, status["search"]
-    hashes, images = line.get("templates"), line.get("test_images")
+    hashes, images = line.get("templates", {}), line.get("test_images")
     known = [
         ("command", line.get("command")), ("started", moment(run.started)),
-        ("resumed", "; ".join(_resumed(one, run.record.run) for one in run.record.resumes if "started" in one)),
+        ("resumed", "; ".join(_resumed(one, run) for one in run.record.resumes if "started" in one)),
         ("search", settings_text(search)),
         ("within each individual", settings_text(search["inner"]) if "inner" in search else None),
         ("known from the beginning", run.earlier), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
-        ("net template", _hashed(search["net"], hashes, "net")),
-        ("solver template", _hashed(search["solver"], hashes, "solver")),
+        ("net template", _hashed(search["net"], hashes.get("net"))),
+        ("solver template", _hashed(search["solver"], hashes.get("solver"))),
         ("data", line.get("data")), ("data folder", line.get("data_folder")),
         ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run)),
         ("images it is measured on", images and f"{images:,}"),
         ("engine", f"{run.engine} ({line.get('engine_found') or 'where it was found is not recorded'})"),
         ("math", line.get("math")), ("threads of a trainer", line.get("threads")),
-        ("versions", _versions(line)), ("ranks", line.get("ranks")), ("hosts that trained", _hosts(run)),
+        ("versions", _versions(line, run.engine)), ("ranks", line.get("ranks")), ("hosts that trained", _hosts(run)),
         ("host of the master", line.get("host")), ("platform", line.get("platform")),
     ]
     return [(name, str(text)) for name, text in known if text]
 
 
-def _resumed(line: Dict[str, Any], first: Dict[str, Any]) -> str:
+def _resumed(line: Dict[str, Any], run: Run) -> str:
     """When the run was gone on with, and what was another way then than at its start."""
+    first = run.record.run
     changed = [f"{name.replace('_', ' ')} {line[name]}" for name in MAY_CHANGE
                if name in line and line[name] != first.get(name)]
-    versions = [f"versions {_versions(line)}"] if _versions(line) != _versions(first) else []
+    before, now = (_versions(one, run.engine) for one in (first, line))
+    versions = [f"versions {now}"] if now != before else []
     return moment(line["started"]) + "".join(f", {text}" for text in (*changed, *versions))
 
 
-def _versions(line: Dict[str, Any]) -> str:
-    of_engine = line.get("versions")
-    named = {"menndl": line.get("menndl"), **(of_engine if isinstance(of_engine, dict) else {})}
-    return ", ".join(f"{line['engine'] if name == 'version' else name} {text}" for name, text in named.items()
+def _versions(line: Dict[str, Any], engine: str) -> str:
+    named = {"menndl": line.get("menndl"), **line.get("versions", {})}
+    return ", ".join(f"{engine if name == 'version' else name} {text}" for name, text in named.items()
                      if text is not None)
 
 
@@ -65,8 +66,7 @@ def _hosts(run: Run) -> str:
     return ", ".join(named[:HOSTS]) + more
 
 
-def _hashed(name: str, hashes: Any, kind: str) -> str:
-    known = hashes.get(kind) if isinstance(hashes, dict) else None
+def _hashed(name: str, known: Optional[str]) -> str:
     return f"{name}, SHA-256 {known}" if known else name
 
 
