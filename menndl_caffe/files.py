@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from pathlib import Path
-from typing import IO, Iterator, Union
+from typing import IO, Iterator, Optional, Union
 
 
 @contextlib.contextmanager
@@ -37,6 +39,16 @@ def staging(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def opened(path: Path, flags: int = os.O_RDONLY, folder: Optional[int] = None) -> int:
+    """The descriptor of a regular file; OSError where it is something else, such as a named pipe, which would hold its
+    reader up. `folder`: the descriptor of the folder that it is in."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return descriptor
 
 
 def sync(path: Path) -> None:

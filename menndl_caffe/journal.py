@@ -10,7 +10,8 @@
 It is the log of the calls: of a search's trials, each first `trial` line is one `ask` and each `result` line one
 `tell`, in that order. A search is resumed by making it anew and repeating these calls (run/loop.py).
 
-One process writes (a lock on RUN/lock holds others off); any number may read, also while it is being written.
+One process writes (a lock on RUN/lock holds others off; where that cannot, or was removed, each sees before it writes
+that the file is no longer what it has written); any number may read, also while it is being written.
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import Field
-from menndl_caffe.files import lock
+from menndl_caffe.files import lock, opened
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import printable, say
@@ -107,7 +108,7 @@ class Follower:
 
     def __init__(self, run: Path, judging: Judging = _no_judge):
         self.record = Record()
-        self.position = 0  # bytes up to the end of the last whole line
+        self.position, self.torn = 0, 0  # bytes up to the end of the last whole line, and behind it at the last look
         self._run, self._lines = run, 0
         self._judging, self._judge = judging, _no_judge("", "")  # the latter of the first line's search
 
@@ -120,18 +121,21 @@ class Follower:
         content = self._rest(path)
         whole = content[:content.rfind(b"\n") + 1]
         self.position += len(whole)
+        self.torn = len(content) - len(whole)
         return [self._taken(path, line) for line in whole.splitlines()]
 
     def _rest(self, path: Path) -> bytes:
         """The file's end from `position`. Opened at each look, so that a network file system asks its server."""
         try:
-            with open(path, "rb") as file:
+            with open(opened(path), "rb") as file:
                 before = max(0, self.position - 1)
                 file.seek(before)
                 content = file.read()
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{self._run} is not a run: it has no {NAME}; "
                             "expected the folder given to `menndl run --out`") from None
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; expected a journal that can be read") from None
         if self.position and not content.startswith(b"\n"):
             raise UserError(f"{path} was cut or replaced while it was read: start again") from None
         return content[self.position - before:]
@@ -153,15 +157,23 @@ class Follower:
 
 
 def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
-    """Add one line to the record, and return what it says; ValueError where it cannot stand there."""
+    """Add one line to the record, and return what it says; ValueError where it cannot stand there.
+
+    A trial and a result that stand there already are no damage: two masters wrote them, where locks exclude nobody.
+    """
     event = fields.read(line, _LINE)["event"]
     if (event == "run") != (number == 1):
         raise ValueError("the first line, and no other, is the event 'run'")
     if event == "trial":
         given = Given(*fields.read(line, _GIVEN).values()) if "rank" in line else None
-        return _take_trial(record, Trial.from_dict(line), given)
+        trial = Trial.from_dict(line)
+        is_again = trial.id in record.results and trial == record.trials[trial.id]
+        return trial if is_again else _take_trial(record, trial, given)
     if event == "result":
-        return _take_result(record, Result.from_dict(line))
+        result = Result.from_dict(line)
+        before = record.results.get(result.id)
+        is_again = before is not None and result.measured_as(before)
+        return result if is_again else _take_result(record, result)
     if event == "earlier":
         return _take_earlier(record, Earlier.from_dict(line))
     return _take_about(record, line)
@@ -257,19 +269,30 @@ class Journal:
             run.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(run)
         except OSError as error:
-            raise UserError(f"--out {run}: {error.strerror}; "
+            raise UserError(f"--out {error.filename or run}: {error.strerror}; "
                             "expected a folder to write to, new or of an earlier run") from None
         self._path = run / NAME
         try:
             follower = Follower(run, judging)
             if self._path.exists():
                 follower.look()
-            self.record = follower.record
-            self._file: IO[bytes] = open(self._path, "ab")
-            self._file.truncate(follower.position)  # a torn last line would spoil the next one
+            self.record, self._size = follower.record, follower.position
+            self._file = self._opened(follower.torn)
         except BaseException:
             self._lock.close()
             raise
+
+    def _opened(self, torn: int) -> IO[bytes]:
+        """The file to add to, without so many bytes of a torn last line, which would spoil the next one."""
+        try:
+            descriptor = opened(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+        except OSError as error:
+            why = "is a link, which is not followed" if self._path.is_symlink() else error.strerror
+            raise UserError(f"{self._path}: {why}; expected a file that can be written") from None
+        file = open(descriptor, "ab", buffering=0)  # lines go out as they are given, never in parts
+        if torn and os.fstat(descriptor).st_size == self._size + torn:
+            file.truncate(self._size)
+        return file
 
     def __enter__(self) -> Journal:
         return self
@@ -309,24 +332,50 @@ class Journal:
         self._append({"event": "trial", **trial.as_dict(), **to}, sync=False)
 
     def add_result(self, result: Result) -> None:
-        """Record a result; when this returns it is on disk. UserError where the journal was deleted or moved away."""
-        if not self._path.exists():  # a deleted file that is open takes every line, and nobody sees them again
-            raise UserError(f"{self._path} was deleted or moved while the search was writing it; "
-                            "if moved, --out and its new folder go on with it")
+        """Record a result; when this returns it is on disk."""
         _take_result(self.record, result)
         self._append({"event": "result", **result.as_dict()}, sync=True)
 
     def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
-        for line in lines:
-            self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
-        self._file.flush()  # whoever watches the run sees what is being trained
+        """UserError where the file is not as this process has left it."""
+        self._check_file()
+        content = b"".join(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+                           for line in lines)
+        self._size += len(content)
+        while content:
+            content = content[self._file.write(content):]
         if sync and self._fsync:
             os.fsync(self._file.fileno())
+        self._check_size(os.fstat(self._file.fileno()).st_size)
+
+    def _check_file(self) -> None:
+        """What is open may be deleted, and then takes every line, and nobody sees them again. Opened anew, so that a
+        network file system asks its server."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            raise UserError(f"{self._path} was deleted or moved while the search was writing it; "
+                            "if moved, --out and its new folder go on with it") from None
+        try:
+            found, own = os.fstat(descriptor), os.fstat(self._file.fileno())
+        finally:
+            os.close(descriptor)
+        if not os.path.samestat(found, own):
+            raise UserError(f"{self._path} is another file than the one that the search was writing: an editor, "
+                            "`sed -i` or a copy took its place. What stands there is left as it is; the same command "
+                            "goes on from it")
+        self._check_size(found.st_size)
+
+    def _check_size(self, found: int) -> None:
+        if found != self._size:
+            raise UserError(f"{self._path} has {found:,} bytes, and the search has written up to {self._size:,}: "
+                            "another `menndl run`, or another program, writes it. End that; the same command goes on "
+                            "from what stands there")
 
 
 def _locked(run: Path) -> IO[str]:
     """RUN/lock, held until it is closed or this process ends, however it ends."""
-    file = open(run / "lock", "a+")
+    file = open(opened(run / "lock", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW), "a+")
     try:
         refusal = lock(file)
     except BlockingIOError:

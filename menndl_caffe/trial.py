@@ -161,6 +161,12 @@ class Result:
         """
         return Result(**fields.read(record, _RESULT), **fields.read_present(record, _KNOWN))
 
+    def measured_as(self, other: Result) -> bool:
+        """Whether another training of the trial gave the same, wherever and whenever that was."""
+        where: Dict[str, Any] = {"started": 0.0, "seconds": 0.0, "engine_seconds": 0.0, "rank": 0, "host": "",
+                                 "log": ""}
+        return replace(self, **where) == replace(other, **where)
+
     def copied_to(self, trial: Trial) -> Result:
         """The same result for another trial of the same individual; it cost no time."""
         return replace(self, id=trial.id, same_as=self.id if self.same_as is None else self.same_as,

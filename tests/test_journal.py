@@ -10,7 +10,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 from hypothesis import given, settings
@@ -186,6 +186,126 @@ def test_a_result_is_not_written_into_a_deleted_file(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "run")
         with pytest.raises(UserError, match=r"run/journal\.jsonl was deleted or moved"):
             writer.add_result(result(0))
+
+
+# ---- what is no longer the file that was written ----
+
+def by_an_editor(path: Path) -> None:
+    """Or `sed -i`, or a folder moved away and copied back: the same text in another file."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+
+
+def by_a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("copy"))
+    path.with_name("copy").write_bytes(path.with_name("elsewhere").read_bytes())
+
+
+def by_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+CHANGES = {by_an_editor: "is another file than", by_a_link: "is another file than", by_a_pipe: "is another file than",
+           lambda path: path.write_bytes(b""): "has 0 bytes, and the search has written up to ",
+           lambda path: grow(path.parent, b"\n"): "another `menndl run`, or another program, writes it",
+           lambda path: path.rename(path.with_name("moved")): "was deleted or moved"}
+
+
+@pytest.mark.parametrize("what", ["begin", "trial", "result"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_nothing_is_added_to_a_journal_that_was_changed(tmp_path: Path, what: str,
+                                                        change: Callable[[Path], None]) -> None:
+    write(tmp_path, 2)
+    path = tmp_path / journal.NAME
+    with Journal(tmp_path) as writer:
+        writer.add_trial(trial(2))
+        own = path.open("rb")  # what the writer writes, wherever the name leads
+        before = own.read()
+        change(path)
+        then = path.read_bytes() if path.is_file() else b""
+        add = {"begin": lambda: writer.begin(FIRST), "trial": lambda: writer.add_trial(trial(3), 1),
+               "result": lambda: writer.add_result(result(2))}[what]
+        with pytest.raises(UserError, match=CHANGES[change]):
+            add()
+        assert (path.read_bytes() if path.is_file() else b"") == then
+        own.seek(0)
+        assert own.read() in (before, then)
+        own.close()
+
+
+def test_two_masters_see_each_other_where_locks_exclude_nobody(tmp_path: Path) -> None:
+    """As on NFS with nolock, or where somebody removes RUN/lock: the one that was there first ends, the other goes on,
+    and nothing that was recorded is lost."""
+    first = Journal(tmp_path)
+    first.begin(FIRST)
+    first.add_trial(trial(0), 0)
+    first.add_result(result(0))
+    first.add_trial(trial(1, 1), 0)
+    (tmp_path / "lock").unlink()
+    second = Journal(tmp_path)
+    first.add_result(result(1, 0.1))  # before the second one writes anything
+    with pytest.raises(UserError, match="another `menndl run`, or another program, writes it"):
+        second.begin(FIRST)
+    first.add_trial(trial(2, 2), 0)
+    for master in (first, second):
+        master.__exit__(None, None, None)
+    record = journal.read(tmp_path)
+    assert record.results == {0: result(0), 1: result(1, 0.1)} and list(record.trials) == [0, 1, 2]
+
+
+def test_a_torn_line_of_a_living_master_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have become whole since it was read."""
+    write(tmp_path, 1)
+    line = json.dumps({"event": "trial", **trial(1).as_dict()}).encode() + b"\n"
+    grow(tmp_path, line[:20])
+    look = journal.Follower.look
+
+    def look_and_grow(follower: journal.Follower) -> list:
+        entries = look(follower)
+        grow(tmp_path, line[20:])
+        return entries
+
+    monkeypatch.setattr(journal.Follower, "look", look_and_grow)
+    with Journal(tmp_path) as writer, pytest.raises(UserError, match="another `menndl run`"):
+        writer.begin(FIRST)
+    monkeypatch.undo()
+    assert list(journal.read(tmp_path).trials) == [0, 1]
+
+
+def test_equal_trials_and_results_of_two_masters_are_no_damage(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    before = journal.read(tmp_path)
+    again = replace(result(0, 0.0), started=2e9, seconds=9.0, engine_seconds=8.0, rank=1, host="node8")
+    for line in ({"event": "resume"}, {"event": "trial", **trial(0).as_dict(), "rank": 5, "given": 2e9},
+                 {"event": "result", **again.as_dict()}):
+        grow(tmp_path, json.dumps(line).encode() + b"\n")
+    record = journal.read(tmp_path)
+    assert (record.results, record.trials, record.calls, record.given) == (before.results, before.trials, before.calls,
+                                                                           before.given)
+    with Journal(tmp_path) as writer:
+        writer.begin(FIRST)
+    grow(tmp_path, json.dumps({"event": "result", **replace(again, fitness=0.5).as_dict()}).encode() + b"\n")
+    with pytest.raises(UserError, match="second result of trial 0"):
+        journal.read(tmp_path)
+
+
+def test_a_journal_that_is_a_pipe_holds_nobody_up_and_links_are_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / journal.NAME)
+    for attempt in (journal.read, Journal):
+        with pytest.raises(UserError, match=r"journal\.jsonl: is no regular file"):
+            attempt(tmp_path / "pipe")
+    for name in (journal.NAME, "lock"):
+        run, own = tmp_path / f"link {name}", tmp_path / f"own {name}"
+        run.mkdir()
+        own.write_bytes(b"")
+        (run / name).symlink_to(own)
+        with pytest.raises(UserError, match="is a link, which is not followed|Too many levels of symbolic links"):
+            Journal(run).begin(FIRST)
+        assert own.read_bytes() == b""
 
 
 def test_best_are_different_individuals_fittest_first(tmp_path: Path) -> None:
