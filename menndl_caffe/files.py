@@ -1,4 +1,5 @@
-"""Files on disk, one way for each: written aside and moved into place, synced, locked, known by their SHA-256."""
+"""Files on disk, one way for each: written aside and moved into place, reached without links, synced, locked, known by
+their SHA-256."""
 from __future__ import annotations
 
 import contextlib
@@ -17,16 +18,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write a file or a folder to, each process its own; in the end, unless an error came, it
     becomes `path`. So nobody ever sees half of it."""
     aside, earlier = (path.with_name(f".{path.name}.{which}.{os.getpid()}") for which in ("new", "old"))
+    _remove(aside, earlier)  # of a process that was killed, or a link to elsewhere
     try:
         yield aside
-        if aside.is_dir() and path.exists():  # a folder takes the place of a file, but not of a folder
+        if aside.is_dir() and os.path.lexists(path):  # a folder takes the place of a file, but not of a folder
             os.replace(path, earlier)
         os.replace(aside, path)
     finally:
-        for left in (aside, earlier):
-            shutil.rmtree(left, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                left.unlink()
+        _remove(aside, earlier)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def write(path: Path, text: str, errors: str = "backslashreplace") -> None:
+    """Write a text file; what stands there is replaced, also where it is a link. `errors`: what becomes of halves of
+    surrogate pairs."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8", errors=errors)
 
 
 @contextlib.contextmanager
@@ -39,6 +52,32 @@ def staging(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def unlinked(folder: Path, *names: str) -> Path:
+    """The path that these names lead to from the folder, there or not; OSError where one of them is a link, which may
+    lead anywhere: a run can come from elsewhere."""
+    path = folder
+    for name in names:
+        path = path / name
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "is a link, which is not followed", str(path))
+    return path
+
+
+def inside(folder: Path, *names: str) -> IO[bytes]:
+    """The regular file that is reached from the folder by these names, opened to be read; OSError where it is none, or
+    one of them is a link."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in names[:-1]:
+            inner = os.open(name, flags | os.O_DIRECTORY, dir_fd=place)
+            os.close(place)
+            place = inner
+        return open(opened(Path(names[-1]), flags, place), "rb")
+    finally:
+        os.close(place)
 
 
 def opened(path: Path, flags: int = os.O_RDONLY, folder: Optional[int] = None) -> int:

@@ -9,7 +9,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
 from menndl_caffe.experiment.render import Rendered
-from menndl_caffe.files import sha256_of
+from menndl_caffe.files import sha256_of, unlinked
 from menndl_caffe.search import learning
 from menndl_caffe.trial import LEARNING, RETRAIN, Trial
 
@@ -36,9 +36,12 @@ def file_of(run: Optional[Path], trial: Trial) -> Optional[Path]:
     if run is None or trial.program not in (*LEARNING, RETRAIN):
         return None
     of = trial.id if trial.decays_of is None else trial.decays_of
-    path = run.absolute() / TRIALS / str(of) / LEARNED
+    try:
+        path = unlinked(run.absolute(), TRIALS, str(of), LEARNED)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from None
     if trial.program == RETRAIN:
-        found = sha256_of(path) if path.exists() else ""
+        found = sha256_of(path) if path.is_file() else ""
         if found != trial.decays:
             what = f"has the SHA-256 {found[:12]}..." if found else "is not there"
             raise UserError(f"{path}: {what}; expected the decays that individual {of} learned, of SHA-256 "

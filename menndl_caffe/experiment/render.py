@@ -14,6 +14,7 @@ from google.protobuf.text_encoding import CEscape
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.experiment import RESERVED, Experiment
 from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.files import write
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.trial import Trial
@@ -33,8 +34,8 @@ class Rendered:
     def write(self, directory: Path) -> None:
         """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / NET_FILE).write_text(self.net_text)
-        (directory / SOLVER_FILE).write_text(self.solver_text)
+        write(directory / NET_FILE, self.net_text, "surrogateescape")
+        write(directory / SOLVER_FILE, self.solver_text, "surrogateescape")
 
 
 class Template:

@@ -8,6 +8,7 @@ from typing import Any
 
 from menndl_caffe.arguments import add_run
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import unlinked
 from menndl_caffe.text import say
 
 # Each module has `write(run, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
@@ -31,12 +32,12 @@ def main(arguments: Any) -> None:
 
     writer = _writer(arguments.to)
     run = recorded.read(arguments.run)
-    folder = arguments.out or arguments.run / "export"
     try:
+        folder = arguments.out or unlinked(arguments.run, "export")
         claim(folder, run)
         paths = writer.write(run, folder)
     except OSError as error:
-        raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; "
+        raise UserError(f"cannot write {error.filename or arguments.out or arguments.run}: {error.strerror or error}; "
                         "--out DIR takes another folder") from None
     print(*paths, sep="\n")
     say(writer.OPEN.format(*paths))

@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, List
 
+from menndl_caffe import files
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.export.tables import curves, trials
-from menndl_caffe.files import replacing
 from menndl_caffe.text import as_csv
 
 OPEN = "pandas.read_csv('{0}', parse_dates=['started'])"
@@ -18,8 +18,7 @@ def write(run: Run, folder: Path) -> List[Path]:
     paths = []
     for name, table in (("trials.csv", trials(run)), ("curves.csv", curves(run))):
         text = as_csv(list(table.columns), ([_field(value) for value in row] for row in table.rows))
-        with replacing(folder / name) as aside:
-            aside.write_text(text, encoding="utf-8")
+        files.write(folder / name, text)
         paths.append(folder / name)
     return paths
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.recorded import SIZE, Run
-from menndl_caffe.files import replacing
+from menndl_caffe.files import inside, write
 
 RUN = "run.json"  # Run.line; says whose export a folder is
 
@@ -16,16 +16,16 @@ def claim(folder: Path, run: Run) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         _check_is_of(folder, run)
-    with replacing(folder / RUN) as aside:
-        aside.write_text(json.dumps(run.line, indent=2) + "\n")
+    write(folder / RUN, json.dumps(run.line, indent=2) + "\n")
 
 
 def _check_is_of(folder: Path, run: Run) -> None:
     try:
-        then = json.loads((folder / RUN).read_text())
+        with inside(folder, RUN) as file:
+            then = json.load(file)
         size = {name: run.line[name] for name in SIZE if name in run.line}  # the run may have gone further since
         of_this_run = isinstance(then, dict) and {**then, **size} == run.line
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{folder}: holds files that are no export of menndl's (it has no {RUN}); "
                         "expected a folder that is new, empty or of an earlier export of this run") from None
     if not of_this_run:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.recorded import Run, Stages, counted
-from menndl_caffe.files import replacing
+from menndl_caffe.files import replacing, unlinked
 from menndl_caffe.objective import LOSS, MEASURES, Objective
 from menndl_caffe.report.best import best_dict, best_text, cell, shown
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
@@ -50,7 +50,7 @@ def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> L
     UserError where there is no result yet, where the folder cannot be written, and, after page and tables, where
     matplotlib is missing.
     """
-    folder = folder or run.folder / "report"
+    folder = folder or _own(run.folder)
     stages, summaries = run.stages, generations(run)
     if not summaries:
         raise UserError(f"{run.folder}: no individual has a result yet, so there is nothing to report; "
@@ -62,23 +62,31 @@ def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> L
               "genes.csv": spreads_csv(boxes, stages.name),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
     texts = {PAGE: page([run]), **tables}
-    written = [_write(folder, name, text.encode()) for name, text in texts.items()]
+    written = [_write(folder, name, text) for name, text in texts.items()]
     for text in _notes(run, nets, networks):
         note(text)
     figures = _figures(folder, run, stages, summaries, boxes, networks, best_decays(run, nets))
     return written + [_write(folder, name, content) for name, content in figures]
 
 
-def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
-    """Write the page that compares runs into `folder`. UserError where that cannot be written."""
-    return _write(folder, COMPARISON, page(runs).encode())
+def write_comparison(runs: Sequence[Run], folder: Optional[Path] = None) -> Path:
+    """Write the page that compares runs into `folder`, without one into the first run's RUN/report. UserError where
+    that cannot be written."""
+    return _write(folder or _own(runs[0].folder), COMPARISON, page(runs))
 
 
-def _write(folder: Path, name: str, content: bytes) -> Path:
+def _own(run: Path) -> Path:
+    try:
+        return unlinked(run, "report")
+    except OSError as error:
+        raise UserError(f"{error.filename} {error.strerror}; --out DIR takes another folder") from None
+
+
+def _write(folder: Path, name: str, content: Union[str, bytes]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / name) as aside:
-            aside.write_bytes(content)
+            aside.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
     return folder / name

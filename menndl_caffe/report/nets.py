@@ -17,7 +17,7 @@ from menndl_caffe.experiment.experiment import TEMPLATES
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import NET_FILE, Renderer
 from menndl_caffe.experiment.sources import Sources, parts_of_data
-from menndl_caffe.files import sha256_of
+from menndl_caffe.files import inside, sha256_of
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
@@ -47,7 +47,7 @@ class Nets:
     shape (C, H, W) of the images, None where it is not recorded and the databases are not here."""
 
     def __init__(self, run: Run):
-        self._run, self._folder = run, run.folder / "trials"
+        self._run = run
         self.image = _image_shape(run.line)
         self.changed = ""
         self._renderer: Optional[Renderer] = None
@@ -63,9 +63,10 @@ class Nets:
             if self._renderer is not None:
                 rendered = self._renderer.render(trial, ANYWHERE)
                 return Texts(rendered.net.message, rendered.solver.message)
-            path = self._folder / str(trial.id) / NET_FILE
-            return Texts(prototxt.load(path, caffe_pb2.NetParameter).message, caffe_pb2.SolverParameter())
-        except UserError:
+            with inside(self._run.folder, "trials", str(trial.id), NET_FILE) as file:
+                text = file.read().decode("utf-8", "surrogateescape")
+            return Texts(prototxt.parse(text, caffe_pb2.NetParameter).message, caffe_pb2.SolverParameter())
+        except (OSError, UserError):
             return None
 
     def rendered(self, trial: Trial) -> Optional[Tuple[str, str]]:

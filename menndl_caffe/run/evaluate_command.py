@@ -8,6 +8,7 @@ from typing import Any, Dict
 
 from menndl_caffe.arguments import new_folder
 from menndl_caffe.experiment.command import add_individual
+from menndl_caffe.files import write
 from menndl_caffe.rank.arguments import add_engine
 from menndl_caffe.text import say
 
@@ -37,7 +38,7 @@ def main(arguments: Any) -> None:
         evaluator.close()
     if arguments.out:
         parts.renderer.render(trial, sources(experiment, trial.role), str(arguments.out)).write(arguments.out)
-        (arguments.out / LOG).write_text(result.log)
+        write(arguments.out / LOG, result.log)
     record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter,
                               **result.as_dict()}
     print(json.dumps({name: value for name, value in record.items() if name != "id"}))

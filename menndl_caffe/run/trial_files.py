@@ -8,6 +8,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
+from menndl_caffe.files import unlinked, write
 from menndl_caffe.journal import Record
 from menndl_caffe.trial import INDIVIDUAL, Result, Trial
 
@@ -18,7 +19,7 @@ class TrialFiles:
     """Decides which trials' files stay on disk: few, since a shared file system suffers from many small files."""
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
-        self._folder, self._renderer = run / TRIALS, renderer
+        self._run, self._renderer = run, renderer
         self._fitness = renderer.experiment.objectives[0]
         self._best = next((result for _, result in record.best(1, self._fitness) if not result.failed), None)
 
@@ -29,23 +30,26 @@ class TrialFiles:
         elif self._best is None or self._fitness.rank_key(result) < self._fitness.rank_key(self._best):
             self._write(trial, result)
             if self._best is not None:
-                self._drop(self._folder / str(self._best.id))
+                self._drop(self._best)
             self._best = result
 
-    @staticmethod
-    def _drop(directory: Path) -> None:
+    def _directory(self, result: Result) -> Path:
+        return unlinked(self._run, TRIALS, str(result.id))
+
+    def _drop(self, result: Result) -> None:
         """All but what the trial learned, of which the journal has the checksum."""
         with contextlib.suppress(OSError):
+            directory = self._directory(result)
             for path in directory.iterdir():
                 if path.name != LEARNED:
                     path.unlink()
             directory.rmdir()
 
     def _write(self, trial: Trial, result: Result) -> None:
-        directory = self._folder / str(trial.id)
+        directory = self._directory(result)
         try:
             where = sources(self._renderer.experiment, trial.role)
             self._renderer.render(trial, where, str(directory)).write(directory)
         except UserError:  # what cannot be rendered has no files; its reason is in the journal
             directory.mkdir(parents=True, exist_ok=True)
-        (directory / LOG).write_text(result.log)
+        write(directory / LOG, result.log)

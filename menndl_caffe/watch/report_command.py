@@ -37,10 +37,9 @@ def main(arguments: Any) -> None:
     from menndl_caffe.report.files import write_comparison, write_report
 
     run, *others = arguments.runs
-    folder = arguments.out or run / "report"
     if others:
-        return print(write_comparison(list(map(recorded.read, arguments.runs)), folder))
-    page, *files = write_report(recorded.read(run), folder=folder)
+        return print(write_comparison(list(map(recorded.read, arguments.runs)), arguments.out))
+    page, *files = write_report(recorded.read(run), folder=arguments.out)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
     print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
 

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import socket
-import stat
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ from socketserver import TCPServer
 from typing import Any, Optional, Sequence
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.files import inside
 from menndl_caffe.watch.live import LivePage
 
 HERE = Path(__file__).parent
@@ -150,18 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _content(folder: Path, names: Sequence[str]) -> Optional[bytes]:
-    """The bytes of the regular file that is reached from the folder by these names, none of them a link."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for name in names[:-1]:
-            inner = os.open(name, flags | os.O_DIRECTORY, dir_fd=place)
-            os.close(place)
-            place = inner
-        file = os.open(names[-1], flags | os.O_NONBLOCK, dir_fd=place)  # a named pipe must not hold it up
+        with inside(folder, *names) as file:
+            return file.read()
     except OSError:
         return None
-    finally:
-        os.close(place)
-    with open(file, "rb") as opened:
-        return opened.read() if stat.S_ISREG(os.fstat(file).st_mode) else None

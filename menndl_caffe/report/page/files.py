@@ -1,11 +1,13 @@
 """The net and the solver of individuals: of the few whose files RUN/trials keeps, and of all as the templates say."""
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import FILES
+from menndl_caffe.files import inside, unlinked
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.text import printable
 
@@ -19,9 +21,9 @@ def kept_files(run: Run, first: Sequence[int]) -> Dict[str, Any]:
 
     `first` are the ids to begin with.
     """
-    trials = run.folder / "trials"
     try:
-        present = {entry.name for entry in trials.iterdir() if entry.is_dir()}
+        trials = unlinked(run.folder, "trials")
+        present = {entry.name for entry in trials.iterdir() if entry.is_dir() and not entry.is_symlink()}
     except OSError:
         return {}
     ids = [id for id in dict.fromkeys([*first, *run.record.results]) if str(id) in present]
@@ -31,7 +33,8 @@ def kept_files(run: Run, first: Sequence[int]) -> Dict[str, Any]:
 
 def _names(directory: Path) -> Sequence[str]:
     try:
-        return sorted(printable(entry.name, lines=True) for entry in directory.iterdir() if entry.is_file())
+        return sorted(printable(entry.name, lines=True) for entry in directory.iterdir()
+                      if entry.is_file() and not entry.is_symlink())
     except OSError:
         return []
 
@@ -41,7 +44,7 @@ def _texts(directory: Path) -> Dict[str, str]:
     texts = {}
     for name in FILES:
         try:
-            with open(directory / name, encoding="utf-8", errors="replace") as file:
+            with io.TextIOWrapper(inside(directory, name), encoding="utf-8", errors="replace") as file:
                 texts[name] = printable(file.read(LONGEST), lines=True)
         except OSError:
             continue
