@@ -56,6 +56,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Stopped as stopped:
         say(f"menndl {arguments.name}: {stopped}")
         return os.EX_TEMPFAIL
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            say(end.code)
+            return 1
+        raise
     except KeyboardInterrupt:
         hint = "; the same command goes on where this one stopped" if arguments.name == "run" else ""
         say(f"menndl {arguments.name}: interrupted{hint}")
@@ -73,7 +78,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2 and what is wrong, without the usage before it."""
-        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+        say(f"{self.prog}: {message}; see `{self.prog} --help`")
+        self.exit(2)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

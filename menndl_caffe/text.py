@@ -58,9 +58,14 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def say(text: str) -> None:
-    """A line on standard error, if that is still there."""
+    """Lines on standard error, if that is still there. All that is told leaves here or by `show`, as `printable`."""
     with contextlib.suppress(OSError):  # the terminal may be gone
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text, lines=True), file=sys.stderr, flush=True)
+
+
+def show(text: object) -> None:
+    """Lines on standard output: a command's answer."""
+    print(printable(str(text), lines=True), flush=True)
 
 
 class HowFar(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from menndl_caffe.arguments import whole
-from menndl_caffe.text import say
+from menndl_caffe.text import say, show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -26,4 +26,4 @@ def main(arguments: Any) -> None:
     from menndl_caffe.data import write
 
     out = getattr(arguments, "out", Path("data") / arguments.set)
-    print(write(arguments.set, out, arguments.source, arguments.validation, arguments.force, say))
+    show(write(arguments.set, out, arguments.source, arguments.validation, arguments.force, say))

@@ -25,6 +25,7 @@ from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_
 from menndl_caffe.data.source import Content, Source
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import lock, sha256_of, staging, sync
+from menndl_caffe.text import show
 
 SUMMARY = "dataset.json"
 STAGING = ".partial"
@@ -99,7 +100,7 @@ class DataSummary:
 
 
 def write(dataset: str, out: Path, source: Optional[Path] = None, validation: int = 0, force: bool = False,
-          report: Report = print) -> DataSummary:
+          report: Report = show) -> DataSummary:
     """A data set of `FORMATS` as Caffe's own scripts make it, under their file names.
 
     `source` is an archive or a folder, None what the set does without one. `validation` N > 0 adds the training images
@@ -115,7 +116,7 @@ def write(dataset: str, out: Path, source: Optional[Path] = None, validation: in
 
 
 def write_synthetic(out: Path, images_train: int, images_test: int, seed: int = 1, validation: int = 0,
-                    force: bool = False, report: Report = print) -> DataSummary:
+                    force: bool = False, report: Report = show) -> DataSummary:
     """As `write`, the set "synthetic" with so many images, the same on every machine."""
     drawn = replace(FORMATS["synthetic"], read=partial(_draw, images_train, images_test, seed))
     return _write("synthetic", drawn, Path(out), None, validation, force, report)

@@ -10,6 +10,7 @@ from typing import Any
 from menndl_caffe.arguments import add_json, whole
 from menndl_caffe.errors import UserError
 from menndl_caffe.rank.engine import NAMES
+from menndl_caffe.text import show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -32,11 +33,11 @@ def main(arguments: Any) -> None:
     if arguments.mpi:
         world = machine.examine_world(arguments.expect_ranks, arguments.engine or NAMES[0], arguments.data)
         if world is not None:
-            print(json.dumps(world.as_dict(), indent=2) if arguments.json else world, flush=True)
+            show(json.dumps(world.as_dict(), indent=2) if arguments.json else world)
             sys.exit(0 if world.works else 1)
         return
     if arguments.expect_ranks or arguments.data or arguments.engine:
         raise UserError("--expect-ranks, --data and --engine are about the ranks of a job: add --mpi, under a launcher")
     findings = machine.examine()
     as_json = [finding._asdict() for finding in findings]
-    print(json.dumps(as_json, indent=2) if arguments.json else machine.table(findings))
+    show(json.dumps(as_json, indent=2) if arguments.json else machine.table(findings))

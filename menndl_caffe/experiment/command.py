@@ -5,6 +5,7 @@ import argparse
 from typing import Any
 
 from menndl_caffe.arguments import add_search, new_folder, whole
+from menndl_caffe.text import show
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:
@@ -44,11 +45,11 @@ def main(arguments: Any) -> None:
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
     rendered.write(arguments.out)
-    print(f"{arguments.out}/{NET_FILE} and {SOLVER_FILE}: {trial.genome}")
+    show(f"{arguments.out}/{NET_FILE} and {SOLVER_FILE}: {trial.genome}")
     try:
         net = check(rendered)
     except UnknownShape as unknown:
-        print(f"its size is not known before it runs: {unknown}")
+        show(f"its size is not known before it runs: {unknown}")
     else:
-        print(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
-              f"{net.multiply_adds / 1e9:.3g} billion multiply-adds a forward pass of a training batch")
+        show(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
+             f"{net.multiply_adds / 1e9:.3g} billion multiply-adds a forward pass of a training batch")

@@ -9,7 +9,7 @@ from typing import Any
 from menndl_caffe.arguments import add_run
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import unlinked
-from menndl_caffe.text import say
+from menndl_caffe.text import say, show
 
 # Each module has `write(run, folder)`, which gives the paths of what it wrote, and `OPEN`, how to look at it.
 FORMATS = {"csv": "csv_files", "parquet": "parquet_files", "optuna": "optuna_study", "tensorboard": "event_files"}
@@ -39,7 +39,7 @@ def main(arguments: Any) -> None:
     except OSError as error:
         raise UserError(f"cannot write {error.filename or arguments.out or arguments.run}: {error.strerror or error}; "
                         "--out DIR takes another folder") from None
-    print(*paths, sep="\n")
+    show("\n".join(map(str, paths)))
     say(writer.OPEN.format(*paths))
 
 

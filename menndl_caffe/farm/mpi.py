@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import faulthandler
 import os
-import sys
 import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
@@ -20,6 +19,7 @@ import mpi4py
 
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.text import say
 from menndl_caffe.trial import Result, Trial
 from menndl_caffe.walltime import Walltime
 
@@ -173,7 +173,7 @@ class MpiFarm:
         lost = [id for id, (holder, _) in self._running.items() if holder == rank]
         self._lost += [self._running.pop(id)[1] for id in lost]
         fate = f"its trial {', '.join(map(str, lost))} begins anew" if lost else "it had no trial"
-        print(f"menndl: rank {rank} on {self._hosts[rank]} has died; {fate}", file=sys.stderr, flush=True)
+        say(f"menndl: rank {rank} on {self._hosts[rank]} has died; {fate}")
         if not self.slots:
             raise SystemExit("menndl run: every training rank has died; the same command goes on")
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import traceback
 from typing import Any, Callable, Iterator, List, Optional, Protocol, Tuple
 
@@ -16,6 +15,7 @@ from menndl_caffe.farm import Farm, launched_size
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.farm.mpi import DEATHS, FAULT_TOLERANT, LONG_MESSAGE, MASTER, MPI, MpiFarm, serve
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.text import say
 from menndl_caffe.walltime import Stopped, Walltime
 
 
@@ -159,7 +159,7 @@ def _abort(comm: MPI.Comm, error: BaseException) -> None:
         text = str(error)
     else:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    print(f"menndl: rank {comm.rank} on {socket.gethostname()}: {text}", file=sys.stderr, flush=True)
+    say(f"menndl: rank {comm.rank} on {socket.gethostname()}: {text}")
     if FAULT_TOLERANT and comm.rank != MASTER and not orphaned:
         os.kill(os.getpid(), signal.SIGKILL)  # there the others are not told of an MPI_Abort
     comm.Abort(2 if isinstance(error, UserError) else os.EX_TEMPFAIL if isinstance(error, Stopped) else 1)

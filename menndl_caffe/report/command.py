@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from menndl_caffe.arguments import add_json, add_run
+from menndl_caffe.text import show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -21,4 +22,4 @@ def main(arguments: Any) -> None:
     from menndl_caffe.report.status import status_dict, status_text
 
     run, now = recorded.read(arguments.run), time.time()
-    print(json.dumps(status_dict(run, now), indent=2) if arguments.json else status_text(run, now))
+    show(json.dumps(status_dict(run, now), indent=2) if arguments.json else status_text(run, now))

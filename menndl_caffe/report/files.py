@@ -36,7 +36,7 @@ from menndl_caffe.report.summary import (
     learns_decays,
 )
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
-from menndl_caffe.text import as_csv, fixed, say
+from menndl_caffe.text import as_csv, fixed, printable, say
 from menndl_caffe.trial import BESIDE, DEFAULT
 
 PAGE, COMPARISON = "report.html", "comparison.html"
@@ -61,7 +61,7 @@ def write_report(run: Run, note: Note = say, folder: Optional[Path] = None) -> L
     tables = {**_tables(run, nets), "generations.csv": _generations_csv(run, summaries, stages.name),
               "genes.csv": spreads_csv(boxes, stages.name),
               **{f"{name}.csv": network_csv(layers) for name, layers in networks.items()}}
-    texts = {PAGE: page([run]), **tables}
+    texts = {PAGE: page([run]), **{name: printable(text, lines=True) for name, text in tables.items()}}
     written = [_write(folder, name, text) for name, text in texts.items()]
     for text in _notes(run, nets, networks):
         note(text)

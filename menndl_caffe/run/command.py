@@ -7,6 +7,7 @@ from typing import Any
 from menndl_caffe.arguments import add_search, new_folder, whole
 from menndl_caffe.experiment.command import add_overrides
 from menndl_caffe.rank.arguments import add_engine
+from menndl_caffe.text import show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -34,4 +35,4 @@ def main(arguments: Any) -> None:
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
                          live=not arguments.plain, time_limit=arguments.time_limit))
     if record is not None:
-        print(best_text(Run(arguments.out, record)), flush=True)
+        show(best_text(Run(arguments.out, record)))

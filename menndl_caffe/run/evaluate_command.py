@@ -10,7 +10,7 @@ from menndl_caffe.arguments import new_folder
 from menndl_caffe.experiment.command import add_individual
 from menndl_caffe.files import write
 from menndl_caffe.rank.arguments import add_engine
-from menndl_caffe.text import say
+from menndl_caffe.text import say, show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -41,4 +41,4 @@ def main(arguments: Any) -> None:
         write(arguments.out / LOG, result.log)
     record: Dict[str, Any] = {"genes": trial.genome.as_dict(), "seed": trial.seed, "max_iter": trial.max_iter,
                               **result.as_dict()}
-    print(json.dumps({name: value for name, value in record.items() if name != "id"}))
+    show(json.dumps({name: value for name, value in record.items() if name != "id"}))

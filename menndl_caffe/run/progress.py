@@ -8,7 +8,7 @@ import time
 from typing import IO, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
-from menndl_caffe.text import HowFar, duration
+from menndl_caffe.text import HowFar, duration, printable
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
@@ -67,7 +67,7 @@ class Progress:
 
     def _show(self, now: bool) -> None:
         if self._live:
-            self._put(f"\r\x1b[K{self.line()}")
+            self._put(f"\r\x1b[K{printable(self.line())}")
         elif now or time.monotonic() - self._told > PLAIN_SECONDS:
             self._told = time.monotonic()
             self._write(self.line())
@@ -84,7 +84,7 @@ class Progress:
                           3600 * speed if speed else None, left))
 
     def _write(self, text: str) -> None:
-        self._put(("\r\x1b[K" if self._live else "") + text + "\n")
+        self._put(("\r\x1b[K" if self._live else "") + printable(text) + "\n")
 
     def _put(self, text: str) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone, or the disk of a log full: the run goes on

@@ -8,7 +8,7 @@ from typing import Any
 
 from menndl_caffe.arguments import add_json, add_run, whole
 from menndl_caffe.errors import UserError
-from menndl_caffe.text import say
+from menndl_caffe.text import say, show
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -29,11 +29,11 @@ def main(arguments: Any) -> None:
     if arguments.save:
         from menndl_caffe.save.individual import save
 
-        return print(save(arguments.run, arguments.save, arguments.n or 1, arguments.data, say))
+        return show(save(arguments.run, arguments.save, arguments.n or 1, arguments.data, say))
     from menndl_caffe.experiment import recorded
     from menndl_caffe.report.best import best_dict, best_text
 
     if arguments.data:
         raise UserError("--data goes with --save")
     run, n = recorded.read(arguments.run), arguments.n
-    print(json.dumps(best_dict(run, n), indent=2) if arguments.json else best_text(run, n))
+    show(json.dumps(best_dict(run, n), indent=2) if arguments.json else best_text(run, n))

@@ -5,7 +5,7 @@ import time
 from typing import List
 
 from menndl_caffe.report.summary import fitness
-from menndl_caffe.text import HowFar, duration, printable
+from menndl_caffe.text import HowFar, duration, show
 from menndl_caffe.trial import Result
 from menndl_caffe.watch.picture import Picture, Watched
 
@@ -27,14 +27,14 @@ def follow(watched: Watched, interval: float, once: bool) -> None:
     failures: List[Result] = []
     while True:
         for result in failures:
-            print(printable(f"trial {result.id} {result.status}: {result.reason}"), flush=True)
+            show(f"trial {result.id} {result.status}: {result.reason}")
         picture, now = watched.picture, time.time()
         text = "the run has not begun" if picture is None else line(picture)
         if text != last:
             last, warn_at = text, FIRST_WARNING
-            print(text, flush=True)
+            show(text)
         if picture is not None and picture.is_quiet(now) and now - (picture.last_result or now) >= warn_at:
-            print(picture.silence(now), flush=True)
+            show(picture.silence(now))
             warn_at = 2 * (now - (picture.last_result or now))
         if once or watched.complete:
             return

@@ -7,6 +7,7 @@ from typing import Any
 
 from menndl_caffe.arguments import new_folder, whole
 from menndl_caffe.errors import UserError
+from menndl_caffe.text import show
 
 HOST, PORT = "127.0.0.1", 8000
 
@@ -38,10 +39,10 @@ def main(arguments: Any) -> None:
 
     run, *others = arguments.runs
     if others:
-        return print(write_comparison(list(map(recorded.read, arguments.runs)), arguments.out))
+        return show(write_comparison(list(map(recorded.read, arguments.runs)), arguments.out))
     page, *files = write_report(recorded.read(run), folder=arguments.out)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
-    print(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
+    show(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
 
 
 def _serve(arguments: Any) -> None:

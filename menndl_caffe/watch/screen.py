@@ -35,7 +35,7 @@ class Screen:
 
     def show(self, run: Path, picture: Optional[Picture], now: float) -> List[Text]:
         """The rows at the time `now`, in seconds since the epoch; without a picture the run has not begun."""
-        head = [self._row("run", (printable(str(run)), VALUE))]
+        head = [self._row("run", (str(run), VALUE))]
         if picture is None:
             return [*head, self._row("", "has not begun: its journal has no first line yet")]
         head += self._gap + self._progress(picture, now) + self._gap
@@ -70,7 +70,7 @@ class Screen:
         return "crop" if self._ascii else "ellipsis"
 
     def _text(self, *parts: Any) -> Text:
-        return Text.assemble(*parts, no_wrap=True, overflow=self._overflow)
+        return Text.assemble(*map(_printable, parts), no_wrap=True, overflow=self._overflow)
 
     def _row(self, name: str, *parts: Any) -> Text:
         return self._text((f"{name:<{NAMES}}", NAME), *parts)
@@ -148,7 +148,7 @@ class Screen:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
         rows = [self._row("failed", f"{sum(failed.values()):,}" + (f": {kinds}" if kinds else ""))]
         if last:
-            rows.append(self._row("  the last", printable(f"trial {last['id']:,} {last['status']}: {last['reason']}")))
+            rows.append(self._row("  the last", f"trial {last['id']:,} {last['status']}: {last['reason']}"))
         return rows
 
     def _curve(self, picture: Picture, rows: int) -> List[Text]:
@@ -186,5 +186,12 @@ class Screen:
     def _rank(self, doing: Doing, now: float) -> str:
         """Rank, host, trial, for how long."""
         what = "none recorded" if doing.trial is None else f"trial {doing.trial:,}"
-        host = printable(doing.host).partition(".")[0]
+        host = doing.host.partition(".")[0]
         return f"{doing.rank:>5} {host:<8.8} {what:<13} {duration(max(0.0, now - doing.since)):>9}"
+
+
+def _printable(part: Any) -> Any:
+    """A text, or one with its style, as a terminal may be told it; a Text was made of such."""
+    if isinstance(part, tuple):
+        return printable(part[0]), part[1]
+    return printable(part) if isinstance(part, str) else part

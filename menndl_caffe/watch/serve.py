@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.text import show
 from menndl_caffe.watch.live import LivePage, Make
 from menndl_caffe.watch.server import ReportServer
 
@@ -15,10 +16,10 @@ def serve(run: Path, host: str, port: int, make: Optional[Make] = None) -> None:
     """Serve the report of a run until Ctrl-C. UserError where there is no run or the address cannot be had."""
     page = LivePage(run, make or _page)
     with ReportServer(run, page, host, port) as server:
-        print(f"{run}: http://{_name(server)}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        show(f"{run}: http://{_name(server)}:{server.server_port}/  (Ctrl-C ends it)")
         if server.only_local:
-            print(f"from another machine: `ssh -L {server.server_port}:localhost:{server.server_port} "
-                  f"{socket.gethostname()}`, then the same address there", flush=True)
+            show(f"from another machine: `ssh -L {server.server_port}:localhost:{server.server_port} "
+                 f"{socket.gethostname()}`, then the same address there")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 
