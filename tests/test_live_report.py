@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -21,6 +22,7 @@ from menndl_caffe.journal import Journal
 from menndl_caffe.report.page import page as report_page
 from menndl_caffe.trial import Result
 from menndl_caffe.watch import live
+from menndl_caffe.watch import server as report_server
 from menndl_caffe.watch.live import LivePage
 from menndl_caffe.watch.server import ReportServer
 from tests.support.browser import WIDTHS, new_page
@@ -183,7 +185,11 @@ def test_nothing_can_be_changed(ask: Client, run: Path, method: str) -> None:
 @pytest.mark.parametrize("host, status", [
     ("localhost", 200), ("localhost:9999", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200),
     ("evil.example", 403), ("evil.example:8000", 403), ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403),
-    ("[::1", 200), ("[evil]", 403), (" ", 403), ("localhost@evil.example", 403)])
+    ("LOCALHOST:8000", 200), ("localhost.", 200), ("127.0.0.2", 200), ("[0:0:0:0:0:0:0:1]:80", 200),
+    ("[::1", 403), ("[evil]", 403), (" ", 403), ("localhost@evil.example", 403), ("[localhost]", 403),
+    ("[127.0.0.1].evil.example", 403), ("[::1].evil.example:80", 403), ("[127.0.0.1]", 403), ("::1", 403),
+    ("localhost:evil.example", 403), ("localhost:80:80", 403), ("10.0.0.1", 403), ("[fe80::1]", 403), ("[]", 403),
+    ("localhost, evil.example", 403), ("\xff\xfe", 403), ("localhost\xa0", 403), ("x" * 30_000, 403), ("%31", 403)])
 def test_a_name_that_was_made_to_mean_this_machine(ask: Client, host: str, status: int) -> None:
     for path in ("/", PAGE, "/status.json", "/trials/5/train_test.prototxt"):
         answered, _, content = ask(path, host=host)
@@ -193,6 +199,13 @@ def test_a_name_that_was_made_to_mean_this_machine(ask: Client, host: str, statu
 def test_a_request_without_a_host(ask: Client) -> None:
     with socket.create_connection(("127.0.0.1", ask.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /status.json HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.0 403")
+
+
+def test_a_request_with_two_hosts(ask: Client) -> None:
+    with socket.create_connection(("127.0.0.1", ask.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
         with connection.makefile("rb") as answer:
             assert answer.readline().startswith(b"HTTP/1.0 403")
 
@@ -266,6 +279,86 @@ def test_a_large_page_travels_compressed(run: Path, serving: Any) -> None:
     status, headers, content = ask(PAGE, Accept_Encoding="gzip, deflate")
     assert headers["content-encoding"] == "gzip" and len(content) == int(headers["content-length"]) < 10000
     assert gzip.decompress(content).decode() == ask.text(PAGE)
+
+
+def stalled(ask: Client, headers: str = "") -> socket.socket:
+    """A client that asks for the page and reads no more than that it comes."""
+    connection = socket.create_connection(("127.0.0.1", ask.port), timeout=PATIENCE)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.sendall(f"GET {PAGE} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n".encode())
+    assert connection.recv(15) == b"HTTP/1.0 200 OK"
+    return connection
+
+
+def add_individual(run: Path, id: int) -> None:
+    with Journal(run, fsync=False) as writer:
+        writer.add_trial(replace(writer.record.trials[5], id=id))
+    add_result(run, id)
+
+
+def test_clients_that_stall_share_their_pages(run: Path, serving: Any, no_rest: None,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, PAGES are in memory, and those who come later get the newest of these."""
+    noise = os.urandom(8_000_000).hex()  # what the system takes on the way is far less
+    made_pages: List[int] = []
+    compressed = live.Page
+
+    def counted(text: str, results: int) -> live.Page:
+        made_pages.append(results)
+        return compressed(text, results)
+
+    monkeypatch.setattr(live, "Page", counted)
+    ask = serving(run, lambda run: made(run) + noise)
+    clients = []
+    try:
+        for i in range(3 * live.PAGES):
+            clients.append(stalled(ask, "Accept-Encoding: gzip\r\n" if i % 2 else ""))
+            add_individual(run, 8 + i)
+        assert made_pages == [8 + i for i in range(live.PAGES)]
+        assert ask.results() == made_pages[-1]  # what is not to be had is not promised
+    finally:
+        for client in clients:
+            client.close()
+    assert wait_until(lambda: ask.results() == 8 + 3 * live.PAGES)
+
+
+def test_no_more_clients_than_there_is_room_for(run: Path, serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_server, "CLIENTS", 2)
+    ask = serving(run, lambda run: "x" * 50_000_000)
+    with stalled(ask), stalled(ask):
+        with socket.create_connection(("127.0.0.1", ask.port), timeout=PATIENCE) as late:
+            late.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                assert late.recv(1) == b""
+    assert wait_until(lambda: _answers(ask))
+
+
+def _answers(ask: Client) -> bool:
+    try:
+        return ask("/")[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_log_that_grows_while_it_is_sent(run: Path, serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many bytes come as were announced."""
+    path = run / "trials" / "5" / "train_test.prototxt"
+    before = path.read_bytes()
+    inside = report_server.inside
+
+    def grown(*where: Any) -> Any:
+        file = inside(*where)
+        begin = report_server._Handler._begin
+
+        def grow_then(handler: Any, *known: Any, **more: Any) -> None:
+            begin(handler, *known, **more)
+            path.write_bytes(before * 2)
+
+        monkeypatch.setattr(report_server._Handler, "_begin", grow_then)
+        return file
+
+    monkeypatch.setattr(report_server, "inside", grown)
+    assert serving(run)("/trials/5/train_test.prototxt")[2] == before
 
 
 def test_what_is_wrong_is_said_in_the_page(run: Path, serving: Any, no_rest: None) -> None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import gzip
 import html
+import io
 import ipaddress
 import json
 import os
 import re
 import socket
 import sys
+import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Any, Optional, Sequence
+from typing import Any, Callable
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import inside
@@ -27,6 +29,9 @@ HERE = Path(__file__).parent
 SHELL = {"/": ("shell.html", "text/html"), "/shell.js": ("shell.js", "text/javascript"),
          "/shell.css": ("shell.css", "text/css")}
 PAGE, STATUS = "/report/report.html", "/status.json"
+CLIENTS = 32  # that are answered at a time; one more finds its connection closed
+CHUNK = 2**16  # bytes that are sent at a time: a client that takes none for a minute is given up
+HOST = re.compile(r"(?:\[([^\]]*)\]|([^\[\]:]*))(?::[0-9]*)?", re.ASCII)  # an IPv6 address or a name, and a port
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 FILES = re.compile(rf"/(report)/({NAME}\.(?:png|svg|pdf|csv|txt))|/(trials)/([0-9]+)/({NAME})", re.ASCII)
 TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".pdf": "application/pdf",
@@ -52,6 +57,7 @@ class ReportServer(ThreadingHTTPServer):
     def __init__(self, run: Path, page: LivePage, host: str, port: int):
         """Port 0 is any free one. UserError where the address cannot be had."""
         self.run, self.page = run, page
+        self._room = threading.BoundedSemaphore(CLIENTS)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -64,6 +70,20 @@ class ReportServer(ThreadingHTTPServer):
         """Without looking up the host's name, which may take long."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, as long as there is room."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """And then make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is none; others are shown."""
@@ -95,18 +115,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_us(self) -> bool:
         """A page from elsewhere whose name was made to mean this machine must not read the report (DNS rebinding)."""
-        host = self.headers.get("Host", "")
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        return not self.server.only_local or name in ("localhost", "127.0.0.1", "::1", self.server.server_name)
+        if not self.server.only_local:
+            return True
+        match = HOST.fullmatch(",".join(self.headers.get_all("Host", [])))
+        return match is not None and _is_local(match[1] or "", match[2] or "")
 
     def _send_page(self) -> None:
         try:
-            page = self.server.page.html()
+            page = self.server.page.page()
         except UserError as error:
             self._send(TROUBLE.format(html.escape(str(error))).encode(), "text/html", INERT,
                        HTTPStatus.SERVICE_UNAVAILABLE)
-        else:
-            self._send(page.encode(), "text/html", SELF_CONTAINED)
+            return
+        packed = "gzip" in self.headers.get("Accept-Encoding", "")
+        self._begin(HTTPStatus.OK, "text/html", SELF_CONTAINED, len(page.packed) if packed else page.size, packed)
+        content = io.BytesIO(page.packed)
+        self._copy(content.read if packed else gzip.GzipFile(fileobj=content).read)
 
     def _send_status(self) -> None:
         try:
@@ -117,27 +141,43 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, path: str) -> None:
         match = FILES.fullmatch(path)
-        content = _content(self.server.run, [name for name in match.groups() if name]) if match else None
-        if content is None:
-            self._refuse(HTTPStatus.NOT_FOUND)
-        else:
+        try:
+            file = inside(self.server.run, *(name for name in match.groups() if name)) if match else None
+        except OSError:
+            file = None
+        if file is None:
+            return self._refuse(HTTPStatus.NOT_FOUND)
+        with file:
             kind = TYPES.get(os.path.splitext(path)[1], "application/octet-stream")
-            self._send(content, kind, INERT)
+            self._begin(HTTPStatus.OK, kind, INERT, os.fstat(file.fileno()).st_size)
+            self._copy(file.read)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._send(f"{status.value} {status.phrase}\n".encode(), "text/plain", INERT, status)
 
     def _send(self, content: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._begin(status, kind, policy, len(content))
+        self._copy(io.BytesIO(content).read)
+
+    def _begin(self, status: HTTPStatus, kind: str, policy: str, length: int, packed: bool = False) -> None:
+        """The headers of so many bytes."""
         self.send_response(status)
         self.send_header("Content-Type", kind + ("; charset=utf-8" if kind.startswith("text") else ""))
         self.send_header("Content-Security-Policy", policy)
-        if kind == "text/html" and "gzip" in self.headers.get("Accept-Encoding", ""):
-            content = gzip.compress(content, 4)
+        if packed:
             self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(length))
+        self._left = length
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+
+    def _copy(self, read: Callable[[int], bytes]) -> None:
+        """As many bytes as were announced: a log may still grow."""
+        while self._left and self.command != "HEAD":
+            chunk = read(min(CHUNK, self._left))
+            if not chunk:
+                break
+            self.wfile.write(chunk)
+            self._left -= len(chunk)
 
     def end_headers(self) -> None:
         """Every answer has these, refusals included."""
@@ -149,9 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: requests are no news."""
 
 
-def _content(folder: Path, names: Sequence[str]) -> Optional[bytes]:
+def _is_local(address: str, name: str) -> bool:
+    """Whether an IPv6 address, or a name or another address, can mean this machine alone."""
+    if name.lower().rstrip(".") == "localhost":
+        return True
     try:
-        with inside(folder, *names) as file:
-            return file.read()
-    except OSError:
-        return None
+        return ipaddress.ip_address(address or name).is_loopback and (":" in address) == bool(address)
+    except ValueError:
+        return False

@@ -260,7 +260,7 @@ READERS: Dict[str, Callable[[Path], Any]] = {
     "best --json": lambda folder: json.dumps(best_dict(recorded.read(folder), 3), allow_nan=False),
     "report": lambda folder: page([recorded.read(folder)]),
     "report of two": lambda folder: page([recorded.read(folder)] * 2),
-    "report --watch": lambda folder: LivePage(folder, lambda run: page([run])).html(),
+    "report --watch": lambda folder: LivePage(folder, lambda run: page([run])).page(),
     "watch": look, "export": export, "run": go_on}
 
 
