@@ -3,7 +3,7 @@
 PYTHON  ?= python3
 NP      ?= $(shell nproc)
 SEARCH  ?= solvers/quick.search.prototxt
-OUT     ?= build/run
+OUT     ?= runs/run
 ENGINE  ?= caffe
 CIFAR10 ?=
 MNIST   ?=
@@ -49,12 +49,12 @@ run: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine data  ## 
 	$(call search,build/data-folder)
 
 cma-es: SEARCH = solvers/lenet_adam.search.prototxt
-cma-es: OUT = build/cma-es
+cma-es: OUT = runs/cma-es
 cma-es: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with CMA-ES: Loshchilov and Hutter 2016, 14 hyper-parameters of a LeNet on MNIST
 	$(call search,build/mnist-folder)
 
 gradients: SEARCH = solvers/gradients.search.prototxt
-gradients: OUT = build/gradients
+gradients: OUT = runs/gradients
 gradients: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same by gradients of the validation loss: decays, learning rate and momentum of a small net
 	$(call search,build/mnist-folder)
 
@@ -81,7 +81,7 @@ caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root neede
 container:  ## an Apptainer image with real Caffe and menndl, IMAGE, built and tested; apptainer too where there is none
 	@containers/build.sh "$(IMAGE)"
 
-container-run: OUT = build/container-run
+container-run: OUT = runs/container-run
 container-run: build/venv/run container data  ## SEARCH on NP ranks through IMAGE: trainers in it, then all of it in it
 	@containers/run-both-ways.sh -n $(NP) --mpirun "$(MPIRUN)" --menndl $(MENNDL) "$(IMAGE)" "$(SEARCH)" "$(OUT)" \
 	    --data "$$(cat build/data-folder)" $(OPTIONS)
@@ -111,7 +111,7 @@ report: build/venv/run  ## page, tables and figures of the run RUN
 	$(MENNDL) report "$(RUN)"
 
 paper: SEARCH = solvers/paper.search.prototxt
-paper: OUT = build/paper
+paper: OUT = runs/paper
 paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, or for months
 
 bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
@@ -130,7 +130,9 @@ docs: build/venv/test  ## write the pages and the picture in docs/ that are made
 lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/support/*.sh .ci/run
 
-clean:  ## remove build/: the virtual environment, Caffe, runs
+clean:  ## remove build/: the virtual environment, Caffe, images of containers; runs are in runs/, and stay
+	@runs=$$(ls build/*/journal.jsonl build/*/*/journal.jsonl 2>/dev/null); [ -z "$$runs" ] || \
+	    { echo "clean: nothing is removed, for there are runs in build/; move them elsewhere:" $$runs; exit 1; }
 	rm -rf build 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf build
 
 # One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,

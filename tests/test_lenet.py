@@ -202,17 +202,17 @@ def make(clone: Path, *settings: str) -> str:
 def test_make_cma_es_searches_on_mnist(clone: Path, tmp_path: Path) -> None:
     """On the validation set; the best is tested once on the test set. The second time all is there."""
     said = make(clone, f"MNIST={write_idx(tmp_path / 'idx', 10_100, 1000)}")
-    assert "menndl run small.search.prototxt --out build/cma-es on 2 ranks, data data/mnist" in said
-    record = journal.read(clone / "build" / "cma-es")
+    assert "menndl run small.search.prototxt --out runs/cma-es on 2 ranks, data data/mnist" in said
+    record = journal.read(clone / "runs" / "cma-es")
     assert [result.status for result in record.results.values()] == [OK] * 7
     assert Counter(trial.role for trial in record.trials.values()) == {"default": 1, "individual": 5, "test": 1}
-    assert (clone / "build" / "cma-es" / "report" / "report.html").exists()
-    assert "already there" in make(clone) and len(journal.read(clone / "build" / "cma-es").results) == 7
+    assert (clone / "runs" / "cma-es" / "report" / "report.html").exists()
+    assert "already there" in make(clone) and len(journal.read(clone / "runs" / "cma-es").results) == 7
 
 
 def test_make_cma_es_says_where_synthetic_images_take_the_place(clone: Path) -> None:
     if (clone / "data" / "mnist").exists():
         (clone / "data" / "mnist").rename(clone / "elsewhere")
-    said = make(clone, "OUT=build/drawn")
+    said = make(clone, "OUT=runs/drawn")
     assert "no MNIST here, so synthetic images take its place" in said and "on 2 ranks, data data/synthetic" in said
-    assert journal.read(clone / "build" / "drawn").run["data_folder"] == "data/synthetic"
+    assert journal.read(clone / "runs" / "drawn").run["data_folder"] == "data/synthetic"

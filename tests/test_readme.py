@@ -81,7 +81,7 @@ def test_a_command_that_reads_images_works_on_cifar10_too(command: str, given: P
 
 
 def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
-    assert journal.read(drawn / "build" / "run").run["data_folder"] == "data/synthetic"
+    assert journal.read(drawn / "runs" / "run").run["data_folder"] == "data/synthetic"
     assert not (drawn / "data" / "cifar10" / "dataset.json").exists()
     assert "synthetic images of seed 1" in (drawn / "data" / "synthetic" / "dataset.json").read_text()
 

@@ -61,6 +61,6 @@ def test_make_gradients_searches_on_what_images_there_are(clone: Path, caffe_roo
     done = subprocess.run(command, cwd=clone, env=caffe_runs.environment(caffe_root), text=True, capture_output=True,
                           stdin=subprocess.DEVNULL, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    record = journal.read(clone / "build" / "gradients")
+    record = journal.read(clone / "runs" / "gradients")
     assert len(list(record.individuals())) == 3 and {result.status for result in record.results.values()} == {"ok"}
-    assert (clone / "build" / "gradients" / "report" / "report.html").exists()
+    assert (clone / "runs" / "gradients" / "report" / "report.html").exists()

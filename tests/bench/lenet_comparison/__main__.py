@@ -34,7 +34,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("run", help="run what is not yet run, and write runs.csv")
     command.add_argument("--mnist", type=Path, required=True, help="folder of the two t10k files, packed or not")
-    command.add_argument("--out", type=Path, default=Path("build/bench/lenet_comparison"),
+    command.add_argument("--out", type=Path, default=Path("runs/bench/lenet_comparison"),
                          help="of all runs (default: %(default)s)")
     command.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one core (default: 1)")
     command.set_defaults(do=run)

@@ -14,7 +14,7 @@ from tests.bench.searches import environments, methods, plan, tables
 from tests.bench.searches.plan import LOG_NORMAL, TABLE, Spec
 from tests.bench.searches.problems import PROBLEMS
 
-OUT = Path("build/bench/races.jsonl")
+OUT = Path("runs/bench/races.jsonl")
 # Method -> trainings. A proposal of GUIDED_GA takes longer with each result.
 UTILIZATION_BUDGETS = {"GA population: 500 generations: 100000": 2000, "ASYNC_GA": 2000, "GUIDED_GA": 1000,
                        "optuna-tpe": 2000, "deap": 2000, "leap": 2000, "propulate": 2000}
