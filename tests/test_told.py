@@ -12,7 +12,11 @@ import pytest
 from menndl_caffe import cli
 from menndl_caffe.experiment import recorded
 from menndl_caffe.journal import NAME
+from menndl_caffe.report import figures
+from menndl_caffe.report.boxes import spreads
 from menndl_caffe.report.files import write_report
+from menndl_caffe.report.nets import Nets
+from menndl_caffe.report.network import network
 from menndl_caffe.run.progress import Progress
 from menndl_caffe.trial import DIVERGED, Result, failure
 from menndl_caffe.watch.picture import Watched
@@ -91,6 +95,20 @@ def test_nor_has_what_is_written_to_a_file(run: Path, tmp_path: Path, monkeypatc
     texts = (".csv", ".txt", ".md", ".tex", ".html")
     tables = [path for path in (tmp_path / "report").iterdir() if path.suffix in texts]
     assert len(tables) > 5 and not [path for path in tables if unseen(path.read_text())]
+
+
+def test_figures_take_any_text_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib reads formulas between dollars, and cannot measure what has no glyph."""
+    odd = "$^$\u202e"
+    monkeypatch.setattr(mixed_run, "NET", mixed_run.NET.replace('"conv"', f'"{odd}"'))
+    monkeypatch.setattr(mixed_run, "SEARCH", mixed_run.SEARCH.replace('value: "no"', f'value: "no" value: "{odd}"'))
+    run = recorded.read(mixed_run.write(tmp_path, [(*row[:2], (*row[2][:4], odd), row[3]) for row in mixed_run.TRIALS]))
+    drawn = network(Nets(run), run.record.trials[5], None)
+    assert any(layer.name == odd for layer in drawn)
+    for draw in (lambda: figures.network_figure(drawn), lambda: figures.parallel_figure(run),
+                 lambda: figures.genes_figure(spreads(run), run.space, run.stages)):
+        content = next(file for file in figures.files_of("x", draw) if file[0] == "x.svg")[1]
+        assert r"$^$\u202e" in content.decode()
 
 
 def test_progress_tells_of_a_failure(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

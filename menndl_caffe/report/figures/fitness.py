@@ -6,7 +6,7 @@ from typing import Any, Iterable, List, Optional, Sequence
 from matplotlib.figure import Figure
 
 from menndl_caffe.experiment.recorded import Run, Stages
-from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, RED, whole_numbers
+from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, RED, plain, whole_numbers
 from menndl_caffe.report.summary import Generation
 from menndl_caffe.trial import Result
 
@@ -41,7 +41,7 @@ def _numbers(values: Iterable[Optional[float]]) -> List[float]:
 def _label(axes: Any, last: Generation, stages: Stages, fitness: str) -> None:
     incomplete = "" if last.complete else f" ({last.number} is incomplete: {last.evaluated} evaluated)"
     axes.set_xlabel(stages.name + incomplete)
-    axes.set_ylabel(fitness)
+    axes.set_ylabel(plain(fitness))
     axes.set_xlim(0.5, stages.until + 0.5)
     whole_numbers(axes.xaxis)
     axes.legend(frameon=False, ncol=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)

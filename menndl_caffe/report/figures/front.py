@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.objective import values
-from menndl_caffe.report.figures.style import BLACK, COLUMN, GREY, PURPLE
+from menndl_caffe.report.figures.style import BLACK, COLUMN, GREY, PURPLE, plain
 
 Point = Tuple[float, ...]  # an individual's values, one for each objective
 
@@ -28,7 +28,7 @@ def front_figure(run: Run) -> Figure:
         if len(run.objectives) == 2 and front:
             axes.step(*zip(*sorted(front)), color=PURPLE, linewidth=0.8, zorder=2, where=_corner(run))
         for place, axis in zip(pair, (axes.xaxis, axes.yaxis)):
-            axis.set_label_text(run.objectives[place].label(run.fitness_set))
+            axis.set_label_text(plain(run.objectives[place].label(run.fitness_set)))
             if not run.objectives[place].is_tested:
                 axis.set_major_formatter(EngFormatter(sep=""))  # 1.5M: a power of ten would stand in the legend
     axes.legend(frameon=False, ncol=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from menndl_caffe.experiment.recorded import Stages
 from menndl_caffe.genome import ChoiceGene, Gene, SearchSpace
 from menndl_caffe.report.boxes import Box, Shares, Spread
-from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, gene_scale, whole_numbers
+from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, PAGE, RED, gene_scale, tick_text, whole_numbers
 
 ROWS = 10  # panels above one another in one column; more genes take both columns of a page
 PANEL = 0.78  # inches
@@ -62,7 +62,7 @@ def _choices(axes: Any, gene: ChoiceGene, found: Sequence[Shares]) -> None:
     x, y, share = zip(*dots)
     axes.scatter(x, y, s=[36 * s for s in share], color=BLUE, linewidths=0, zorder=3)
     axes.set_yticks(range(len(gene.choices)))
-    axes.set_yticklabels(gene.choices)
+    axes.set_yticklabels(list(map(tick_text, gene.choices)))
     axes.set_ylim(-0.6, len(gene.choices) - 0.4)
 
 

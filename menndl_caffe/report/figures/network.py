@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from menndl_caffe.report.figures.style import BLACK, COLUMN, GREY, RED, shortened, text_width
+from menndl_caffe.report.figures.style import BLACK, COLUMN, GREY, RED, plain, shortened, text_width
 from menndl_caffe.report.nets import UNKNOWN_GENE
 from menndl_caffe.report.network import Layer, shape_text
 
@@ -79,11 +79,11 @@ def _boxes(rows: Sequence[Layer], room: float) -> List[Box]:
 
 def _lines(row: Layer, room: float, output: str) -> List[List[Word]]:
     """Name and type on the first line, which leaves room for the output's shape; settings below."""
-    first: List[Word] = [(row.name, False, BLACK), (row.type, bool(row.genes), GREY)]
+    first: List[Word] = [(plain(row.name), False, BLACK), (plain(row.type), bool(row.genes), GREY)]
     lines = [first] if _width(first) + text_width(output) + SPACE <= room else [first[:1], first[1:]]
     words: List[Word] = []
     for setting in row.settings:
-        pair: List[Word] = [(setting.name, False, GREY), (setting.value, bool(setting.genes), BLACK)]
+        pair: List[Word] = [(setting.name, False, GREY), (plain(setting.value), bool(setting.genes), BLACK)]
         if words and _width(words + pair) > room:
             lines.append(words)
             words = []

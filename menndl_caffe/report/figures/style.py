@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
-from menndl_caffe.text import gene_text
+from menndl_caffe.text import gene_text, printable
 
 # Colours that people with any colour vision can tell apart (Okabe and Ito); lines and markers differ as well.
 BLUE, RED, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#8E2A7B", "#000000", "#666666"
@@ -48,6 +48,11 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     if not text.strip():
         return 0.0
     return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().width)
+
+
+def plain(text: str) -> str:
+    """A text of the run's own as it is drawn: matplotlib takes what stands between two dollars for a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def shortened(text: str, width: float) -> str:
@@ -88,7 +93,7 @@ def _round_values(gene: Any, last: float, count: int) -> List[Any]:
 
 def tick_text(value: Any) -> str:
     """A tick's label."""
-    return gene_text(value)
+    return plain(gene_text(value))
 
 
 def gene_scale(axes: Any, gene: Any) -> None:
