@@ -234,6 +234,12 @@ def _versions(versions: Any) -> Dict[str, Any]:
             for name, said in fields.OBJECT.read(versions).items()}
 
 
+def _path(path: Any) -> str:
+    if b"\0" in os.fsencode(fields.TEXT.read(path)):
+        raise ValueError
+    return str(path)
+
+
 def _shape(shape: Any) -> List[int]:
     if type(shape) is not list or len(shape) != 3:
         raise ValueError
@@ -249,7 +255,7 @@ _ABOUT = {"templates": Field("an object of texts", _texts),
           "versions": Field("an object of texts and lists of texts", _versions),
           "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
-          **dict.fromkeys(("search_file", "data_folder"), fields.TEXT),
+          **dict.fromkeys(("search_file", "data_folder"), Field("a path", _path)),
           **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",
                            "command"), TOLD),
           **dict.fromkeys(("threads", "ranks", "slots", "total", "generations"), fields.whole(1))}

@@ -100,11 +100,12 @@ def _genome(genes: Any) -> Genome:
     return Genome(tuple(genes), values)
 
 
+_NUMBER = fields.whole(0, 2**31 - 1)  # which reports count from 1
 _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
-          "max_iter": fields.whole(1), "generation": fields.or_none(fields.whole()), "role": fields.one_of(ROLES)}
+          "max_iter": fields.whole(1), "generation": fields.or_none(_NUMBER), "role": fields.one_of(ROLES)}
 _TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
-               "descent": fields.whole(), "decays_of": fields.whole(), "decays": TOLD}
+               "descent": _NUMBER, "decays_of": fields.whole(), "decays": TOLD}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
 
 import pytest
@@ -352,3 +353,13 @@ def test_the_loss_is_weighted_as_caffe_weights_it(scripted: Make, search: Path, 
                                                   loss: float) -> None:
     rank = scripted("test(4, accuracy=0.5, loss=1.5)\ndone()", changed(search, tmp_path, SOFTMAX, new))
     assert rank.evaluate().loss == loss
+
+
+@pytest.mark.parametrize("slope, trusted", [(1e38, True), (1e39, False), (float("nan"), False), (float("inf"), False)])
+def test_a_gradient_that_no_single_precision_holds_is_not_trusted(slope: float, trusted: bool) -> None:
+    """Nor could the journal be read that has it."""
+    derivatives = SimpleNamespace(chain=lambda of: {"gene": of["decay"]})
+    training = SimpleNamespace(gradient={}, gradient_by={}, request=SimpleNamespace(derivatives=derivatives))
+    Evaluator._take_gradient(training, {"of": {"decay": slope}, "how": {"method": "HOAG"}, "distrust": ""})  # type: ignore
+    assert training.gradient == ({"gene": slope} if trusted else {})
+    assert training.gradient_by == {"method": "HOAG", **({} if trusted else {"distrust": "it is not finite"})}

@@ -38,8 +38,9 @@ def run(tmp_path: Path) -> Path:
     mixed_run.write(tmp_path).rename(folder)
     lines = [json.loads(line) for line in (folder / NAME).read_text().splitlines()]
     search = lines[0]["search"].replace('"MAX"', r'"\033]0;taken\007"').replace("net.j2", r"\033[31mnet.j2")
-    lines[0].update(dict.fromkeys(("engine", "data", "host", "command", "platform", "engine_found", "menndl", "math",
-                                   "data_folder", "search_file"), BAD), search=search, versions={BAD: [BAD]},
+    told = ("engine", "data", "host", "command", "platform", "engine_found", "menndl", "math")
+    path = BAD.replace("\0", "").replace("\ud800", "\udc80")
+    lines[0].update(dict.fromkeys(told, BAD), data_folder=path, search_file=path, search=search, versions={BAD: [BAD]},
                     templates={BAD: BAD}, earlier={BAD: 1})
     for line in lines:
         if line["event"] == "trial":

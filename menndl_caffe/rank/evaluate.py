@@ -256,7 +256,11 @@ class Evaluator:
         distrust = message["distrust"]
         training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
         if not distrust and training.request.derivatives is not None:
-            training.gradient = training.request.derivatives.chain(message["of"])
+            gradient = training.request.derivatives.chain(message["of"])
+            if believable(*gradient.values()):
+                training.gradient = gradient
+            else:
+                training.gradient_by["distrust"] = "it is not finite"
 
     def _judged(self, training: _Training, engine_seconds: float) -> Result:
         """The result of a training that has come to its end. What further objectives measure is in its measures."""

@@ -8,8 +8,9 @@ import json
 import math
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
+from menndl_caffe import fields
 from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
-from menndl_caffe.trial import HYPERGRADIENT, LEARNING, TRAIN, what_was_learned
+from menndl_caffe.trial import HYPERGRADIENT, LARGEST, LEARNING, TRAIN, what_was_learned
 
 LINE_BYTES = 2**20  # no message is longer
 
@@ -42,12 +43,12 @@ def _outputs(value: Any) -> Dict[str, float]:
 
 
 def _how(value: Any) -> Dict[str, Any]:
-    return {_text(name): _text(one) if type(one) is str else judged(name, number(), one)
+    return {_text(name): _text(one) if type(one) is str else judged(name, number(-LARGEST, LARGEST), one)
             for name, one in OBJECT.read(value).items()}
 
 
 PRINTABLE = Field(TEXT.valid, _text)
-SECONDS = Field("seconds, 0 or more", number(0).read)
+SECONDS = Field("seconds, 0 or more", fields.SECONDS.read)
 INTRODUCTION = {"engine": PRINTABLE, "math": PRINTABLE, "version": PRINTABLE, "pid": WHOLE,  # each may be missing
                 "versions": Field("an object of texts and of lists of texts", _versions)}
 ANSWERS: Mapping[str, Mapping[str, Field]] = {

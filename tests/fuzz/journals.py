@@ -38,7 +38,7 @@ DEEP = 100_000
 # What stands in the place of a field's value, as JSON or what Python takes for it.
 VALUES: Tuple[str, ...] = (
     "null", "true", "false", "0", "-1", "1", "0.5", "1e308", "-1e308", "1e-320", "1e400", "NaN", "Infinity",
-    str(10**400), "9" * 5000, str(2**63), str(2**31), "-" + str(2**63), '""', '"x"', '"1"', '"MAX"', '"ok"',
+    str(10**400), "9" * 5000, str(2**63), str(2**31), str(2**63 - 1), '""', '"x"', '"1"', '"MAX"', '"ok"',
     '"failed"', r'"\u001b[2J\u0007"', r'"\ud800"', r'"\udcff"', '"' + "x" * 70_000 + '"', "[]", "[1]", "[[0, 0, 0]]",
     "[null]", '[["", NaN, {}]]', "{}", '{"x": 1}', '{"": null}', r'{"\ud800": "\ud800"}', '{"loss": 1e308}',
     "[" * DEEP + "]" * DEEP, '{"":' * DEEP + "0" + "}" * DEEP)
