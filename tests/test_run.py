@@ -260,6 +260,15 @@ def test_a_stop_at_any_moment(tmp_path: Path, polls: int, slots: int) -> None:
     assert {id: result.fitness for id, result in again.results.items()} == {1: .5, 2: .5, 3: .6, 4: .7, 5: .6, 6: .8}
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_search_that_asks_for_the_same_for_ever_hears_the_stop(tmp_path: Path, slots: int) -> None:
+    """Where it has been trained, and where it still is: then there is nothing to be waited for."""
+    told = itertools.chain([""] * 20, itertools.repeat("it is late"))
+    with pytest.raises(Stopped):
+        Case(tmp_path, [trial(id, 5) for id in range(1, 100)], farm=StoppingFarm(slots, 100), stop=lambda: next(told))
+    assert len(journal.read(tmp_path).trials) <= 20
+
+
 @pytest.mark.parametrize("status, recorded", [(OK, True), (CRASHED, False)])
 def test_failures_after_the_stop_do_not_count(tmp_path: Path, status: str, recorded: bool) -> None:
     """For who is told to end may have told its trainers as well."""

@@ -113,6 +113,10 @@ class Loop:
 
     def _begin(self, trial: Trial) -> None:
         """Answer a trial from an earlier result of the same work, else let it be trained."""
+        reason = self._stop()  # also where nothing is trained: a search may ask for the same again and again
+        if reason:
+            self._collect(0.0)
+            raise self._stopped(reason)
         if trial.work in self._known:
             self._journal.add_trial(trial)
             self._record(trial, self._known[trial.work].copied_to(trial))
@@ -120,10 +124,6 @@ class Loop:
             self._journal.add_trial(trial)
             self._twins[trial.work].append(trial)
         else:
-            reason = self._stop()
-            if reason:
-                self._collect(0.0)
-                raise self._stopped(reason)
             self._twins.setdefault(trial.work, [])
             self._trials[trial.id] = trial
             self._journal.add_trial(trial, self._farm.submit(trial))
