@@ -352,7 +352,8 @@ def test_runs_that_cannot_be_begun_from(case: Case) -> None:
     begun = cut(lines_of(case.old)[:3], case.folder / "begun")
     assert case.refused(begun) == (f"{begun}: none of its 0 individuals with a result fits the genes of this search: "
                                    f"{' '.join(GENES)}\n")
-    other = cut([line.replace('"kernel1":', '"kernel_1":') for line in lines_of(case.old)], case.folder / "other")
+    other = cut([line.replace('"kernel1":', '"kernel_1":').replace(r'\"kernel1\"', r'\"kernel_1\"')
+                 for line in lines_of(case.old)], case.folder / "other")
     assert f"{other}: none of its 25 individuals with a result fits" in case.refused(case.old, other)
     assert case.refused(case.old, case.old).startswith(f"'{case.old}' stands there twice")
     assert not (case.folder / "run" / journal.NAME).read_text()
