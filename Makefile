@@ -59,12 +59,12 @@ gradients: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mni
 	$(call search,build/mnist-folder)
 
 adaptive: SEARCH = solvers/adaptive.search.prototxt
-adaptive: OUT = build/adaptive
+adaptive: OUT = runs/adaptive
 adaptive: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with decays that each training of a small net learns on its way
 	$(call search,build/mnist-folder)
 
 hypernet: SEARCH = solvers/hypernet.search.prototxt
-hypernet: OUT = build/hypernet
+hypernet: OUT = runs/hypernet
 hypernet: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with the decay of a linear classifier that a hypernet learns
 	$(call search,build/mnist-folder)
 

@@ -18,6 +18,7 @@ from menndl_caffe.report.figures.style import (
     PAGE,
     PURPLE,
     RED,
+    plain,
     shortened,
 )
 
@@ -79,7 +80,7 @@ def _distribution(axes: Any, decays: Decays) -> None:
         axes.plot(list(decays.named.values()), range(len(names)), color=BLUE, marker="o", linestyle="")
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)))
-        axes.set_yticklabels([shortened(name[::-1], NAME_WIDTH)[::-1] for name in names])  # the blob is at the end
+        axes.set_yticklabels([plain(shortened(name[::-1], NAME_WIDTH)[::-1]) for name in names])  # the blob is at the end
     elif decays.histogram:
         axes.stairs(decays.histogram.weights, decays.histogram.edges, color=BLUE, fill=True)
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
