@@ -80,7 +80,8 @@ def _distribution(axes: Any, decays: Decays) -> None:
         axes.plot(list(decays.named.values()), range(len(names)), color=BLUE, marker="o", linestyle="")
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)))
-        axes.set_yticklabels([plain(shortened(name[::-1], NAME_WIDTH)[::-1]) for name in names])  # the blob is at the end
+        ends = (shortened(name[::-1], NAME_WIDTH)[::-1] for name in names)  # the blob is at the end
+        axes.set_yticklabels(list(map(plain, ends)))
     elif decays.histogram:
         axes.stairs(decays.histogram.weights, decays.histogram.edges, color=BLUE, fill=True)
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -47,7 +47,7 @@ def text_width(text: str, size: float = FONT, weight: str = "normal") -> float:
     """In points, as matplotlib's own font has it."""
     if not text.strip():
         return 0.0
-    text = printable(text).replace("$", "S")  # as wide, and no formula
+    text = printable(text).replace(r"\$", "S").replace("$", "S")  # as wide, and no formula
     return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().width)
 
 
