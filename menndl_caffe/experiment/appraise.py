@@ -1,21 +1,21 @@
 """What can be said of an individual before it is trained: whether Caffe takes it, what it costs, what it gives out."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List
 
 from menndl_caffe.data import check_data
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
+from menndl_caffe.experiment.measured import needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
-from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
+from menndl_caffe.objective import ACCURACY, LOSS, MEASURES
 from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
@@ -116,40 +116,3 @@ def _scalars(rendered: Rendered) -> List[str]:
     except UnknownShape:
         return names
     return [name for name in names if prod(blobs[name]) == 1]
-
-
-@dataclass(frozen=True)
-class NeededOutputs:
-    """What a test pass must give out: for each objective that it measures, the name of that output, but of the loss;
-    and the losses, of which one at least, with their weights."""
-
-    of: Mapping[str, str] = field(default_factory=dict)
-    losses: Mapping[str, float] = field(default_factory=dict)
-
-
-def needed_outputs(rendered: Rendered, objectives: Sequence[Objective]) -> NeededOutputs:
-    """The test net's outputs that the objectives need; UserError where it has no such layers."""
-    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
-    needed = {objective.measure: objective.measure for objective in objectives
-              if objective.is_tested and objective.measure != LOSS}
-    if ACCURACY in needed:
-        accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-        if not accuracy:
-            what = "the fitness" if objectives[0].measure == ACCURACY else "an objective"
-            raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is {what}")
-        needed[ACCURACY] = accuracy[0]
-    losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
-    if not losses:
-        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
-                        f"{_a(objectives[0].measure)} counts only if the loss is finite")
-    return NeededOutputs(needed, losses)
-
-
-def _a(measure: str) -> str:
-    return "an accuracy" if measure == ACCURACY else f"the {measure}"
-
-
-def _loss_weights(layer: Any) -> Sequence[float]:
-    """A weight for each top, none for tops that are no loss (layer.hpp, SetLossWeights; loss_layer.cpp)."""
-    default: Sequence[float] = (1.0,) if layer.type.endswith("Loss") else ()
-    return layer.loss_weight or default

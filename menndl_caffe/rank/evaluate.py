@@ -10,11 +10,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
-from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
+from menndl_caffe.experiment.appraise import measures
 from menndl_caffe.experiment.derivatives import Derivatives
+from menndl_caffe.experiment.measured import NeededOutputs, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, sources
-from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, curve_measure
+from menndl_caffe.objective import LOSS, MEASURES, Objective, curve_measure
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
@@ -186,8 +187,7 @@ class Evaluator:
         if training.request.learned is not None:
             training.request.learned.parent.mkdir(parents=True, exist_ok=True)
         self._trainer.start()
-        self._trainer.send(training.request.texts, training.request.max_iter,
-                           training.request.outputs.of.get(ACCURACY, ""))
+        self._trainer.send(training.request.texts, training.request.max_iter, training.request.outputs.accuracies)
 
     def _heard(self, training: _Training, seconds: float) -> bool:
         """Whether the trainer said something in this time, or died; the training knows of it then."""
@@ -250,13 +250,19 @@ class Evaluator:
         training.curve.append((iteration, training.measured[curve_measure(self._objectives)], loss))
         return None
 
-    @staticmethod
-    def _take_gradient(training: _Training, message: Message) -> None:
-        """Keep it by the genes, unless it may not be trusted."""
+    def _take_gradient(self, training: _Training, message: Message) -> Optional[Result]:
+        """Keep it by the genes, unless it may not be trusted; the failure, where a gene moves what it leaves out."""
         distrust = message["distrust"]
-        training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
         if not distrust and training.request.derivatives is not None:
-            training.gradient = training.request.derivatives.chain(message["of"])
+            try:
+                training.gradient = training.request.derivatives.chain(message["of"])
+            except KeyError as missing:
+                self._trainer.kill()
+                return self._failure(training, CRASHED, str(missing.args[0]))
+            if not all(map(math.isfinite, training.gradient.values())):
+                training.gradient, distrust = {}, "it is not finite"
+        training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
+        return None
 
     def _judged(self, training: _Training, engine_seconds: float) -> Result:
         """The result of a training that has come to its end. What further objectives measure is in its measures."""

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from typing import IO, Any, Mapping, Optional, Sequence
+from typing import IO, Any, Collection, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import SHOWN
@@ -94,12 +94,12 @@ class TrainerProcess:
             with self._appending() as log:
                 self._process = self._popen(log)
 
-    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
-        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one.
+    def send(self, request: Mapping[str, Any], max_iter: int, accuracies: Collection[str] = ()) -> None:
+        """Hand over a training of so many iterations; `accuracies` names the test net's outputs that are from 0 to 1.
 
         What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
         """
-        numbered = {"id": self._conversation.number(max_iter, accuracy, request.get("program", TRAIN)), **request}
+        numbered = {"id": self._conversation.number(max_iter, accuracies, request.get("program", TRAIN)), **request}
         self._unsent += json.dumps(numbered).encode() + b"\n"
         self._write()
 
