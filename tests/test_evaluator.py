@@ -269,6 +269,15 @@ def test_who_answers_twice_shifts_no_result(scripted: Make) -> None:
     assert len(rank.noted) == 3
 
 
+def test_what_is_said_between_two_trainings_is_no_fault_of_the_next(scripted: Make) -> None:
+    rank = scripted(ANSWER + "print('good bye', flush=True)\nnote('said')")
+    for kernel in (3, 5, 7):
+        result = rank.evaluate(kernel)
+        assert (result.status, result.fitness) == (OK, kernel / 16)
+        assert runs.wait_until(lambda: rank.notes.read_text().endswith("said\n"))
+    assert rank.notes.read_text().count("said") == 3
+
+
 def test_an_answer_without_its_number_is_nobodys(scripted: Make) -> None:
     result = scripted("request = {}\n" + ANSWER).evaluate()
     assert result.status == CRASHED and result.reason.endswith("without id; expected a whole number")

@@ -226,6 +226,17 @@ def test_a_line_without_end_is_no_message() -> None:
     assert f"'{80 * 'x'}', more than {LINE_BYTES} bytes without an end of line" in str(death) and not death.blameless
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_who_speaks_without_end_keeps_nobody_waiting(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly: of a line that never ends each poll reads what comes in its time, or one piece."""
+    monkeypatch.setattr("menndl_caffe.rank.process.os.read", lambda pipe, size, read=os.read: read(pipe, 1))
+    with contextlib.closing(TrainerProcess(["sh", "-c", "exec tr '\\0' x </dev/zero"], os.environ)) as process:
+        process.start()
+        for _ in range(3):
+            assert process.poll(seconds) is None
+        assert len(process._unread) < LINE_BYTES
+
+
 def test_a_log_does_not_fill_the_memory() -> None:
     script = f"head -c {LONGEST_LOG} /dev/zero | tr '\\0' x >&2; echo the end >&2; echo '{READY}'; exec sleep 1000"
     with contextlib.closing(TrainerProcess(["sh", "-c", script], os.environ)) as process:
@@ -276,7 +287,8 @@ class OddTrainer(TrainerProcess):
 
     def start(self) -> None:
         if not self._runs:
-            self._runs, self._conversation, self._unread, self._held = True, Conversation(), b"", []
+            self._runs, self._conversation, self._unread, self._held = True, Conversation(), bytearray(), []
+            self._searched = 0
             self._said = 0 if self._change["again"] else self._said
             self._say(event="ready", engine="odd", version="0")
 
@@ -285,7 +297,7 @@ class OddTrainer(TrainerProcess):
 
     def _write(self) -> None:
         request, self._unsent = json.loads(self._unsent), b""
-        before, self._unread = self._unread, b""
+        before, self._unread = self._unread, bytearray()
         held, self._held = "".join(self._held).encode(), []
         accuracy = int(re.findall(r"kernel_size: (\d+)", request["net"])[0]) / 16
         for iteration, share in ((2, 0.5), (4, 1.0)):

@@ -139,7 +139,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
-        journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size}, earlier)
+        here = _circumstances(parts, farm, ranks, walltime)
+        journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
@@ -176,11 +177,11 @@ def _last(best: Trial, result: Result, record: Record, numbering: Numbering, exp
         yield trial(experiment.space.default, YARDSTICK)
 
 
-def _circumstances(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:
+def _circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Dict[str, Any]:
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
-    return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
-            "threads": parts.threads, "seed": message.random_seed,
+    return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(walltime),
+            "engine_found": parts.engine.found, "threads": parts.threads, "seed": message.random_seed,
             "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
