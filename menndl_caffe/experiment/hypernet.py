@@ -14,8 +14,9 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.derivatives import DECAY, stated
 from menndl_caffe.experiment.experiment import Experiment, find_file
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
-from menndl_caffe.experiment.render import Rendered, Template
+from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape
+from menndl_caffe.experiment.template import Template
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, infer, located
