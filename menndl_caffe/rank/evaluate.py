@@ -15,12 +15,14 @@ from menndl_caffe.experiment.derivatives import Derivatives
 from menndl_caffe.experiment.measured import NeededOutputs, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, sources
+from menndl_caffe.nets import prototxt
 from menndl_caffe.objective import LOSS, MEASURES, Objective, curve_measure
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
 from menndl_caffe.trial import (
     CRASHED,
+    DEFAULT,
     DIVERGED,
     HYPERGRADIENT,
     HYPERNET,
@@ -68,6 +70,17 @@ class _Request:
                                 "net runs: it has layers of which Caffe alone knows the shapes")
         return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
                         max_iter=rendered.solver.message.max_iter)
+
+    @staticmethod
+    def of_default(renderer: Renderer) -> _Request:
+        """The default net at one iteration and one test batch, which every healthy node can train."""
+        experiment = renderer.experiment
+        trial = replace(experiment.trial(0, experiment.space.default, role=DEFAULT), max_iter=1)
+        rendered = renderer.render(trial, sources(experiment, DEFAULT))
+        solver = type(rendered.solver.message).FromString(rendered.solver.message.SerializeToString())
+        solver.max_iter, solver.test_iter[:] = 1, [1]
+        texts = {"net": rendered.net_text, "solver": prototxt.dumps(solver)}
+        return _Request(texts, 1, needed_outputs(rendered, experiment.objectives))
 
     def by_program(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources,
                    file: Optional[Path]) -> _Request:
@@ -126,6 +139,7 @@ class Evaluator:
         self._timeout = renderer.experiment.message.trial_timeout
         self._objectives = renderer.experiment.objectives
         self._training: Optional[_Training] = None
+        self._suspect: Optional[Result] = None  # a crash that may be this node's fault
 
     def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
         """Begin a trial; `directory` is what its files would name as their own folder. A training that succeeds
@@ -147,10 +161,34 @@ class Evaluator:
             self._train(training)
 
     def poll(self, seconds: float) -> Optional[Result]:
-        """The result, waiting at most so long for it; None where it is not there yet."""
+        """The result, waiting at most so long for it; None where it is not there yet.
+
+        A crash is an individual's only where the default net still trains: UserError where it does not, since then
+        all would crash, be it for want of memory or of a library on this node.
+        """
+        result = self._polled(time.monotonic() + seconds)
+        if result is None:
+            return None
+        if self._suspect is not None:
+            suspect, self._suspect = self._suspect, None
+            if result.status == CRASHED:
+                raise UserError(f"the default net does not train on {self._host}: {result.reason}; {suspect.reason} "
+                                f"(trial {suspect.id}), which is not recorded: the same command goes on once the node, "
+                                "the engine or the net is mended")
+            return suspect
+        if result.status == CRASHED:
+            assert self._training is not None
+            trial, clock = self._training.trial, time.monotonic()
+            self._suspect = result
+            self._training = _Training(trial, _Request.of_default(self._renderer), time.time(), clock, clock)
+            self._train(self._training)
+            return None
+        return result
+
+    def _polled(self, deadline: float) -> Optional[Result]:
+        """The end of the training that runs, waiting for it until then."""
         training = self._training
         assert training is not None
-        deadline = time.monotonic() + seconds
         while training.result is None:
             training.look()
             if self._timeout and training.spent > self._timeout:
