@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 from menndl_caffe.data import check_data
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
-from menndl_caffe.experiment.measured import needed_outputs
+from menndl_caffe.experiment.measured import check_measured_alike, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
@@ -24,7 +24,7 @@ def check(rendered: Rendered) -> NetShape:
     """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
     try:
         with located(rendered.net):
-            infer(rendered.net.message, "TEST", datum_shape)
+            rendered.tested  # noqa: B018
             return infer(rendered.net.message, "TRAIN", datum_shape)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None
@@ -74,7 +74,8 @@ def check_experiment(renderer: Renderer) -> Rendered:
         wrong = _unmeasured(rendered, objective.measure)
         if wrong:
             raise experiment.document.error(("objective", i, "measure"), wrong)
-    needed_outputs(rendered, experiment.objectives)
+    needed = needed_outputs(rendered, experiment.objectives, experiment.message.fitness)
+    check_measured_alike(renderer, where, measured_on(rendered, needed))
     trained_by = program(experiment.message)
     if trained_by == HYPERGRADIENT:
         hypergradient.check(renderer, rendered, experiment.trial(0, experiment.space.default), where)
@@ -82,8 +83,6 @@ def check_experiment(renderer: Renderer) -> Rendered:
         hypernet.check(experiment, rendered)
     elif trained_by != TRAIN:
         adaptive.check(experiment, rendered)
-    if min(rendered.solver.message.test_iter, default=0) < 1:
-        raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
     return rendered
 
 
@@ -112,7 +111,7 @@ def _scalars(rendered: Rendered) -> List[str]:
     """The test net's outputs that are one number, as far as their shapes are known."""
     names = outputs(layers_of_phase(rendered.net.message, "TEST", 0, ()))
     try:
-        blobs = infer(rendered.net.message, "TEST", datum_shape).blobs
+        blobs = rendered.tested.blobs
     except UnknownShape:
         return names
     return [name for name in names if prod(blobs[name]) == 1]

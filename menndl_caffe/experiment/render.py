@@ -1,6 +1,7 @@
 """Genome + templates -> the two texts that Caffe reads, and the same parsed."""
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
@@ -9,10 +10,11 @@ from google.protobuf.text_encoding import CEscape
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.experiment import RESERVED, Experiment
-from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.experiment.sources import Sources, datum_shape
 from menndl_caffe.experiment.template import SECONDS, Template
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import NetShape, infer
 from menndl_caffe.trial import Trial
 
 FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
@@ -26,6 +28,11 @@ class Rendered:
     solver_text: str
     net: prototxt.Document
     solver: prototxt.Document
+
+    @functools.cached_property
+    def tested(self) -> NetShape:
+        """The test net's shapes; ImpossibleNet or UnknownShape where there are none."""
+        return infer(self.net.message, "TEST", datum_shape)
 
     def write(self, directory: Path) -> None:
         """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""

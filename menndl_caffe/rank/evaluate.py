@@ -12,7 +12,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.appraise import measures
 from menndl_caffe.experiment.derivatives import Derivatives
-from menndl_caffe.experiment.measured import NeededOutputs, needed_outputs
+from menndl_caffe.experiment.measured import Measured, NeededOutputs, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.nets import prototxt
@@ -58,8 +58,10 @@ class _Request:
     derivatives: Optional[Derivatives] = None  # that turn the trainer's gradient into one by the genes
 
     @staticmethod
-    def of(rendered: Rendered, weights: Optional[Path], objectives: Sequence[Objective]) -> _Request:
-        """UserError where the net cannot exist, or where an objective cannot be measured of it."""
+    def of(rendered: Rendered, weights: Optional[Path], message: Any, objectives: Sequence[Objective],
+           default: Measured) -> _Request:
+        """UserError where the net cannot exist, where an objective cannot be measured of it, or where it would be
+        measured on others than the default."""
         texts: Dict[str, Any] = {"net": rendered.net_text, "solver": rendered.solver_text}
         if weights is not None:
             texts["weights"] = str(weights)
@@ -68,8 +70,11 @@ class _Request:
             if objective.measure in MEASURES and objective.measure not in known:
                 raise UserError(f"{rendered.net.file}: {objective.measure}, an objective, cannot be known before the "
                                 "net runs: it has layers of which Caffe alone knows the shapes")
-        return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
-                        max_iter=rendered.solver.message.max_iter)
+        needed = needed_outputs(rendered, objectives, message.fitness)
+        unlike = measured_on(rendered, needed).unlike(default)
+        if unlike:
+            raise UserError(f"{rendered.net.file}: {unlike}")
+        return _Request(measures=known, outputs=needed, texts=texts, max_iter=rendered.solver.message.max_iter)
 
     @staticmethod
     def of_default(renderer: Renderer) -> _Request:
@@ -80,7 +85,7 @@ class _Request:
         solver = type(rendered.solver.message).FromString(rendered.solver.message.SerializeToString())
         solver.max_iter, solver.test_iter[:] = 1, [1]
         texts = {"net": rendered.net_text, "solver": prototxt.dumps(solver)}
-        return _Request(texts, 1, needed_outputs(rendered, experiment.objectives))
+        return _Request(texts, 1, needed_outputs(rendered, experiment.objectives, experiment.message.fitness))
 
     def by_program(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources,
                    file: Optional[Path]) -> _Request:
@@ -136,9 +141,11 @@ class Evaluator:
         self.rank, self._run = rank, run
         self._renderer, self._trainer, self._engine = renderer, trainer, engine
         self._host = socket.gethostname()
-        self._timeout = renderer.experiment.message.trial_timeout
+        self._message = renderer.experiment.message
+        self._timeout = self._message.trial_timeout
         self._objectives = renderer.experiment.objectives
         self._training: Optional[_Training] = None
+        self._defaults: Dict[str, Measured] = {}  # by role
         self._suspect: Optional[Result] = None  # a crash that may be this node's fault
 
     def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
@@ -149,7 +156,8 @@ class Evaluator:
         file = adaptive.file_of(self._run, trial)  # nor that decays are
         try:
             rendered = self._renderer.render(trial, where, directory)
-            request, refused = _Request.of(rendered, weights, self._objectives), ""
+            default = self._default(trial.role, where)
+            request, refused = _Request.of(rendered, weights, self._message, self._objectives, default), ""
             if trial.program != TRAIN:
                 request = request.by_program(self._renderer, rendered, trial, where, file)
         except UserError as error:
@@ -218,6 +226,15 @@ class Evaluator:
     def close(self) -> None:
         """End the trainer."""
         self._trainer.close()
+
+    def _default(self, role: str, where: Sources) -> Measured:
+        """On what the default is measured in this role."""
+        if role not in self._defaults:
+            experiment = self._renderer.experiment
+            rendered = self._renderer.render(experiment.trial(0, experiment.space.default, role=role), where)
+            needed = needed_outputs(rendered, self._objectives, self._message.fitness)
+            self._defaults[role] = measured_on(rendered, needed)
+        return self._defaults[role]
 
     def _train(self, training: _Training) -> None:
         training.attempt += 1
