@@ -113,12 +113,14 @@ def test_mistakes_end_before_anything_begins(menndl: Runner, search: Path, tmp_p
 
 
 ANSWER = """
-import json, sys
+import json, re, sys
 print('{"event": "ready"}', flush=True)
 for line in sys.stdin:
-    number = json.loads(line)["id"]
-    for event in ({"event": "test", "iteration": 4, "outputs": {"accuracy": 0.5, "loss": 1}},
-                  {"event": "gradient", "of": json.loads(sys.argv[1]), "how": {}, "distrust": ""},
+    request = json.loads(line)
+    number, last = request["id"], int(re.search(r"max_iter: (\\d+)", request["solver"])[1])
+    gradient = {"event": "gradient", "of": json.loads(sys.argv[1]), "how": {}, "distrust": ""}
+    for event in ({"event": "test", "iteration": last, "outputs": {"accuracy": 0.5, "loss": 1}},
+                  *([gradient] if "program" in request else []),
                   {"event": "done", "engine_seconds": 1}):
         print(json.dumps({"id": number, **event}), flush=True)
 """

@@ -105,7 +105,7 @@ stage() {
 # Every rank holds the copy while it runs, and has its GPU before anything of it looks for GPUs.
 on_ranks() { per_rank "$jobs/stage-data.sh" --hold "$LOCAL" "$jobs/gpu-of-rank.sh" "${menndl[@]}" "$@"; }
 
-doctor() { on_ranks doctor --mpi --expect-ranks "$RANKS" --engine "$ENGINE" --data "$LOCAL/data"; }
+doctor() { on_ranks doctor --mpi --expect-ranks "$RANKS" --engine "$ENGINE" --data "$LOCAL/data" --search "$SEARCH"; }
 
 results() { cat -- "$RUN/journal.jsonl" 2>/dev/null | grep -c '"event": "result"' || true; }
 

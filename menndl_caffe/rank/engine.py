@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
@@ -39,6 +39,7 @@ class Engine:
     command: Tuple[str, ...]
     python: str = ""
     math: str = MATHS[0]
+    version: str = ""  # that its trainers must have, as `version_of` tells it; "" for any
 
     def environment(self, threads: int) -> Dict[str, str]:
         """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
@@ -68,10 +69,9 @@ class Engine:
             self.check_trainer(ready)
         return ready
 
-    def versions(self, stop: Callable[[], str] = lambda: "") -> Dict[str, Any]:
-        """Versions of the engine, its BLAS, Python and numpy, as a trainer says them; UserError where none starts.
-
-        Of a trainer of the user's own also its command. `stop` as in `introduction`.
+    def known(self, stop: Callable[[], str] = lambda: "") -> Tuple[Engine, Dict[str, Any]]:
+        """This engine of the version that it has now; and versions of it, its BLAS, Python and numpy, as a trainer says
+        them, of a trainer of the user's own also its command. UserError where none starts; `stop` as in `introduction`.
         """
         command = shlex.join(self.command)
         where = f"engine {self.name}: {self.python or command}"
@@ -81,14 +81,24 @@ class Engine:
             raise UserError(f"{where}: the trainer does not start on {socket.gethostname()}: {death}") from None
         if ready is None:
             raise UserError(f"{where} has not imported it after {PROBE_SECONDS:g} seconds")
-        return {**({} if self.python else {"trainer": command}), **ready.get("versions", {})}
+        versions = {**({} if self.python else {"trainer": command}), **ready.get("versions", {})}
+        return replace(self, version=version_of(ready)), versions
 
     def check_trainer(self, ready: Mapping[str, Any]) -> None:
-        """UserError where a trainer of the user's own says that it is another engine than the one asked for."""
+        """UserError where a trainer says that it is another engine than the one asked for, or of another version."""
         asked, speaks = (self.name, self.math), (ready.get("engine"), ready.get("math", MATHS[0]))
         if speaks[0] in NAMES and speaks != asked:
             raise UserError(f"{self.found} starts a trainer with engine {speaks[0]} and math {speaks[1]}, but --engine "
                             f"{self.name} --math {self.math} was asked for")
+        if self.version and version_of(ready) != self.version:
+            raise UserError(f"{self.found} starts a trainer of version {version_of(ready)} on {socket.gethostname()}, "
+                            f"the run's is {self.version}: have the same everywhere")
+
+
+def version_of(ready: Mapping[str, Any]) -> str:
+    """The version that a trainer says of its engine, and that of what this computes with."""
+    said = (str(versions.get("version") or "unknown") for versions in (ready, ready.get("versions", {})))
+    return " on ".join(dict.fromkeys(said))
 
 
 def find(name: str, math: str = MATHS[0]) -> Engine:
