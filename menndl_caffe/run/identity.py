@@ -16,7 +16,7 @@ from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.rank.engine import Engine
-from menndl_caffe.search import KINDS
+from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, TRAIN, YARDSTICK
 
 
@@ -39,7 +39,7 @@ def _records(experiment: Experiment) -> Dict[str, str]:
     """Checksums of all databases that the run reads, its last trials' too, by their part of the data."""
     message, roles = experiment.message, [DEFAULT]
     if message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
-        roles += [TEST] if KINDS[message.type].program == TRAIN else [TEST, YARDSTICK]
+        roles += [TEST] if program(message) == TRAIN else [TEST, YARDSTICK]
     found: Dict[str, str] = {}
     for role in roles:
         parts, where = parts_of_data(message, role), sources(experiment, role)
