@@ -112,7 +112,7 @@ def launch(program: str, arguments: Sequence[str]) -> int:
 
 
 def menndl(arguments: Sequence[str]) -> int:
-    """Says where it runs and on what; for `run`, rank 0 adds results to the journal; `status`, whether it is complete."""
+    """Says where it runs and on what; for `run`, rank 0 adds results to the journal; `status`: is that all?"""
     behaviour = json.loads(os.environ.get("FAKE_MENNDL", "{}"))
     if arguments[0] == "status":
         write_down("menndl", arguments=list(arguments))
