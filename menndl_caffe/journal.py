@@ -251,7 +251,7 @@ _GIVEN = {"rank": fields.whole(), "given": fields.SECONDS}
 _SIDE = fields.whole(1, 2**31 - 1)
 _RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # what every reader needs of a first line
 # What run and resume lines may say beside; docs/journal.md has the meanings. Paths stay as they are, to be opened.
-_ABOUT = {"templates": Field("an object of texts", _texts),
+_ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", _texts)),
           "versions": Field("an object of texts and lists of texts", _versions),
           "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from menndl_caffe.data import LmdbInfo, check_data, describe, records
+from menndl_caffe.data import LmdbInfo, check_data, checksum, describe, records
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.proto import caffe_pb2
@@ -53,6 +53,34 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, conte
     read = list(records(folder / "lmdb"))
     assert [label for label, _ in read] == labels.tolist()
     assert (np.stack([image for _, image in read]) == pixels).all()
+
+
+@pytest.mark.parametrize("most", [2**28, 2000])
+def test_a_checksum_is_of_more_than_the_first_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                      most: int) -> None:
+    """Of all that is less than ALL_BYTES, else of every tenth, where 20 bytes times 1,000 are ten times as much."""
+    monkeypatch.setattr("menndl_caffe.data.lmdb_data.ALL_BYTES", most)
+    values = [b"%020d" % index for index in range(1000)]
+    sound = checksum(lmdb_of(tmp_path / "sound", *values))
+    assert checksum(lmdb_of(tmp_path / "copy", *values)) == sound
+    seen = []
+    for index in (0, 99, 150, 500, 501, 990, 999):
+        other = [*values[:index], b"%020d" % 7777, *values[index + 1:]]
+        seen.append(checksum(lmdb_of(tmp_path / str(index), *other)) != sound)
+    assert seen == [True] * 7 if most > 2000 else [True, False, True, True, False, True, False]
+    for other in (values[:-1], [*values, b"%020d" % 0]):
+        assert checksum(lmdb_of(tmp_path / f"of {len(other)}", *other)) != sound
+
+
+def test_a_checksum_is_of_what_is_in_there_and_not_of_how_it_lies_there(tmp_path: Path) -> None:
+    values = [b"%03000d" % index for index in range(50)]
+    path = lmdb_of(tmp_path / "one", *values)
+    with lmdb.open(str(lmdb_of(tmp_path / "other", *values, *values)), lock=False) as other:
+        with other.begin(write=True) as transaction:
+            for index in range(50, 100):
+                assert transaction.delete(b"%05d" % index)
+    assert (path / "data.mdb").stat().st_size < (tmp_path / "other" / "data.mdb").stat().st_size
+    assert checksum(path) == checksum(tmp_path / "other")
 
 
 def test_many_records_keep_their_order_across_transactions(tmp_path: Path) -> None:

@@ -79,6 +79,23 @@ def test_a_rank_with_other_data_is_a_problem(data: Path, tmp_path: Path) -> None
     assert done.returncode == 1 and "problem: rank 1 on " in done.stdout and "not those of the other" in done.stdout
 
 
+def test_a_rank_with_other_templates_is_a_problem(data: Path, tmp_path: Path) -> None:
+    search = runs.write_search(tmp_path / "s.search.prototxt", data)
+    own = tmp_path / "own" / "solvers"
+    own.mkdir(parents=True)
+    (own / "quick.solver.prototxt.j2").write_text("# stale\n")
+    asked = ["--search", search]
+    sound = ended(each(asked, asked))
+    assert sound.returncode == 0 and "problem:" not in sound.stdout
+    for there, said in ((asked, "not the same solver as the other ranks have"),
+                        (["--search", tmp_path / "none"], f"the search: search file {tmp_path}/none: no such file")):
+        moved = [f"--chdir={own.parent}" if word == "MOVE=1" else word for word in each(asked, [*there, "MOVE=1"])]
+        done = ended(moved)
+        assert done.returncode == 1
+        problem, = (line for line in done.stdout.splitlines() if line.startswith("problem:"))
+        assert problem.startswith("problem: rank 1 on ") and said in problem
+
+
 @pytest.mark.parametrize("numbers, wrong", [("001", []), ("011", [1, 2]), ("012", [2])])
 def test_gpus(numbers: str, wrong: List[int], tmp_path: Path) -> None:
     """Two GPUs for three ranks that have a core together, so rank 0 does not train. There is no third GPU."""
@@ -119,7 +136,8 @@ def test_a_rank_that_breaks_ends_the_job() -> None:
     assert done.returncode != 0 and "menndl: rank 1 on " in done.stderr and "ZeroDivisionError" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--expect-ranks", "2"], ["--data", "data"], ["--engine", "torch"]])
+@pytest.mark.parametrize("arguments", [["--expect-ranks", "2"], ["--data", "data"], ["--engine", "torch"],
+                                       ["--search", "s"]])
 def test_what_is_about_ranks_needs_mpi(arguments: List[str], menndl: Any) -> None:
     done = menndl("doctor", *arguments)
     assert done.returncode == 2 and "add --mpi" in done.stderr

@@ -27,7 +27,7 @@ from tests.support import runs
 
 PRELUDE = """
 import json, os, re, signal, subprocess, sys, time
-request = {}
+request, DEFAULT_TRAINS = {}, True
 def say(**message):
     print(json.dumps({**request, **message}), flush=True)
 def test(iteration=4, **outputs):
@@ -44,6 +44,10 @@ say(event="ready", engine="script", version="0", pid=os.getpid())
 for trial, line in enumerate(sys.stdin):
     request = {"id": json.loads(line)["id"]}
     kernel = int(re.findall(r"kernel_size: (\\d+)", line)[0])
+    if re.search(r"max_iter: 1\\b", line) and DEFAULT_TRAINS:  # after a crash, whether others are all right
+        test(1)
+        done()
+        continue
     starts = len(open(sys.argv[1]).readlines())
 """
 
@@ -193,7 +197,7 @@ def test_three_kills_are_enough(scripted: Make) -> None:
     rank = scripted("test()\nos.kill(os.getpid(), signal.SIGKILL)")
     result = rank.evaluate()
     assert (result.status, result.reason, result.fitness) == (CRASHED, "trainer ended by SIGKILL (3 times)", 0.0)
-    assert len(rank.noted) == 3
+    assert len(rank.noted) == 3 + 1, "and one on which the default shows that this node can train"
 
 
 def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
@@ -252,7 +256,7 @@ def test_any_trainers_numbers_are_looked_at(scripted: Make, outputs: str) -> Non
 def test_an_accuracy_that_is_none_is_a_crash(scripted: Make, accuracy: str, said: str) -> None:
     """Each would win any search."""
     rank = scripted(f"test(2)\ntest(4, accuracy={accuracy}, loss=1.0)\ndone()")
-    for starts in (1, 2):
+    for starts in (2, 3):
         result = rank.evaluate()
         assert (result.status, result.fitness, result.curve) == (CRASHED, 0.0, ((2, 0.5, 1.0),))
         assert result.reason.startswith("trainer ended by saying '{") and result.reason.endswith(f"', {said}")
@@ -268,6 +272,15 @@ def test_who_answers_twice_shifts_no_result(scripted: Make) -> None:
     results = [rank.evaluate(kernel) for kernel in (3, 5, 7)]
     assert [(result.status, result.fitness) for result in results] == [(OK, kernel / 16) for kernel in (3, 5, 7)]
     assert len(rank.noted) == 3
+
+
+def test_what_is_said_between_two_trainings_is_no_fault_of_the_next(scripted: Make) -> None:
+    rank = scripted(ANSWER + "print('good bye', flush=True)\nnote('said')")
+    for kernel in (3, 5, 7):
+        result = rank.evaluate(kernel)
+        assert (result.status, result.fitness) == (OK, kernel / 16)
+        assert runs.wait_until(lambda: rank.notes.read_text().endswith("said\n"))
+    assert rank.notes.read_text().count("said") == 3
 
 
 def test_an_answer_without_its_number_is_nobodys(scripted: Make) -> None:

@@ -1,15 +1,19 @@
 """Farms: slots, roles, and what becomes of a job when a rank fails or is killed."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
+import lmdb
 import pytest
 
 from menndl_caffe.farm.local import LocalFarm
@@ -96,6 +100,39 @@ def test_a_rank_without_data_ends_the_job_and_says_where(search: Path, tmp_path:
     assert len(said) == 1, done.stderr
     assert said[0].startswith(f"menndl: rank 1 on {socket.gethostname()}: data {tmp_path / 'nowhere'}: ")
     assert "Traceback" not in done.stderr
+
+
+def others(search: Path, folder: Path) -> Dict[str, Tuple[str, List[str]]]:
+    """What a rank may have that rank 0 has not -> what is said of it, and the command line of that rank's menndl."""
+    data = Path(re.findall('^data: "(.*)"', search.read_text(), re.MULTILINE)[0])
+    stale = Path(shutil.copytree(data, folder / "stale"))
+    with contextlib.closing(lmdb.open(str(stale / "cifar10_train_lmdb"), map_size=2**24)) as database:
+        with database.begin(write=True) as transaction:
+            assert transaction.replace(b"00150", transaction.get(b"00151")) is not None  # not among the first 100
+    own = folder / "own"
+    (own / "templates" / "cifar10_quick").mkdir(parents=True)
+    net = (runs.REPOSITORY / "templates/cifar10_quick/train_test.prototxt.j2").read_text()
+    (own / "templates" / "cifar10_quick" / "train_test.prototxt.j2").write_text(net + "# stale\n")
+    menndl = [sys.executable, "-m", "menndl_caffe.cli", "run", str(search), "--out", str(folder / "run")]
+    newer = ["env", f"MENNDL_TRAINER={sys.executable} -c \"from tests.support import fake_trainer; "
+             "say = fake_trainer.say; "
+             "fake_trainer.say = lambda **m: say(**{**m, **({'version': '1'} if 'pid' in m else {})}); "
+             "fake_trainer.main()\"", *menndl]
+    return {"data": ("its records of train is ", [*menndl, "--data", str(stale)]),
+            "template": ("its net template is the one of SHA-256 ", ["env", "-C", str(own), *menndl]),
+            "seed": ("its random_seed is 7, rank 0's is 1; ", [*menndl, "--seed", "7"]),
+            "engine": ("MENNDL_TRAINER starts a trainer of version 1 on unknown on ", newer)}
+
+
+@pytest.mark.parametrize("what", ["data", "template", "seed", "engine"])
+def test_a_rank_that_has_another_ends_the_job_before_its_first_result(search: Path, tmp_path: Path, what: str) -> None:
+    """As with a stale copy on one node."""
+    said, other = others(search, tmp_path)[what]
+    run = [sys.executable, "-m", "menndl_caffe.cli", "run", str(search), "--out", str(tmp_path / "run")]
+    done = ended([*runs.launcher(1), *run, ":", "-n", "1", *other])
+    assert done.returncode == 2, done.stderr
+    assert f"menndl: rank 1 on {socket.gethostname()}: {said}" in done.stderr and "Traceback" not in done.stderr
+    assert not [line for line in runs.result_lines(tmp_path / "run") if '"rank": 1' in line]
 
 
 @pytest.mark.parametrize(("ranks", "expected", "variables", "said"), [

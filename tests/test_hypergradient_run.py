@@ -1,15 +1,23 @@
 """A search by gradients as a user has it: killed and gone on with, on any number of ranks, and its mistakes."""
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
 from menndl_caffe import journal
-from menndl_caffe.trial import HYPERGRADIENT, INDIVIDUAL, TEST, YARDSTICK
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.render import Renderer
+from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.rank.process import TrainerProcess
+from menndl_caffe.trial import CRASHED, HYPERGRADIENT, INDIVIDUAL, OK, TEST, YARDSTICK
 from tests.conftest import Runner
 from tests.support import runs
 from tests.support.in_process import Menndl, calls, cut, lines_of
@@ -102,3 +110,35 @@ def test_mistakes_end_before_anything_begins(menndl: Runner, search: Path, tmp_p
     path = tmp_path / "wrong.search.prototxt"
     path.write_text(text)
     assert re.search(said, refusal(menndl, path, tmp_path, "--engine", "torch"))
+
+
+ANSWER = """
+import json, re, sys
+print('{"event": "ready"}', flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    number, last = request["id"], int(re.search(r"max_iter: (\\d+)", request["solver"])[1])
+    gradient = {"event": "gradient", "of": json.loads(sys.argv[1]), "how": {}, "distrust": ""}
+    for event in ({"event": "test", "iteration": last, "outputs": {"accuracy": 0.5, "loss": 1}},
+                  *([gradient] if "program" in request else []),
+                  {"event": "done", "engine_seconds": 1}):
+        print(json.dumps({"id": number, **event}), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("of", "status", "said"), [
+    ({"decay hidden[0]": 1e308, "decay score[0]": 1.0, "decay hidden[1]": 1e308}, OK, "it is not finite"),
+    ({"decay hidden[0]": 1.0}, CRASHED, "no derivative by decay score[0], which genes move; there are decay hidden[0]"),
+])
+def test_a_gradient_that_cannot_be_one_by_the_genes(tmp_path: Path, evaluators: List[Any], of: Dict[str, float],
+                                                    status: str, said: str) -> None:
+    """One that is too large is not trusted; one that leaves out what a gene moves is no answer."""
+    path = runs.write_gradients(tmp_path / "s.search.prototxt", runs.small_data(tmp_path / "data", validation=40))
+    path.write_text(path.read_text().replace("max: 1 scale", "max: 1e9 scale").replace("1e-4 }", "1e5 }"))
+    renderer = Renderer(search_file.load(str(path)))
+    trainer = TrainerProcess([sys.executable, "-c", ANSWER, json.dumps(of)], os.environ)
+    evaluators.append(Evaluator(renderer, trainer))
+    trial = renderer.experiment.trial(1, renderer.experiment.space.default)
+    result = evaluators[0].evaluate(replace(trial, program=HYPERGRADIENT))
+    assert (result.status, result.gradient) == (status, {})
+    assert said in (result.reason or result.gradient_by["distrust"])

@@ -12,7 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 from menndl_caffe import torchcaffe
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
-from menndl_caffe.experiment.render import Template
+from menndl_caffe.experiment.template import Template
 from menndl_caffe.trainer.hypernet import GLOBAL, LOCAL, Hypernet, Settings, learn
 from menndl_caffe.trainer.train import Diverged, Unsuitable
 from tests.conftest import REPOSITORY

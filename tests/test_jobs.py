@@ -92,6 +92,16 @@ def test_a_failure_ends_it_for_good(cluster: Cluster, script: str, failing: str,
     assert cluster.next_jobs == [] and cluster.left_behind == []
 
 
+@all_scripts
+def test_a_launcher_that_says_0_is_not_believed(cluster: Cluster, script: str) -> None:
+    """As mpirun --with-ft ulfm does when all ranks were killed one by one, the master last."""
+    job = cluster.job(script, FAKE_MENNDL=behaving(complete=False))
+    assert job.returncode == 1 and cluster.left_behind == [] and cluster.next_jobs == []
+    assert "job: error: but the search is not complete; the same job script again goes on" in job.stdout
+    asked, = cluster.log("menndl", "status")
+    assert asked["arguments"] == ["status", "--json", str(cluster.run)]
+
+
 @pytest.mark.parametrize("script", ["job.slurm", "job.lsf"])
 def test_jobs_that_get_nowhere_do_not_go_on_for_ever(cluster: Cluster, script: str) -> None:
     stuck, works = behaving(run=TIME_IS_UP, results=0), behaving(run=TIME_IS_UP, results=1)
@@ -165,8 +175,9 @@ def test_all_of_menndl_in_an_image(cluster: Cluster, gpus: str, nv: List[str]) -
     (cluster.submit / "searches").mkdir()
     (cluster.submit / "searches" / "my.search.prototxt").touch()
     assert cluster.job("job.sh", IMAGE="an image.sif", GPUS=gpus, SEARCH="searches/my.search.prototxt").returncode == 0
-    calls = [line["arguments"] for line in cluster.log("apptainer")]
-    assert len(calls) == 8 and len(cluster.log("menndl")) == 8  # doctor and run, by way of the image
+    *calls, asked = [line["arguments"] for line in cluster.log("apptainer")]
+    assert len(calls) == 8 and len(cluster.log("menndl")) == 9  # doctor, run, and status, by way of the image
+    assert asked[-4:] == ["menndl", "status", "--json", str(cluster.run)]
     for call in calls:
         binds = [call[i + 1] for i, word in enumerate(call) if word == "--bind"]
         assert str(cluster.run) in binds and str(cluster.submit / "searches") in binds

@@ -19,7 +19,7 @@ from menndl_caffe.journal import Record
 from menndl_caffe.objective import MEASURES, Objective
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import TrainerProcess
-from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, INVALID, OK, Result
+from menndl_caffe.trial import DEFAULT, DIVERGED, INVALID, OK, Result
 from tests.conftest import REPOSITORY, Runner
 from tests.support import caffe_runs, runs
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_measured_fails(tmp_path: Path, data: Path, in_repository
 def test_an_accuracy_that_is_none_ends_the_trainer_whichever_objective_it_is(tmp_path: Path, data: Path,
                                                                              in_repository: Path,
                                                                              evaluators: Any) -> None:
-    found = result(evaluators, renderer(tmp_path, data, [LOSS, ""]), {"accuracy": 79.0, "loss": 0.5})
-    assert found.status == CRASHED and "whose accuracy is 79; expected 0 to 1" in found.reason
+    with pytest.raises(UserError, match="whose accuracy is 79; expected 0 to 1"):  # of the default as well
+        result(evaluators, renderer(tmp_path, data, [LOSS, ""]), {"accuracy": 79.0, "loss": 0.5})
 
 
 def test_an_individual_of_unknown_size_is_invalid(tmp_path: Path, data: Path, in_repository: Path,

@@ -85,6 +85,19 @@ def test_a_time_limit_without_any_result(search: Path, tmp_path: Path, ranks: in
     assert check_ending(text, tmp_path, "time limit of 4 s reached") == 0
 
 
+ODD = {"without a newline": "while printf x; do sleep 0.1; done", "nothing": "exec sleep 1000"}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_a_trainer_that_never_comes_to_the_point_keeps_no_run(search: Path, tmp_path: Path, odd: str,
+                                                              ranks: int) -> None:
+    (tmp_path / "trainer").write_text(ODD[odd])
+    process = start(search, tmp_path, ranks, "--time-limit", 1, MENNDL_TRAINER=f"sh {tmp_path}/trainer")
+    code, text = end(process, tmp_path)
+    assert code == 75 and "time limit of 1 s reached: before a trainer was ready" in text
+
+
 def test_what_is_recorded_needs_no_time(search: Path, undisturbed: List, tmp_path: Path) -> None:
     """A finished run ends with 0 even where the limit is over before it has begun to look."""
     assert end(start(search, tmp_path, 0), tmp_path)[0] == 0

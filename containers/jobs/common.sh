@@ -43,7 +43,7 @@ choose_local_root() {
     fail "none of $* is a writable folder of the node's own with $need MB free: set LOCAL_ROOT"
 }
 
-# The command menndl as an array: in the image, or of this host.
+# The command menndl as an array: in the image, or of this host. And status, which asks it how far RUN is, on this host.
 find_menndl() {
     local trainer in_image=("$containers/exec.sh" --bind "$LOCAL" --bind "$RUN")
     ((GPUS == 0)) || in_image+=(--nv)
@@ -51,6 +51,7 @@ find_menndl() {
     [[ ! -f $SEARCH ]] || in_image+=(--bind "$(dirname -- "$(readlink -f -- "$SEARCH")")")
     if [[ -n $IMAGE && -z $TRAINERS_ONLY ]]; then
         menndl=("${in_image[@]}" "$IMAGE" menndl)
+        status=("$containers/exec.sh" --bind "$RUN" "$IMAGE" menndl status)
         return
     fi
     if [[ -n $IMAGE ]]; then
@@ -60,6 +61,7 @@ find_menndl() {
     menndl=("$(command -v menndl || true)")
     [[ -n ${menndl[0]} ]] || menndl=("$containers/../build/venv/bin/menndl")
     [[ -x ${menndl[0]} ]] || misuse "no menndl in PATH or build/venv: run make build/venv/run, or set IMAGE to a .sif"
+    status=("${menndl[0]}" status)
 }
 
 # At its end, however it comes, a job removes its copies by its launcher. Where the job is killed no launcher starts
@@ -105,9 +107,12 @@ stage() {
 # Every rank holds the copy while it runs, and has its GPU before anything of it looks for GPUs.
 on_ranks() { per_rank "$jobs/stage-data.sh" --hold "$LOCAL" "$jobs/gpu-of-rank.sh" "${menndl[@]}" "$@"; }
 
-doctor() { on_ranks doctor --mpi --expect-ranks "$RANKS" --engine "$ENGINE" --data "$LOCAL/data"; }
+doctor() { on_ranks doctor --mpi --expect-ranks "$RANKS" --engine "$ENGINE" --data "$LOCAL/data" --search "$SEARCH"; }
 
 results() { cat -- "$RUN/journal.jsonl" 2>/dev/null | grep -c '"event": "result"' || true; }
+
+# A launcher may say 0 where it was killed with all of its ranks, or they one by one: the run itself knows.
+is_complete() { [[ $("${status[@]}" --json "$RUN") == *'"complete": true'* ]]; }
 
 search() {
     local left time_limit=() before code=0
@@ -122,6 +127,7 @@ search() {
     clean_up
     say "menndl run ended with exit code $code, $(results) results are recorded"
     ((code != time_is_up)) || go_on "$before"
+    ((code != 0)) || is_complete || fail "but the search is not complete; the same job script again goes on"
     exit "$code"
 }
 

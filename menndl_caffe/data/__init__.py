@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from menndl_caffe.data.dataset import DataSummary, read_summary, write, write_synthetic
-from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, describe, fingerprint, lock_refusal, records
+from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, checksum, describe, fingerprint, lock_refusal, records
 
-__all__ = ["DataSummary", "LmdbInfo", "check_data", "describe", "fingerprint", "lock_refusal", "read_summary",
-           "records", "write", "write_synthetic"]
+__all__ = ["DataSummary", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "lock_refusal",
+           "read_summary", "records", "write", "write_synthetic"]

@@ -21,6 +21,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--expect-ranks", type=whole(1), metavar="N",
                          help="with --mpi: exit code 2 unless the MPI world has N ranks")
     command.add_argument("--data", type=Path, metavar="DIR", help="with --mpi: look at this data folder on each rank")
+    command.add_argument("--search", metavar="SEARCH",
+                         help="with --mpi: look at this search file and its templates on each rank")
     command.add_argument("--engine", choices=NAMES,
                          help=f"with --mpi: what shall train (default: {NAMES[0]})")
     add_json(command)
@@ -31,13 +33,15 @@ def main(arguments: Any) -> None:
     from menndl_caffe.doctor import machine
 
     if arguments.mpi:
-        world = machine.examine_world(arguments.expect_ranks, arguments.engine or NAMES[0], arguments.data)
+        world = machine.examine_world(arguments.expect_ranks, arguments.engine or NAMES[0], arguments.data,
+                                      arguments.search)
         if world is not None:
             show(json.dumps(world.as_dict(), indent=2) if arguments.json else world)
             sys.exit(0 if world.works else 1)
         return
-    if arguments.expect_ranks or arguments.data or arguments.engine:
-        raise UserError("--expect-ranks, --data and --engine are about the ranks of a job: add --mpi, under a launcher")
+    if arguments.expect_ranks or arguments.data or arguments.search or arguments.engine:
+        raise UserError("--expect-ranks, --data, --search and --engine are about the ranks of a job: add --mpi, under "
+                        "a launcher")
     findings = machine.examine()
     as_json = [finding._asdict() for finding in findings]
     show(json.dumps(as_json, indent=2) if arguments.json else machine.table(findings))

@@ -71,9 +71,11 @@ class World(NamedTuple):
                 "troubles": [trouble._asdict() for trouble in self.troubles]}
 
 
-def examine_world(expected: Optional[int], engine: str, data: Optional[Path]) -> Optional[World]:
+def examine_world(expected: Optional[int], engine: str, data: Optional[Path],
+                  search: Optional[str]) -> Optional[World]:
     """What the ranks of this job see, on rank 0; None elsewhere. UserError for a world of the wrong size."""
-    found = over_mpi("--mpi:").gather(expected, lambda rank, library: look(rank, library, engine, data).as_dict())
+    found = over_mpi("--mpi:").gather(expected, lambda rank, library: look(rank, library, engine, data,
+                                                                                     search).as_dict())
     if found is None:
         return None
     places, rank_0_trains = [Place.from_dict(seen) for seen in found[0]], found[1]

@@ -1,21 +1,21 @@
 """What can be said of an individual before it is trained: whether Caffe takes it, what it costs, what it gives out."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List
 
 from menndl_caffe.data import check_data
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
+from menndl_caffe.experiment.measured import check_measured_alike, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
-from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
+from menndl_caffe.objective import ACCURACY, LOSS, MEASURES
 from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
@@ -24,7 +24,7 @@ def check(rendered: Rendered) -> NetShape:
     """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
     try:
         with located(rendered.net):
-            infer(rendered.net.message, "TEST", datum_shape)
+            rendered.tested  # noqa: B018
             return infer(rendered.net.message, "TRAIN", datum_shape)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None
@@ -74,7 +74,8 @@ def check_experiment(renderer: Renderer) -> Rendered:
         wrong = _unmeasured(rendered, objective.measure)
         if wrong:
             raise experiment.document.error(("objective", i, "measure"), wrong)
-    needed_outputs(rendered, experiment.objectives)
+    needed = needed_outputs(rendered, experiment.objectives, experiment.message.fitness)
+    check_measured_alike(renderer, where, measured_on(rendered, needed))
     trained_by = program(experiment.message)
     if trained_by == HYPERGRADIENT:
         hypergradient.check(renderer, rendered, experiment.trial(0, experiment.space.default), where)
@@ -82,8 +83,6 @@ def check_experiment(renderer: Renderer) -> Rendered:
         hypernet.check(experiment, rendered)
     elif trained_by != TRAIN:
         adaptive.check(experiment, rendered)
-    if min(rendered.solver.message.test_iter, default=0) < 1:
-        raise rendered.solver.error(("test_iter",), "is missing or below 1; the fitness is measured on so many batches")
     return rendered
 
 
@@ -112,44 +111,7 @@ def _scalars(rendered: Rendered) -> List[str]:
     """The test net's outputs that are one number, as far as their shapes are known."""
     names = outputs(layers_of_phase(rendered.net.message, "TEST", 0, ()))
     try:
-        blobs = infer(rendered.net.message, "TEST", datum_shape).blobs
+        blobs = rendered.tested.blobs
     except UnknownShape:
         return names
     return [name for name in names if prod(blobs[name]) == 1]
-
-
-@dataclass(frozen=True)
-class NeededOutputs:
-    """What a test pass must give out: for each objective that it measures, the name of that output, but of the loss;
-    and the losses, of which one at least, with their weights."""
-
-    of: Mapping[str, str] = field(default_factory=dict)
-    losses: Mapping[str, float] = field(default_factory=dict)
-
-
-def needed_outputs(rendered: Rendered, objectives: Sequence[Objective]) -> NeededOutputs:
-    """The test net's outputs that the objectives need; UserError where it has no such layers."""
-    layers = [placed.layer for placed in layers_of_phase(rendered.net.message, "TEST", 0, ())]
-    needed = {objective.measure: objective.measure for objective in objectives
-              if objective.is_tested and objective.measure != LOSS}
-    if ACCURACY in needed:
-        accuracy = [layer.top[0] for layer in layers if layer.type == "Accuracy"]
-        if not accuracy:
-            what = "the fitness" if objectives[0].measure == ACCURACY else "an objective"
-            raise UserError(f"{rendered.net.file}: has no layer of type Accuracy in phase TEST; it is {what}")
-        needed[ACCURACY] = accuracy[0]
-    losses = {top: weight for layer in layers for top, weight in zip(layer.top, _loss_weights(layer))}
-    if not losses:
-        raise UserError(f"{rendered.net.file}: has no loss in phase TEST; "
-                        f"{_a(objectives[0].measure)} counts only if the loss is finite")
-    return NeededOutputs(needed, losses)
-
-
-def _a(measure: str) -> str:
-    return "an accuracy" if measure == ACCURACY else f"the {measure}"
-
-
-def _loss_weights(layer: Any) -> Sequence[float]:
-    """A weight for each top, none for tops that are no loss (layer.hpp, SetLossWeights; loss_layer.cpp)."""
-    default: Sequence[float] = (1.0,) if layer.type.endswith("Loss") else ()
-    return layer.loss_weight or default

@@ -12,10 +12,11 @@ from typing import Any, Dict, Mapping, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.derivatives import DECAY, stated
-from menndl_caffe.experiment.experiment import Experiment, find_file
+from menndl_caffe.experiment.experiment import TEMPLATES, Experiment, find_file
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
-from menndl_caffe.experiment.render import Rendered, Template
+from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape
+from menndl_caffe.experiment.template import Template
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2, menndl_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, infer, located
@@ -37,6 +38,11 @@ def templates(experiment: Experiment) -> Dict[str, Path]:
     line = document.line((*inner, "hypernet_param", "net"))
     return {NET: find_file(name, f"{document.file}:{line}: hypernet template"),
             SOLVER: find_file(SOLVER_FILE, "template of the hypernet's solver")}
+
+
+def template_files(experiment: Experiment) -> Dict[str, Path]:
+    """All templates of a search, by their kind; UserError where one is not there."""
+    return {**{kind: experiment.template(kind) for kind in TEMPLATES}, **templates(experiment)}
 
 
 def asked_of_trainer(experiment: Experiment, rendered: Rendered, trial: Trial) -> Dict[str, Any]:

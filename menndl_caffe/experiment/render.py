@@ -1,22 +1,21 @@
 """Genome + templates -> the two texts that Caffe reads, and the same parsed."""
 from __future__ import annotations
 
-import re
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
-import jinja2
-import jinja2.meta
-import jinja2.sandbox
 from google.protobuf.text_encoding import CEscape
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment.experiment import RESERVED, Experiment
-from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.experiment.sources import Sources, datum_shape
+from menndl_caffe.experiment.template import SECONDS, Template
 from menndl_caffe.files import write
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.shapes import NetShape, infer
 from menndl_caffe.trial import Trial
 
 FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
@@ -31,58 +30,16 @@ class Rendered:
     net: prototxt.Document
     solver: prototxt.Document
 
+    @functools.cached_property
+    def tested(self) -> NetShape:
+        """The test net's shapes; ImpossibleNet or UnknownShape where there are none."""
+        return infer(self.net.message, "TEST", datum_shape)
+
     def write(self, directory: Path) -> None:
         """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
         directory.mkdir(parents=True, exist_ok=True)
         write(directory / NET_FILE, self.net_text, "surrogateescape")
         write(directory / SOLVER_FILE, self.solver_text, "surrogateescape")
-
-
-class Template:
-    """A Jinja template over Caffe's text format: sandboxed, and every name must be known."""
-
-    def __init__(self, path: Path):
-        environment = jinja2.sandbox.SandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-        for names, name in ((environment.globals, "lipsum"), (environment.filters, "random")):
-            del names[name]  # the same genes must give the same text
-        self.path = path
-        try:
-            source = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read as a template: {error}") from None
-        try:
-            self.names = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
-            self._template = environment.from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise UserError(f"{path}:{error.lineno}: {error.message}") from None
-
-    def render(self, values: Mapping[str, Any]) -> str:
-        """The text with every name replaced; UserError with template and line where one is unknown or a value fails."""
-        try:
-            return self._template.render(values)
-        except jinja2.UndefinedError as error:
-            raise UserError(f"{self.path}:{_line(error)}: {_undefined(str(error), values)}") from None
-        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
-            raise UserError(f"{self.path}:{_line(error)}: {error}") from None
-
-
-def _undefined(text: str, known: Mapping[str, Any]) -> str:
-    """What Jinja says of something undefined, with what a name could have been."""
-    name = re.match(r"'(\w+)' is undefined", text)
-    if name is None:
-        return text
-    return f"{text}: the search file has no gene or constant of this name{did_you_mean(name[1], known)}"
-
-
-def _line(error: BaseException) -> int:
-    """The template's line in which a rendering failed: Jinja maps the frames of its own code back to the template."""
-    traceback, line = error.__traceback__, 0
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<template>":
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return line
 
 
 class Renderer:
@@ -115,7 +72,8 @@ class Renderer:
                  "directory": directory}
         values = {**self._fixed, **trial.genome.as_dict(), "random_seed": trial.seed, "max_iter": trial.max_iter,
                   **{name: CEscape(path, as_utf8=True) for name, path in paths.items()}}  # they stand in quotes there
-        return self._net.render(values), self._solver.render(values)
+        seconds = min(SECONDS, self.experiment.message.trial_timeout or SECONDS)
+        return self._net.render(values, seconds), self._solver.render(values, seconds)
 
     def _unused_names(self) -> Iterator[str]:
         """Every gene and constant is to be used: else a search would vary nothing."""

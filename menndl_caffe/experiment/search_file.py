@@ -151,6 +151,9 @@ def _objectives(document: prototxt.Document) -> Iterator[Wrong]:
             yield ("objective", i), (f"{objective.measure} does not say which is better; expected minimize: true, or "
                                      "minimize: false where more of it is")
         lines.setdefault(objective.measure, document.line(("objective", i)))
+    if message.fitness and lines and ACCURACY not in lines:
+        yield ("fitness",), (f"names the {ACCURACY}, which is no objective here; expected an objective of this "
+                             "measure, or no such field")
     if len(message.objective) > 1 and message.type in KINDS and not KINDS[message.type].several:
         those = ", ".join(sorted(name for name, kind in KINDS.items() if kind.several))
         yield ("objective", 1), (f"is a second one, and {message.type} takes one; expected one objective, or type "

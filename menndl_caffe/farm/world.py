@@ -27,6 +27,12 @@ class Job(Protocol):
     def prepare(self) -> object:
         """Make what the rest needs, on rank 0 before all others, so that a mistake is told once."""
 
+    def has(self) -> Any:
+        """On rank 0, of what all must have the same: plain data."""
+
+    def check(self, first: Any) -> None:
+        """On the others, UserError where they have another than rank 0."""
+
     def evaluator(self, rank: int) -> Evaluator:
         """What a rank that trains trains with."""
 
@@ -44,21 +50,20 @@ def play(job: Job, expected: Optional[int] = None) -> None:
     check_world(comm, expected)
     if comm.rank == MASTER:
         _lead(comm, job)
-    elif comm.bcast(None, root=MASTER):
-        _follow(comm, job)
     else:
-        raise SystemExit(2)
+        _follow(comm, job)
 
 
 def _lead(comm: MPI.Comm, job: Job) -> None:
     try:
         job.prepare()
-    except BaseException:
-        comm.bcast(False, root=MASTER)
+        first = job.has()
+    except BaseException as error:
+        comm.bcast((_exit_code(error), None), root=MASTER)
         raise
     farm = None
     try:
-        comm.bcast(True, root=MASTER)
+        comm.bcast((0, first), root=MASTER)
         hosts = comm.gather(socket.gethostname(), root=MASTER)
         own = LocalFarm(job.evaluator(MASTER)) if master_trains(comm) else None
         farm = MpiFarm(comm, own, hosts or (), job.walltime)
@@ -74,8 +79,12 @@ def _lead(comm: MPI.Comm, job: Job) -> None:
 
 
 def _follow(comm: MPI.Comm, job: Job) -> None:
+    failed, first = comm.bcast(None, root=MASTER)
+    if failed:
+        raise SystemExit(failed)
     with _or_abort(comm):
         job.prepare()
+        job.check(first)
         comm.gather(socket.gethostname(), root=MASTER)
         master_trains(comm)
         faulthandler.cancel_dump_traceback_later()
@@ -162,4 +171,8 @@ def _abort(comm: MPI.Comm, error: BaseException) -> None:
     say(f"menndl: rank {comm.rank} on {socket.gethostname()}: {text}")
     if FAULT_TOLERANT and comm.rank != MASTER and not orphaned:
         os.kill(os.getpid(), signal.SIGKILL)  # there the others are not told of an MPI_Abort
-    comm.Abort(2 if isinstance(error, UserError) else os.EX_TEMPFAIL if isinstance(error, Stopped) else 1)
+    comm.Abort(_exit_code(error))
+
+
+def _exit_code(error: BaseException) -> int:
+    return 2 if isinstance(error, UserError) else os.EX_TEMPFAIL if isinstance(error, Stopped) else 1

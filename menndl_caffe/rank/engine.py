@@ -9,18 +9,21 @@ import shlex
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
+from menndl_caffe.walltime import Stopped
 
 PACKAGE = Path(__file__).resolve().parent.parent
 TRAINER = str(PACKAGE / "trainer")  # started by its path: whatever Python runs it needs no menndl
 NAMES = ("caffe", "torch")
 PROBE_SECONDS = 300.0  # an import from a disk or a network that is busy may take minutes
+STARTING_SECONDS = 3.0  # are left to a trainer that starts, even where time is up: a run may need no other
 MATHS = ("float32", "tf32", "bf16")  # float32 is Caffe's; the others are coarser and faster
 # PyTorch frees and allocates a blob's memory in every pass: the C library shall keep it, in huge pages, and not fetch
 # each page of it anew from the kernel. Real Caffe allocates once.
@@ -36,6 +39,7 @@ class Engine:
     command: Tuple[str, ...]
     python: str = ""
     math: str = MATHS[0]
+    version: str = ""  # that its trainers must have, as `version_of` tells it; "" for any
 
     def environment(self, threads: int) -> Dict[str, str]:
         """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
@@ -48,39 +52,53 @@ class Engine:
         """A new trainer, which starts when it is needed."""
         return TrainerProcess(self.command, self.environment(threads))
 
-    def introduction(self, seconds: float) -> Optional[Message]:
+    def introduction(self, seconds: float, stop: Callable[[], str] = lambda: "") -> Optional[Message]:
         """What a trainer that is started for that says of itself when it is ready; None where it takes longer.
 
-        TrainerDied where it ends, UserError where there is no such command, or it is another engine's trainer.
+        TrainerDied where it ends, UserError where there is no such command, or it is another engine's trainer. Stopped
+        where it takes long and `stop` says why nobody must wait any more.
         """
+        begun, ready = time.monotonic(), None
         with contextlib.closing(self.trainer()) as trainer:
             trainer.start()
-            ready = trainer.poll(seconds)
+            while ready is None and time.monotonic() < begun + seconds:
+                if time.monotonic() > begun + STARTING_SECONDS and stop():
+                    raise Stopped(f"{stop()}: before a trainer was ready; the same command goes on")
+                ready = trainer.poll(0.1)
         if ready is not None:
             self.check_trainer(ready)
         return ready
 
-    def versions(self) -> Dict[str, Any]:
-        """Versions of the engine, its BLAS, Python and numpy, as a trainer says them; UserError where none starts.
-
-        Of a trainer of the user's own also its command.
+    def known(self, stop: Callable[[], str] = lambda: "") -> Tuple[Engine, Dict[str, Any]]:
+        """This engine of the version that it has now; and versions of it, its BLAS, Python and numpy, as a trainer says
+        them, of a trainer of the user's own also its command. UserError where none starts; `stop` as in `introduction`.
         """
         command = shlex.join(self.command)
         where = f"engine {self.name}: {self.python or command}"
         try:
-            ready = self.introduction(PROBE_SECONDS)
+            ready = self.introduction(PROBE_SECONDS, stop)
         except TrainerDied as death:
             raise UserError(f"{where}: the trainer does not start on {socket.gethostname()}: {death}") from None
         if ready is None:
             raise UserError(f"{where} has not imported it after {PROBE_SECONDS:g} seconds")
-        return {**({} if self.python else {"trainer": command}), **ready.get("versions", {})}
+        versions = {**({} if self.python else {"trainer": command}), **ready.get("versions", {})}
+        return replace(self, version=version_of(ready)), versions
 
     def check_trainer(self, ready: Mapping[str, Any]) -> None:
-        """UserError where a trainer of the user's own says that it is another engine than the one asked for."""
+        """UserError where a trainer says that it is another engine than the one asked for, or of another version."""
         asked, speaks = (self.name, self.math), (ready.get("engine"), ready.get("math", MATHS[0]))
         if speaks[0] in NAMES and speaks != asked:
             raise UserError(f"{self.found} starts a trainer with engine {speaks[0]} and math {speaks[1]}, but --engine "
                             f"{self.name} --math {self.math} was asked for")
+        if self.version and version_of(ready) != self.version:
+            raise UserError(f"{self.found} starts a trainer of version {version_of(ready)} on {socket.gethostname()}, "
+                            f"the run's is {self.version}: have the same everywhere")
+
+
+def version_of(ready: Mapping[str, Any]) -> str:
+    """The version that a trainer says of its engine, and that of what this computes with."""
+    said = (str(versions.get("version") or "unknown") for versions in (ready, ready.get("versions", {})))
+    return " on ".join(dict.fromkeys(said))
 
 
 def find(name: str, math: str = MATHS[0]) -> Engine:

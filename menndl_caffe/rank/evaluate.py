@@ -9,16 +9,19 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
-from menndl_caffe.experiment.appraise import NeededOutputs, measures, needed_outputs
+from menndl_caffe.experiment.appraise import measures
 from menndl_caffe.experiment.derivatives import Derivatives
+from menndl_caffe.experiment.measured import Measured, NeededOutputs, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, sources
-from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, curve_measure
+from menndl_caffe.nets import prototxt
+from menndl_caffe.objective import LOSS, MEASURES, Objective, curve_measure
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
 from menndl_caffe.trial import (
     CRASHED,
+    DEFAULT,
     DIVERGED,
     HYPERGRADIENT,
     HYPERNET,
@@ -55,8 +58,10 @@ class _Request:
     derivatives: Optional[Derivatives] = None  # that turn the trainer's gradient into one by the genes
 
     @staticmethod
-    def of(rendered: Rendered, weights: Optional[Path], objectives: Sequence[Objective]) -> _Request:
-        """UserError where the net cannot exist, or where an objective cannot be measured of it."""
+    def of(rendered: Rendered, weights: Optional[Path], message: Any, objectives: Sequence[Objective],
+           default: Measured) -> _Request:
+        """UserError where the net cannot exist, where an objective cannot be measured of it, or where it would be
+        measured on others than the default."""
         texts: Dict[str, Any] = {"net": rendered.net_text, "solver": rendered.solver_text}
         if weights is not None:
             texts["weights"] = str(weights)
@@ -65,8 +70,22 @@ class _Request:
             if objective.measure in MEASURES and objective.measure not in known:
                 raise UserError(f"{rendered.net.file}: {objective.measure}, an objective, cannot be known before the "
                                 "net runs: it has layers of which Caffe alone knows the shapes")
-        return _Request(measures=known, outputs=needed_outputs(rendered, objectives), texts=texts,
-                        max_iter=rendered.solver.message.max_iter)
+        needed = needed_outputs(rendered, objectives, message.fitness)
+        unlike = measured_on(rendered, needed).unlike(default)
+        if unlike:
+            raise UserError(f"{rendered.net.file}: {unlike}")
+        return _Request(measures=known, outputs=needed, texts=texts, max_iter=rendered.solver.message.max_iter)
+
+    @staticmethod
+    def of_default(renderer: Renderer) -> _Request:
+        """The default net at one iteration and one test batch, which every healthy node can train."""
+        experiment = renderer.experiment
+        trial = replace(experiment.trial(0, experiment.space.default, role=DEFAULT), max_iter=1)
+        rendered = renderer.render(trial, sources(experiment, DEFAULT))
+        solver = type(rendered.solver.message).FromString(rendered.solver.message.SerializeToString())
+        solver.max_iter, solver.test_iter[:] = 1, [1]
+        texts = {"net": rendered.net_text, "solver": prototxt.dumps(solver)}
+        return _Request(texts, 1, needed_outputs(rendered, experiment.objectives, experiment.message.fitness))
 
     def by_program(self, renderer: Renderer, rendered: Rendered, trial: Trial, where: Sources,
                    file: Optional[Path]) -> _Request:
@@ -122,9 +141,12 @@ class Evaluator:
         self.rank, self._run = rank, run
         self._renderer, self._trainer, self._engine = renderer, trainer, engine
         self._host = socket.gethostname()
-        self._timeout = renderer.experiment.message.trial_timeout
+        self._message = renderer.experiment.message
+        self._timeout = self._message.trial_timeout
         self._objectives = renderer.experiment.objectives
         self._training: Optional[_Training] = None
+        self._defaults: Dict[str, Measured] = {}  # by role
+        self._suspect: Optional[Result] = None  # a crash that may be this node's fault
 
     def start(self, trial: Trial, directory: str = ".", weights: Optional[Path] = None) -> None:
         """Begin a trial; `directory` is what its files would name as their own folder. A training that succeeds
@@ -134,7 +156,8 @@ class Evaluator:
         file = adaptive.file_of(self._run, trial)  # nor that decays are
         try:
             rendered = self._renderer.render(trial, where, directory)
-            request, refused = _Request.of(rendered, weights, self._objectives), ""
+            default = self._default(trial.role, where)
+            request, refused = _Request.of(rendered, weights, self._message, self._objectives, default), ""
             if trial.program != TRAIN:
                 request = request.by_program(self._renderer, rendered, trial, where, file)
         except UserError as error:
@@ -146,10 +169,34 @@ class Evaluator:
             self._train(training)
 
     def poll(self, seconds: float) -> Optional[Result]:
-        """The result, waiting at most so long for it; None where it is not there yet."""
+        """The result, waiting at most so long for it; None where it is not there yet.
+
+        A crash is an individual's only where the default net still trains: UserError where it does not, since then
+        all would crash, be it for want of memory or of a library on this node.
+        """
+        result = self._polled(time.monotonic() + seconds)
+        if result is None:
+            return None
+        if self._suspect is not None:
+            suspect, self._suspect = self._suspect, None
+            if result.status == CRASHED:
+                raise UserError(f"the default net does not train on {self._host}: {result.reason}; {suspect.reason} "
+                                f"(trial {suspect.id}), which is not recorded: the same command goes on once the node, "
+                                "the engine or the net is mended")
+            return suspect
+        if result.status == CRASHED:
+            assert self._training is not None
+            trial, clock = self._training.trial, time.monotonic()
+            self._suspect = result
+            self._training = _Training(trial, _Request.of_default(self._renderer), time.time(), clock, clock)
+            self._train(self._training)
+            return None
+        return result
+
+    def _polled(self, deadline: float) -> Optional[Result]:
+        """The end of the training that runs, waiting for it until then."""
         training = self._training
         assert training is not None
-        deadline = time.monotonic() + seconds
         while training.result is None:
             training.look()
             if self._timeout and training.spent > self._timeout:
@@ -180,14 +227,22 @@ class Evaluator:
         """End the trainer."""
         self._trainer.close()
 
+    def _default(self, role: str, where: Sources) -> Measured:
+        """On what the default is measured in this role."""
+        if role not in self._defaults:
+            experiment = self._renderer.experiment
+            rendered = self._renderer.render(experiment.trial(0, experiment.space.default, role=role), where)
+            needed = needed_outputs(rendered, self._objectives, self._message.fitness)
+            self._defaults[role] = measured_on(rendered, needed)
+        return self._defaults[role]
+
     def _train(self, training: _Training) -> None:
         training.attempt += 1
         training.curve, training.gradient, training.gradient_by, training.learned = [], {}, {}, {}
         if training.request.learned is not None:
             training.request.learned.parent.mkdir(parents=True, exist_ok=True)
         self._trainer.start()
-        self._trainer.send(training.request.texts, training.request.max_iter,
-                           training.request.outputs.of.get(ACCURACY, ""))
+        self._trainer.send(training.request.texts, training.request.max_iter, training.request.outputs.accuracies)
 
     def _heard(self, training: _Training, seconds: float) -> bool:
         """Whether the trainer said something in this time, or died; the training knows of it then."""
@@ -250,17 +305,21 @@ class Evaluator:
         training.curve.append((iteration, training.measured[curve_measure(self._objectives)], loss))
         return None
 
-    @staticmethod
-    def _take_gradient(training: _Training, message: Message) -> None:
-        """Keep it by the genes, unless it may not be trusted."""
+    def _take_gradient(self, training: _Training, message: Message) -> Optional[Result]:
+        """Keep it by the genes, unless it may not be trusted; the failure, where a gene moves what it leaves out."""
         distrust = message["distrust"]
-        training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
         if not distrust and training.request.derivatives is not None:
-            gradient = training.request.derivatives.chain(message["of"])
+            try:
+                gradient = training.request.derivatives.chain(message["of"])
+            except KeyError as missing:
+                self._trainer.kill()
+                return self._failure(training, CRASHED, str(missing.args[0]))
             if believable(*gradient.values()):
                 training.gradient = gradient
             else:
-                training.gradient_by["distrust"] = "it is not finite"
+                distrust = "it is not finite"
+        training.gradient_by = {**message["how"], **({"distrust": distrust} if distrust else {})}
+        return None
 
     def _judged(self, training: _Training, engine_seconds: float) -> Result:
         """The result of a training that has come to its end. What further objectives measure is in its measures."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Collection, Dict, List, Mapping, Tuple
 
 from menndl_caffe import fields
 from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
@@ -42,6 +42,10 @@ def _outputs(value: Any) -> Dict[str, float]:
     return {_text(name): judged(name, NUMBER, output) for name, output in OBJECT.read(value).items()}
 
 
+def _finite(value: Any) -> Dict[str, float]:
+    return {_text(name): judged(name, number(), output) for name, output in OBJECT.read(value).items()}
+
+
 def _how(value: Any) -> Dict[str, Any]:
     return {_text(name): _text(one) if type(one) is str else judged(name, number(-LARGEST, LARGEST), one)
             for name, one in OBJECT.read(value).items()}
@@ -56,7 +60,7 @@ ANSWERS: Mapping[str, Mapping[str, Field]] = {
     "done": {"id": WHOLE, "engine_seconds": SECONDS},
     "diverged": {"id": WHOLE, "reason": PRINTABLE, "engine_seconds": SECONDS},
     "error": {"id": WHOLE, "reason": PRINTABLE},
-    "gradient": {"id": WHOLE, "of": Field("an object of numbers", _outputs),
+    "gradient": {"id": WHOLE, "of": Field("an object of finite numbers", _finite),
                  "how": Field("an object of numbers and texts", _how), "distrust": PRINTABLE},
     "learned": {"id": WHOLE, "of": Field("an object of what was learned", what_was_learned)},
     "unsuitable": {"id": WHOLE, "reason": PRINTABLE}}
@@ -72,13 +76,14 @@ class Conversation:
         self.ready = False  # whether it has said so
         self._request, self._over = 0, True  # the number of the last request; whether it has been answered
         self._max_iter, self._iteration = 0, -1  # of the last request, and of its last test
-        self._accuracy, self._owes = "", ""
+        self._accuracies: Collection[str] = ()
+        self._program, self._owes = TRAIN, ""
 
-    def number(self, max_iter: int, accuracy: str, program: str = TRAIN) -> int:
-        """The number of a new request, whose last test is to be at `max_iter`; `accuracy` is an output from 0 to 1."""
+    def number(self, max_iter: int, accuracies: Collection[str], program: str = TRAIN) -> int:
+        """The number of a new request, whose last test is to be at `max_iter`; `accuracies` are outputs from 0 to 1."""
         self._request, self._over = self._request + 1, False
-        self._max_iter, self._iteration, self._accuracy = max_iter, -1, accuracy
-        self._owes = OWED.get(program, "")
+        self._max_iter, self._iteration, self._accuracies = max_iter, -1, accuracies
+        self._program, self._owes = program, OWED.get(program, "")
         return self._request
 
     def take(self, line: bytes) -> Message:
@@ -113,6 +118,8 @@ class Conversation:
             if event != self._owes:
                 raise Unfit("which nobody asked for")
             self._owes = ""
+        elif event == "unsuitable" and self._program == TRAIN:
+            raise Unfit("which no training may be")
         self._over = event not in ("test", *OWED.values())
 
     def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
@@ -120,9 +127,10 @@ class Conversation:
             raise Unfit(f"whose iteration is {shown(iteration)}; expected more than {self._iteration}, "
                         f"at most {self._max_iter}")
         self._iteration = iteration
-        accuracy = outputs.get(self._accuracy, 0.0)
-        if math.isfinite(accuracy) and not 0 <= accuracy <= 1:
-            raise Unfit(f"whose {self._accuracy} is {accuracy:g}; expected 0 to 1")
+        for name in self._accuracies:
+            accuracy = outputs.get(name, 0.0)
+            if math.isfinite(accuracy) and not 0 <= accuracy <= 1:
+                raise Unfit(f"whose {name} is {accuracy:g}; expected 0 to 1")
 
 
 def _parsed(line: bytes) -> Message:

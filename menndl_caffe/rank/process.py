@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from typing import IO, Any, Mapping, Optional, Sequence
+from typing import IO, Any, Collection, Mapping, Optional, Sequence, Union
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import SHOWN
@@ -78,7 +78,8 @@ class TrainerProcess:
         # In memory, so that a node's full disk is no failure of an individual.
         self._log: IO[bytes] = os.fdopen(os.memfd_create("trainer's log"), "r+b")
         self._conversation = Conversation()
-        self._unread = self._unsent = b""
+        self._unread, self._searched = bytearray(), 0  # what it has said, and how much of that has no end of line
+        self._unsent = b""
         self._closed: Optional[float] = None  # when the end of its output was seen
 
     def start(self) -> None:
@@ -87,19 +88,20 @@ class TrainerProcess:
         UserError where there is no such command.
         """
         self._log.truncate(0)
-        if self._process is not None and self._process.poll() is not None:
-            self._forget()  # it died after its last training, so that is not the next one's fault
+        if self._process is not None and (self._process.poll() is not None or self._speaks_unasked()):
+            self.kill()  # that was after its last training, so it is not the next one's fault
         if self._process is None:
-            self._conversation, self._unread, self._unsent, self._closed = Conversation(), b"", b"", None
+            self._conversation, self._unsent, self._closed = Conversation(), b"", None
+            self._unread, self._searched = bytearray(), 0
             with self._appending() as log:
                 self._process = self._popen(log)
 
-    def send(self, request: Mapping[str, Any], max_iter: int, accuracy: str = "") -> None:
-        """Hand over a training of so many iterations; `accuracy` names the test net's output that is one.
+    def send(self, request: Mapping[str, Any], max_iter: int, accuracies: Collection[str] = ()) -> None:
+        """Hand over a training of so many iterations; `accuracies` names the test net's outputs that are from 0 to 1.
 
         What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
         """
-        numbered = {"id": self._conversation.number(max_iter, accuracy, request.get("program", TRAIN)), **request}
+        numbered = {"id": self._conversation.number(max_iter, accuracies, request.get("program", TRAIN)), **request}
         self._unsent += json.dumps(numbered).encode() + b"\n"
         self._write()
 
@@ -108,18 +110,21 @@ class TrainerProcess:
 
         TrainerDied where the process has ended, or is ended for saying what no trainer may say.
         """
-        deadline = time.monotonic() + seconds
+        deadline, late = time.monotonic() + seconds, False
         self._cut_log()
-        while b"\n" not in self._unread:
+        while (end := self._unread.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._unread)
             if len(self._unread) > LINE_BYTES:
                 raise self._refused(self._unread, Unfit(f"more than {LINE_BYTES} bytes without an end of line"))
             left = max(0.0, deadline - time.monotonic())
             if self._closed is not None:
                 self._await_end(left)
                 return None
-            if not self._exchanged(left):
+            if late or not self._exchanged(left):
                 return None
-        line, self._unread = self._unread.split(b"\n", 1)
+            late = not left  # who speaks without end keeps nobody waiting
+        line, self._searched = bytes(self._unread[:end]), 0
+        del self._unread[:end + 1]
         try:
             return self._conversation.take(line)
         except Unfit as unfit:
@@ -190,6 +195,11 @@ class TrainerProcess:
             self._closed = None if chunk else time.monotonic()
         return bool(readable or writable)
 
+    def _speaks_unasked(self) -> bool:
+        """Whether there is something to read, though the last request has its answer."""
+        assert self._process is not None and self._process.stdout is not None
+        return bool(self._unread or select.select([self._process.stdout], [], [], 0)[0])
+
     def _await_end(self, seconds: float) -> None:
         """Of a process whose output is closed: TrainerDied when it has ended, or has had its time for that."""
         assert self._process is not None and self._closed is not None
@@ -201,7 +211,7 @@ class TrainerProcess:
             how = "closing its output"
         raise self._dead(how)
 
-    def _refused(self, line: bytes, unfit: Unfit) -> TrainerDied:
+    def _refused(self, line: Union[bytes, bytearray], unfit: Unfit) -> TrainerDied:
         return self._dead(f"saying {line[:SHOWN].decode(errors='replace')!r}, {unfit}", unfit.late)
 
     def _dead(self, how: str, blameless: bool = False) -> TrainerDied:

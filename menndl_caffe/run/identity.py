@@ -4,19 +4,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
 
-from menndl_caffe.data import describe, fingerprint
+from menndl_caffe.data import checksum, describe, fingerprint
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import hypernet
 from menndl_caffe.experiment.appraise import subtracts_mean
-from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
+from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.render import Rendered
-from menndl_caffe.experiment.sources import sources
+from menndl_caffe.experiment.sources import parts_of_data, sources
 from menndl_caffe.files import sha256_of
 from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.rank.engine import Engine
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL
+from menndl_caffe.search import program
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, TRAIN, YARDSTICK
 
 
 def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[str, Any]:
@@ -25,14 +26,26 @@ def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[
     message.CopyFrom(experiment.message)
     message.ClearField("data")  # where the data lies does not matter, what it is does
     message.ClearField("trial_timeout")  # may be mended in the middle of a run
-    files = {**{kind: experiment.template(kind) for kind in TEMPLATES}, **hypernet.templates(experiment)}
-    templates = {kind: sha256_of(path) for kind, path in files.items()}
+    templates = {kind: sha256_of(path) for kind, path in hypernet.template_files(experiment).items()}
     where = sources(experiment, DEFAULT)
     databases = [f"{part} {describe(path).records:,} images {fingerprint(path)[:12]}"
                  for part, path in (("train", Path(where.train)), ("test", Path(where.test)))]
     mean = sha256_of(Path(where.mean)) if subtracts_mean(default.net.message) else ""
     return {"search": prototxt.dumps(message), "templates": templates, "data": ", ".join(databases), "mean": mean,
-            "engine": engine.name, "math": engine.math}
+            "records": _records(experiment), "engine": engine.name, "math": engine.math}
+
+
+def _records(experiment: Experiment) -> Dict[str, str]:
+    """Checksums of all databases that the run reads, its last trials' too, by their part of the data."""
+    message, roles = experiment.message, [DEFAULT]
+    if message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+        roles += [TEST] if program(message) == TRAIN else [TEST, YARDSTICK]
+    found: Dict[str, str] = {}
+    for role in roles:
+        parts, where = parts_of_data(message, role), sources(experiment, role)
+        for part, path in ((parts.train, where.train), (parts.test, where.test)):
+            found[part] = found.get(part) or checksum(Path(path))[:12]
+    return found
 
 
 # How far a search goes, and not how: what may change when a run is gone on with.
@@ -44,7 +57,8 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
     far the search goes may be another now."""
     if not record.run:
         return
-    before, now = features({"mean": identity["mean"], **record.run}, out), features(identity, out)  # older: no mean
+    known = {name: identity[name] for name in ("mean", "records")}  # of which older journals say nothing
+    before, now = features({**known, **record.run}, out), features(identity, out)
     for name in {**before, **now}:
         if before.get(name) != now.get(name) and name not in SIZE:
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
@@ -74,7 +88,8 @@ def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:
     templates = {f"{field} template": f"the one of SHA-256 {checksum[:12]}..."
                  for field, checksum in identity["templates"].items()}
     mean = {"mean": identity["mean"][:12] or "none"} if "mean" in identity else {}
-    return {**search, **templates, "data": identity["data"], **mean, "engine": identity["engine"],
+    records = {f"records of {part}": checksum for part, checksum in identity.get("records", {}).items()}
+    return {**search, **templates, "data": identity["data"], **mean, **records, "engine": identity["engine"],
             "math": identity.get("math", "float32")}  # journals before the torch engine have none
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
 import menndl_caffe
 from menndl_caffe import search
@@ -29,8 +29,8 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
-from menndl_caffe.run.identity import check_identity, check_size, identity
-from menndl_caffe.run.loop import Loop
+from menndl_caffe.run.identity import check_identity, check_size, features, identity
+from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
@@ -64,7 +64,7 @@ class Parts:
         self.experiment, self.threads = experiment, threads
         self.renderer = Renderer(experiment)
         self.default = check_experiment(self.renderer)
-        self.engine = engines.find(engine, math)
+        self.engine, self._versions = engines.find(engine, math), None  # type: engines.Engine, Optional[Dict[str, Any]]
         if self.engine.name == "caffe":
             _check_locks(sources(experiment, DEFAULT))
 
@@ -73,6 +73,17 @@ class Parts:
         """Those that a command line asks for."""
         experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
         return Parts(experiment, options.engine, options.math, options.threads)
+
+    @functools.cached_property
+    def identity(self) -> Dict[str, Any]:
+        """What makes a run this run."""
+        return identity(self.experiment, self.default, self.engine)
+
+    def versions(self, stop: Callable[[], str] = never) -> Dict[str, Any]:
+        """As `Engine.known`; trainers that start from now on must have the same."""
+        if self._versions is None:
+            self.engine, self._versions = self.engine.known(stop)
+        return self._versions
 
     def evaluator(self, rank: int = 0, run: Optional[Path] = None) -> Evaluator:
         """A new evaluator with a trainer of its own, which starts with its first trial. `run`: as in Evaluator."""
@@ -98,9 +109,27 @@ class _Job:
     def _parts(self) -> Parts:
         return Parts.of(self._options)
 
-    def prepare(self) -> Parts:
+    def prepare(self) -> None:
         """UserError where anything cannot work."""
-        return self._parts
+        self._parts.identity  # noqa: B018
+
+    def has(self) -> Dict[str, str]:
+        """Of what all ranks must have the same."""
+        self._parts.versions(self.walltime)
+        return {**self._compared, "engine's version": self._parts.engine.version}
+
+    def check(self, first: Mapping[str, str]) -> None:
+        """UserError where this rank has another; its trainers say for themselves of which version they are."""
+        self._parts.engine = replace(self._parts.engine, version=first["engine's version"])
+        for name, mine in self._compared.items():
+            if first.get(name) != mine:
+                raise UserError(f"its {name} is {mine}, rank 0's is {first.get(name, 'not there')}; expected the same "
+                                "search, templates, data, engine and menndl on every rank")
+
+    @property
+    def _compared(self) -> Dict[str, str]:
+        known = {"menndl": menndl_caffe.__version__, **features(self._parts.identity, self._options.out)}
+        return {name: str(value) for name, value in known.items()}
 
     def evaluator(self, rank: int) -> Evaluator:
         """With a trainer of its own."""
@@ -128,7 +157,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment = parts.experiment
     with contextlib.closing(farm), _explained(options.out), Journal(options.out, judging=recorded.judging) as journal:
-        this = identity(experiment, parts.default, parts.engine)
+        this = parts.identity
         check_identity(options.out, journal.record, this)
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
         default = numbering(experiment.space.default, role=DEFAULT)
@@ -139,7 +168,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
-        journal.begin({**this, "search_file": options.search, **_circumstances(parts, farm, ranks), **size}, earlier)
+        here = _circumstances(parts, farm, ranks, walltime)
+        journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
@@ -176,11 +206,11 @@ def _last(best: Trial, result: Result, record: Record, numbering: Numbering, exp
         yield trial(experiment.space.default, YARDSTICK)
 
 
-def _circumstances(parts: Parts, farm: Farm, ranks: int) -> Dict[str, Any]:
+def _circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Dict[str, Any]:
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
-    return {"menndl": menndl_caffe.__version__, "versions": parts.engine.versions(), "engine_found": parts.engine.found,
-            "threads": parts.threads, "seed": message.random_seed,
+    return {"menndl": menndl_caffe.__version__, "versions": parts.versions(walltime),
+            "engine_found": parts.engine.found, "threads": parts.threads, "seed": message.random_seed,
             "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}

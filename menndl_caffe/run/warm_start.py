@@ -19,7 +19,9 @@ from menndl_caffe.text import say
 from menndl_caffe.trial import INDIVIDUAL, Earlier, Result, Trial, Work
 
 # What an accuracy depends on beside the genes, by the names that identity.features has.
-MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "fitness_set", "engine", "math")
+MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "records", "fitness_set",
+           "engine", "math")
+NEW = ("mean", "records")  # of which older journals say nothing
 
 
 def taken_over(experiment: Experiment, problem: Problem, journal: Journal, identity: Dict[str, Any]) -> List[Earlier]:
@@ -92,7 +94,8 @@ def _fitted(name: str, run: Run, trial: Trial, result: Result, problem: Problem)
 
 
 def _differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
-    """What differs of that on which a result depends; a mean of which an older journal says nothing is the same."""
-    names = [name for name in {**then, **now} if name.startswith(MATTERS) and (name in then or name != "mean")]
+    """What differs of that on which a result depends; what an older journal says nothing of is the same."""
+    names = [name for name in {**then, **now}
+             if name.startswith(MATTERS) and (name in then or not name.startswith(NEW))]
     return [f"its {name} is {then.get(name, 'not there')}, this one's is {now.get(name, 'not there')}"
             for name in names if then.get(name) != now.get(name)]

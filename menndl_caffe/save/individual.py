@@ -19,7 +19,7 @@ from menndl_caffe.files import staging
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import chosen
-from menndl_caffe.run.identity import features, identity
+from menndl_caffe.run.identity import features
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, measured_text, readme
@@ -43,7 +43,7 @@ def save(source: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
         rendered = _write_files(parts, trial, aside)
         no_deploy = _write_deploy(rendered, aside)
         again = _train(parts, trial, result, run, aside / WEIGHTS, say)
-        saved = Saved(run, rank, trial, result, again, rendered, parts.engine.versions(), no_deploy)
+        saved = Saved(run, rank, trial, result, again, rendered, parts.versions(), no_deploy)
         (aside / README).write_text(readme(saved), encoding="utf-8")
     return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n{difference(saved)}"
 
@@ -83,7 +83,7 @@ def _parts(run: Run, data: Any) -> Parts:
                         "--data DIR says where they are now")
     run.message.data = str(where.resolve())
     parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
-    now = features(identity(run.experiment, parts.default, parts.engine), run.folder)
+    now = features(parts.identity, run.folder)
     changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]
     if changed:
         raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")

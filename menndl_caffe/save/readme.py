@@ -7,8 +7,9 @@ from typing import Any, Dict, Optional
 
 from menndl_caffe.data import describe
 from menndl_caffe.experiment.recorded import Run
-from menndl_caffe.experiment.render import Rendered, Template
+from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape
+from menndl_caffe.experiment.template import Template
 from menndl_caffe.nets.layer_rules.blob import Message
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import LOSS

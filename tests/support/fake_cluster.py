@@ -112,8 +112,12 @@ def launch(program: str, arguments: Sequence[str]) -> int:
 
 
 def menndl(arguments: Sequence[str]) -> int:
-    """Says where it runs and on what; for `run`, rank 0 adds results to the journal."""
+    """Says where it runs and on what; for `run`, rank 0 adds results to the journal; `status`: is that all?"""
     behaviour = json.loads(os.environ.get("FAKE_MENNDL", "{}"))
+    if arguments[0] == "status":
+        write_down("menndl", arguments=list(arguments))
+        print(json.dumps({"complete": behaviour.get("complete", True)}, indent=2))
+        return 0
     data = Path(arguments[arguments.index("--data") + 1])
     held = {path.name: path.stat().st_size for path in data.rglob("*") if path.is_file()}
     write_down("menndl", arguments=list(arguments), rank=int(os.environ["FAKE_RANK"]), node=os.environ["FAKE_NODE"],

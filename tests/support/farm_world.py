@@ -65,6 +65,13 @@ class CaseJob:
     def prepare(self) -> None:
         self._parts = Parts.of(Options(self._search, Path(".")))
 
+    def has(self) -> str:
+        return self._case
+
+    def check(self, first: str) -> None:
+        if first != self._case:
+            raise UserError("another case")
+
     def evaluator(self, rank: int) -> Evaluator:
         if self._case == f"rank {rank} breaks":
             raise RuntimeError("a rank that breaks")

@@ -32,6 +32,7 @@ def judge(places: Sequence[Place], rank_0_trains: bool, launched: int) -> List[T
     """
     training = [place for place in places if place.rank or rank_0_trains]
     found = [*_versions(places), *_engines(places), *_gpus(training), *_data(places), *_shared_data(places),
+             *_templates(places),
              *_cores(training), *_memory(training), *_clocks(places), *_alone(places, launched)]
     return sorted(_merged(found), key=lambda trouble: not trouble.is_problem)
 
@@ -128,6 +129,16 @@ def _data(places: Sequence[Place]) -> Iterator[Trouble]:
                           "give each node a copy of its own, made by the user who runs and without lock.mdb")
     for _, _, ranks in _unlike(places, lambda place: place.data):
         yield Trouble(True, _ranks(ranks), "the data are not those of the other ranks", stage)
+
+
+def _templates(places: Sequence[Place]) -> Iterator[Trouble]:
+    same = "have the same files on every node, such as on a file system that all share"
+    for place in places:
+        if place.templates_missing:
+            yield Trouble(True, (place.rank,), f"the search: {place.templates_missing}", same)
+    for other, usual, ranks in _unlike(places, lambda place: place.templates):
+        kinds = [kind for kind, checksum in other if (kind, checksum) not in usual]
+        yield Trouble(True, _ranks(ranks), f"not the same {' and '.join(kinds)} as the other ranks have", same)
 
 
 def _shared_data(places: Sequence[Place]) -> Iterator[Trouble]:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import menndl_caffe
-from menndl_caffe.data import describe, fingerprint, lock_refusal
+from menndl_caffe.data import checksum, describe, lock_refusal
 from menndl_caffe.doctor.job import gpu
 from menndl_caffe.doctor.job.file_system import current_file_system_of
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment.hypernet import template_files
 from menndl_caffe.files import sha256_of
 from menndl_caffe.rank import engine as engines
 
@@ -42,6 +44,8 @@ class Place:
     data: Dict[str, str] = field(default_factory=dict)  # file name -> beginning of a checksum
     images: Dict[str, int] = field(default_factory=dict)  # database -> records
     data_missing: str = ""  # why
+    templates: Dict[str, str] = field(default_factory=dict)  # and the search file: kind -> beginning of a checksum
+    templates_missing: str = ""  # why
     file_system: str = ""  # of the data
     lock_refused: str = ""  # why Caffe could not open a database
 
@@ -56,7 +60,7 @@ class Place:
         return Place(**{name: value for name, value in seen.items() if name in known})
 
 
-def look(rank: int, mpi: str, engine: str, data: Optional[Path]) -> Place:
+def look(rank: int, mpi: str, engine: str, data: Optional[Path], search: Optional[str] = None) -> Place:
     """Look around: `mpi` names the MPI library, `data` is a folder of databases. Trains nothing."""
     clock = time.time()
     gpus = gpu.visible(os.environ, gpu.listed())
@@ -65,7 +69,8 @@ def look(rank: int, mpi: str, engine: str, data: Optional[Path]) -> Place:
                  python=platform.python_version(), mpi=mpi,
                  container=Path(image).name, cores=tuple(sorted(os.sched_getaffinity(0))),
                  memory=_free_memory(), gpu=gpus.first, gpus=gpus.all,
-                 **_engine(engine), **(_data(data, engine) if data else {}))
+                 **_engine(engine), **(_data(data, engine) if data else {}),
+                 **(_templates(search) if search else {}))
 
 
 def _free_memory() -> int:
@@ -87,6 +92,15 @@ def _engine(name: str) -> Dict[str, Any]:
     return {"engine": command}
 
 
+def _templates(search: str) -> Dict[str, Any]:
+    try:
+        experiment = search_file.load(search)
+        files = {"search file": Path(experiment.document.file), **template_files(experiment)}
+        return {"templates": {kind: sha256_of(path)[:12] for kind, path in files.items()}}
+    except UserError as error:
+        return {"templates_missing": str(error)}
+
+
 def _data(folder: Path, engine: str) -> Dict[str, Any]:
     seen: Dict[str, Any] = {"file_system": current_file_system_of(folder)}
     try:
@@ -102,7 +116,7 @@ def _databases(folder: Path, engine: str) -> Dict[str, Any]:
     for part in ("train", "test"):
         if not any(name.endswith(f"_{part}_lmdb") for name in databases):
             raise UserError(f"{folder}: no database *_{part}_lmdb")
-    checksums = {name: fingerprint(path) for name, path in databases.items()}
+    checksums = {name: checksum(path) for name, path in databases.items()}
     checksums.update((path.name, sha256_of(path)) for path in sorted(folder.glob("*.binaryproto")))
     locking = databases.values() if engine == "caffe" else ()  # the torch engine reads without a lock
     refusals = filter(None, map(lock_refusal, locking))
