@@ -8,6 +8,7 @@ import itertools
 import os
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Iterator, Optional, Tuple, Union, cast
 
@@ -147,7 +148,7 @@ def mean_shape(path: Path) -> Shape:
         raise UserError(f"{path}: not a mean file (a BlobProto); {_how_to_make(path)}") from None
     sizes = blob_shape(blob)
     values = len(blob.data) or len(blob.double_data)
-    if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != np.prod(sizes):
+    if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != prod(sizes):
         raise UserError(f"{path}: not one mean image: {values} values in the shape {text(sizes)}; {_how_to_make(path)}")
     return cast(Shape, tuple(int(size) for size in sizes[1:]))
 
@@ -202,7 +203,7 @@ def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
     except DecodeError:
         raise UserError(f"{path}: record {name} is not a Caffe Datum; {_how_to_make(path)}") from None
     shape = datum.channels, datum.height, datum.width
-    if datum.encoded or min(shape) < 1 or len(datum.data) != np.prod(shape):
+    if datum.encoded or min(shape) < 1 or len(datum.data) != prod(shape):
         what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {text(shape)}"
         raise UserError(f"{path}: record {name} is {what}; one byte for each pixel and channel is needed; "
                         f"{_how_to_make(path)}")

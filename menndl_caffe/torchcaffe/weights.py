@@ -18,7 +18,7 @@ from menndl_caffe.nets.layer_rules.blob import blob_shape, has_old_axes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.files import h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
+from menndl_caffe.torchcaffe.files import data_set, h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.layer import Layer, numbers_of
 from menndl_caffe.torchcaffe.log import WARNING, log
 
@@ -97,7 +97,7 @@ def load_hdf5(net: Net, path: Path) -> None:
             if name not in layers:
                 log(f"Ignoring source layer {name}", source="net.cpp:801")
                 continue
-            if len(group) > len(layers[name].blobs):
+            if len(group.keys()) > len(layers[name].blobs):
                 _same_number(layers[name], len(group), str(path))
             pairs += _datasets(group, layers[name], owned, path)
     for blob, array in pairs:
@@ -153,12 +153,13 @@ def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path)
     name = layer.param.name
     for index, blob in enumerate(layer.blobs):
         if str(index) in group:
-            array = read_array(group, str(index), path)
-            if array.shape != blob.shape:
-                raise _mismatch(str(path), name, index, array.shape, blob.shape)
-            yield blob, array
+            shape = data_set(group, str(index), path).shape
+            if shape != blob.shape:
+                raise _mismatch(str(path), name, index, shape, blob.shape)
+            yield blob, read_array(group, str(index), path)
         elif (name, index) in owned:
             _same_number(layer, len(group), str(path))
+            raise UserError(f"{path}: layer {name}: parameter {index} is missing there, beside {', '.join(group)}")
 
 
 def _owned(net: Net) -> Set[Tuple[str, int]]:
