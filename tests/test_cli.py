@@ -289,8 +289,8 @@ def break_data(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how, parts", [
-    ("no test", ["no database *_test_lmdb", "menndl data cifar10 --out {folder}"]),
-    ("no mean", ["{folder}/mean.binaryproto: no mean file", "menndl data cifar10 --out {folder}"]),
+    ("no test", ["no database *_test_lmdb", "menndl data synthetic --out {folder}"]),
+    ("no mean", ["{folder}/mean.binaryproto: no mean file", "menndl data synthetic --out {folder}"]),
     ("two", ["{folder}", "cifar10_test_lmdb and mnist_test_lmdb", "expected one"]),
     ("test of another shape", ["{folder}/mnist_test_lmdb: 1x28x28", "cifar10_train_lmdb are 3x32x32"]),
     ("mean of another shape", ["{folder}/mean.binaryproto: 3x28x28", "cifar10_train_lmdb are 3x32x32"]),

@@ -209,7 +209,7 @@ def test_kernels_that_fit(pad: int, valid: int, tmp_path: Path, data: Path) -> N
     ('"pad" value: "2"', '"pad" value: "x"', r"\(rendered\):\d+: layer\[2\].convolution_param.pad\[0\]: .* found x"),
     ('"test_iter" value: "100"', '"test_iter" value: "0"', r"solver.prototxt.j2 \(rendered\):6: test_iter: .* below 1"),
     ('constant { name: "pad" value: "2" }', "", r"train_test.prototxt.j2:3: 'pad' is undefined"),
-    ("set: TEST", "set: VALIDATION", r"no database \*_fit_lmdb; `menndl data cifar10 --validation 5000 --out "),
+    ("set: TEST", "set: VALIDATION", r"no database \*_fit_lmdb; `menndl data synthetic --validation 2000 --out "),
 ])
 def test_a_default_that_cannot_be_trained_is_refused(old: str, new: str, said: str, tmp_path: Path, data: Path) -> None:
     text = SEARCH.read_text()

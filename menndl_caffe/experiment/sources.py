@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Tuple
 
-from menndl_caffe.data import describe
+from menndl_caffe.data import describe, how_to_make
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.nets.proto import menndl_pb2
@@ -38,9 +38,7 @@ def sources(experiment: Experiment, role: str) -> Sources:
 def _database(folder: Path, part: str) -> str:
     found = sorted(folder.glob(f"*_{part}_lmdb"))
     if not found:
-        option = " --validation 5000" if part in ("fit", "validation") else ""
-        raise UserError(f"data {folder}: no database *_{part}_lmdb; "
-                        f"`menndl data cifar10{option} --out {folder}` writes one")
+        raise UserError(f"data {folder}: no database *_{part}_lmdb; {how_to_make(folder / f'*_{part}_lmdb')}")
     if len(found) > 1:
         raise UserError(f"data {folder}: {' and '.join(path.name for path in found)}; "
                         f"expected one *_{part}_lmdb in a folder")
