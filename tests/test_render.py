@@ -220,6 +220,18 @@ def test_a_default_that_cannot_be_trained_is_refused(old: str, new: str, said: s
         appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
 
 
+def test_an_engine_for_gpus_is_refused_before_training_on_a_cpu(tmp_path: Path, data: Path) -> None:
+    search = SEARCH.read_text()
+    template = Path(re.search('net: "(.*)"', search)[1]).read_text()  # type: ignore[index]
+    (tmp_path / "net.j2").write_text(template.replace("convolution_param {", "convolution_param {\n    engine: CUDNN"))
+    path = tmp_path / "my.search.prototxt"
+    path.write_text(re.sub('net: ".*"', f'net: "{tmp_path}/net.j2"', search) + "\nsolver_mode: CPU\n")
+    with pytest.raises(UserError, match=r"rendered.:[0-9]+: layer conv1: engine: CUDNN is for GPUs, and solver_mode"):
+        appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
+    path.write_text(path.read_text().replace("solver_mode: CPU", "solver_mode: GPU"))
+    appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
+
+
 def test_the_paper_s_default_can_be_trained(data: Path) -> None:
     appraise.check_experiment(Renderer(search_file.load(str(SEARCH), data=str(data))))
 

@@ -22,10 +22,11 @@ from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 def check(rendered: Rendered) -> NetShape:
     """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
+    net, solver = rendered.net.message, rendered.solver.message
     try:
         with located(rendered.net):
-            infer(rendered.net.message, "TEST", datum_shape)
-            return infer(rendered.net.message, "TRAIN", datum_shape)
+            infer(net, "TEST", datum_shape, cpu=solver.solver_mode == solver.CPU)
+            return infer(net, "TRAIN", datum_shape, cpu=solver.solver_mode == solver.CPU)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None
 

@@ -235,7 +235,8 @@ def _bounds(gene: Any, kind: str) -> Iterator[Wrong]:
 def _choice(gene: Any) -> Iterator[Wrong]:
     """What is wrong with a choice; a default is held against its values where nothing is wrong with them."""
     values, default = tuple(gene.choice.value), gene.choice.default
-    twice = [k for k, value in enumerate(values) if value in values[:k]]
+    first = {value: k for k, value in reversed(list(enumerate(values)))}
+    twice = [k for k, value in enumerate(values) if first[value] != k]
     if not values:
         yield ("choice",), f"of {gene.name} is empty; expected at least one value"
     for k in twice:
