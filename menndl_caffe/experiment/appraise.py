@@ -12,7 +12,7 @@ from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
-from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
+from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective
@@ -20,13 +20,16 @@ from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
-def check(rendered: Rendered) -> NetShape:
-    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
+def check(rendered: Rendered, image: DatumShape = datum_shape) -> NetShape:
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase.
+
+    `image` tells C, H, W of what a Data layer reads; UnknownShape where it or a layer cannot tell a shape.
+    """
     net, solver = rendered.net.message, rendered.solver.message
     try:
         with located(rendered.net):
-            infer(net, "TEST", datum_shape, cpu=solver.solver_mode == solver.CPU)
-            return infer(net, "TRAIN", datum_shape, cpu=solver.solver_mode == solver.CPU)
+            infer(net, "TEST", image, cpu=solver.solver_mode == solver.CPU)
+            return infer(net, "TRAIN", image, cpu=solver.solver_mode == solver.CPU)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None
 

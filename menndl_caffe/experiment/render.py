@@ -32,9 +32,14 @@ class Rendered:
 
     def write(self, directory: Path) -> None:
         """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / NET_FILE).write_text(self.net_text)
-        (directory / SOLVER_FILE).write_text(self.solver_text)
+        write_texts(directory, self.net_text, self.solver_text)
+
+
+def write_texts(directory: Path, net: str, solver: str) -> None:
+    """The texts of a net and a solver as files, whatever stands in them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / NET_FILE).write_text(net)
+    (directory / SOLVER_FILE).write_text(solver)
 
 
 class Template:
@@ -103,7 +108,10 @@ class Renderer:
 
         UserError where a template names something unknown or renders to something that is not a net or a solver.
         """
-        net_text, solver_text = self.texts(trial, sources, directory)
+        return self.parsed(*self.texts(trial, sources, directory))
+
+    def parsed(self, net_text: str, solver_text: str) -> Rendered:
+        """The two texts, read; UserError where one is not a net or a solver."""
         net = prototxt.parse(net_text, caffe_pb2.NetParameter, f"{self._net.path} (rendered)")
         solver = prototxt.parse(solver_text, caffe_pb2.SolverParameter, f"{self._solver.path} (rendered)")
         return Rendered(net_text, solver_text, net, solver)
