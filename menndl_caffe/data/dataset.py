@@ -127,7 +127,7 @@ def read_summary(folder: Path) -> Optional[DataSummary]:
         summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
         complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
             sha256_of(folder / name) == checksum for name, checksum in summary.means.items())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # json and UserError raise ValueError
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # ValueError: json, UserError
         return None
     return summary if complete else None
 

@@ -8,7 +8,7 @@ from enum import Enum
 from math import prod
 from typing import Any, Collection, NamedTuple, Optional, Tuple
 
-from menndl_caffe.errors import did_you_mean
+from menndl_caffe.errors import LONG, did_you_mean
 
 Shape = Tuple[int, ...]
 Shapes = Tuple[Shape, ...]
@@ -74,17 +74,17 @@ def refuse_cudnn(layer: Message) -> None:
 
 def unknown_bottom(name: str, blobs: Collection[str]) -> str:
     """What is wrong with a bottom that is none of the blobs of the layers before."""
-    return f"unknown bottom '{name}'{did_you_mean(name, blobs) or ': no layer before it has a top'}"
+    return f"unknown bottom '{name[:LONG]}'{did_you_mean(name, blobs) or ': no layer before it has a top'}"
 
 
 def unknown_type(type_: str, types: Collection[str]) -> str:
     """What is wrong with a layer of a type that is none of these."""
-    return f"unknown type '{type_}'{did_you_mean(type_, types)} {not_caffes(type_)}"
+    return f"unknown type '{type_[:LONG]}'{did_you_mean(type_, types)} {not_caffes(type_)}"
 
 
 def not_caffes(type_: str) -> str:
     """What to say of a type that may be right elsewhere."""
-    return f"(Caffe 1.0 has no {type_}: misspelt, or of a fork)"
+    return f"(Caffe 1.0 has no {type_[:LONG]}: misspelt, or of a fork)"
 
 
 def text(shape: Shape) -> str:
