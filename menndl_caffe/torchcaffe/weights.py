@@ -107,9 +107,26 @@ def load_hdf5(net: Net, path: Path) -> None:
 def read_net(path: Path) -> Any:
     """The NetParameter of a .caffemodel, in today's format; UserError where the file has none."""
     message = read_message(path, caffe_pb2.NetParameter)
+    _read_names(message)
     if not len(message.layer) and not len(message.layers):
         raise UserError(f"{path}: has no layer: not a .caffemodel")
     return upgrade_net(message, report=lambda line: log(f"{path}: {line}", WARNING, "upgrade_proto.cpp:33"))
+
+
+def _read_names(message: Any) -> None:
+    """Texts that are no UTF-8, which are bytes in what was read, as `prototxt` reads them: Latin-1."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value
+        if field.type == field.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+            texts = [one.decode("latin-1") if isinstance(one, bytes) else one for one in values]
+            message.ClearField(field.name)
+            if values is value:
+                getattr(message, field.name).extend(texts)
+            else:
+                setattr(message, field.name, texts[0])
+        elif field.message_type and field.name != "blobs":
+            for one in values:
+                _read_names(one)
 
 
 def copy_layers(net: Net, source: Any, path: Path) -> None:

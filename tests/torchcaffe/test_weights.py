@@ -292,6 +292,19 @@ def test_hdf5_files_of_another_form(net: Any, damage: str) -> None:
         net.load_hdf5("a.h5")
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_names_in_other_encodings_are_found(old: bool) -> None:
+    """As GBK writes two letters, in the net's text and in the file of weights."""
+    model = v1_model() if old else caffe_pb2.NetParameter(layer=[{"name": "ip1", "top": ["ip1"], "blobs": [
+        {"shape": {"dim": [5, 3]}, "data": range(15)}, {"shape": {"dim": [5]}, "data": range(5)}]}])
+    Path("gbk.caffemodel").write_bytes(model.SerializeToString().replace(b"ip1", b"ip\xca"))
+    Path("net").write_bytes(b"""layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "ip\xca" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 5 } }""")
+    net = caffe.Net("net", caffe.TEST)
+    net.copy_from("gbk.caffemodel")
+    assert net.params["ip\xca"][0].data.ravel().tolist() == list(range(15))
+
+
 def test_layers_that_hdf5_cannot_hold(net: Any) -> None:
     for name in ("a/b", "ip1"):
         Path("net.prototxt").write_text(NET.replace('name: "ip2"', f'name: "{name}"'))
