@@ -5,6 +5,7 @@ import difflib
 from typing import Iterable
 
 FEW = 12  # so many names can be listed in an error
+LONG = 100  # characters of a word that are looked at
 
 
 class UserError(ValueError):
@@ -12,12 +13,14 @@ class UserError(ValueError):
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """The nearest valid names as the end of an error, and all of them where they are few.
+    """The nearest valid names as the end of an error, and all of them where they are few; nothing where there is none.
 
     >>> did_you_mean("kernel_sise", ["kernel_size", "pad"])
     '; did you mean kernel_size? valid: kernel_size, pad'
     """
-    names = sorted(valid)
+    names, word = sorted(valid), word[:LONG]
+    if not names:
+        return ""
     spelled = {name.lower(): name for name in names}
     nearest = [spelled[match] for match in difflib.get_close_matches(word.lower(), spelled, n=3)]
     guess = f"; did you mean {' or '.join(nearest)}?" if nearest else ";"

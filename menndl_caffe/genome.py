@@ -172,7 +172,8 @@ class SearchSpace:
     @property
     def size(self) -> float:
         """Number of genomes; infinite where a gene is a range of reals."""
-        return math.prod(gene.size for gene in self.genes)
+        sizes = [gene.size for gene in self.genes]
+        return math.inf if math.inf in sizes else math.prod(sizes)  # whole ones may be too large to be floats
 
     @property
     def default(self) -> Genome:

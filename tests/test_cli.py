@@ -160,6 +160,42 @@ def test_render_writes_two_files_and_needs_no_caffe(menndl: Runner, search: Path
     assert f'net: "{net}"' in solver.read_text()
 
 
+def test_render_needs_no_data(menndl: Runner, search: Path, tmp_path: Path) -> None:
+    """The paths are those that the search file or --data says, and the names those that `menndl data` gives."""
+    (tmp_path / "half" / "faces_train_lmdb").mkdir(parents=True)
+    for data, train, test in (("no/where", "cifar10_train_lmdb", "cifar10_test_lmdb"),
+                              ("mnist", "mnist_train_lmdb", "mnist_test_lmdb"),
+                              (tmp_path / "half", "faces_train_lmdb", "cifar10_test_lmdb")):
+        done = menndl("render", search, "--data", data, "--out", tmp_path / "one")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.search(f"size is not known before it runs: .*: layer cifar: {data}/{test} is not here\n", done.stdout)
+        net = (tmp_path / "one" / "train_test.prototxt").read_text()
+        assert re.findall('source: "(.*)"', net) == [f"{data}/{train}", f"{data}/{test}"]
+        assert set(re.findall('mean_file: "(.*)"', net)) == {f"{data}/mean.binaryproto"}
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("kernel_size: {{ kernel1 }}", "kernel_size: 99", "layer conv1: kernel_size 99x99 is larger than its padded input"),
+    ("kernel_size: {{ kernel1 }}", "kernel_size: -{{ kernel1 }}", "convolution_param.kernel_size[0]: expected a whole"),
+    ("kernel_size: {{ kernel1 }}", "kernel_sise: {{ kernel1 }}", "did you mean kernel_size or"),
+])
+def test_render_writes_also_what_cannot_exist(menndl: Runner, search: Path, tmp_path: Path, old: str, new: str,
+                                              said: str) -> None:
+    """The default is as impossible as the individual; the line that is named is one of the file that is written."""
+    template = (REPOSITORY / "templates" / "cifar10_quick" / "train_test.prototxt.j2").read_text()
+    assert old in template
+    used = "# {{ kernel1 }}\n"
+    (tmp_path / "net.j2").write_text(used + template.replace(old, new, 1))
+    path = tmp_path / "my.search.prototxt"
+    path.write_text(re.sub('net: ".*"', f'net: "{tmp_path}/net.j2"', search.read_text(), count=1))
+    done = menndl("render", path, "--set", "kernel1=3", "--out", tmp_path / "one")
+    line = re.fullmatch(rf"menndl render: {tmp_path}/net.j2 \(rendered\):(\d+): .*{re.escape(said)}.*\n", done.stderr)
+    assert done.returncode == 2 and line, done.stderr
+    lines = (tmp_path / "one" / "train_test.prototxt").read_text().splitlines()
+    assert new.split(":")[0] in lines[int(line[1]) - 1] or lines[int(line[1]):int(line[1]) + 1] == ['  name: "conv1"']
+    assert (tmp_path / "one" / "solver.prototxt").exists()
+
+
 def test_evaluate_prints_its_result_as_json(fake: Runner, search: Path, tmp_path: Path) -> None:
     done = fake("evaluate", search, "--set", "kernel1=4", "--iterations", 8, "--out", tmp_path / "one")
     result = json.loads(done.stdout)
@@ -289,8 +325,8 @@ def break_data(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how, parts", [
-    ("no test", ["no database *_test_lmdb", "menndl data cifar10 --out {folder}"]),
-    ("no mean", ["{folder}/mean.binaryproto: no mean file", "menndl data cifar10 --out {folder}"]),
+    ("no test", ["no database *_test_lmdb", "menndl data synthetic --out {folder}"]),
+    ("no mean", ["{folder}/mean.binaryproto: no mean file", "menndl data synthetic --out {folder}"]),
     ("two", ["{folder}", "cifar10_test_lmdb and mnist_test_lmdb", "expected one"]),
     ("test of another shape", ["{folder}/mnist_test_lmdb: 1x28x28", "cifar10_train_lmdb are 3x32x32"]),
     ("mean of another shape", ["{folder}/mean.binaryproto: 3x28x28", "cifar10_train_lmdb are 3x32x32"]),

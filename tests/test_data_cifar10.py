@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Callable, Dict, Tuple
 
@@ -201,6 +203,28 @@ def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "archive.tar").write_bytes(content.getvalue())
     with pytest.raises(UserError, match="is missing"):
         cifar10.read_cifar10(tmp_path / "archive.tar")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="neither a file nor a folder"):
+        cifar10.read_cifar10(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(("suffix", "said"), [(".bin", f"after byte {BATCH};"), ("", "more than 1,000,000 bytes")])
+def test_no_more_is_unpacked_than_a_batch_has(tmp_path: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch,
+                                              suffix: str, said: str) -> None:
+    """128 MB of zeros in a batch of 128 kB."""
+    monkeypatch.setattr(cifar10, "PICKLE_BYTES", 1_000_000)
+    folder = write_folder(tmp_path / "folder", batches, suffix, binary if suffix else python2_pickle)
+    (folder / f"data_batch_2{suffix}").write_bytes(gzip.compress(bytes(1 << 27), mtime=0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=said):
+            cifar10.read_cifar10(folder)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
 
 
 def test_python_batch_of_another_size(tmp_path: Path, batches: Batches) -> None:

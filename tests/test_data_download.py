@@ -104,9 +104,11 @@ def test_wrong_content_is_thrown_away(server: Server, tmp_path: Path, part: byte
     assert download(file_at(server.url), tmp_path, print).read_bytes() == CONTENT
 
 
-def test_wrong_file_in_place_is_replaced(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"a page that says: not found")
-    assert download(file_at(server.url), tmp_path, print).read_bytes() == CONTENT
+def test_another_file_in_its_place_stays(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"somebody's own")
+    with pytest.raises(UserError, match="binary.tar.gz is not the file of http.*; move it away, or give its path with"):
+        download(file_at(server.url), tmp_path, print)
+    assert (tmp_path / "cifar-10-binary.tar.gz").read_bytes() == b"somebody's own"
 
 
 @pytest.fixture(autouse=True)

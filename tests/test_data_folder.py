@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
+import numpy as np
 import pytest
 
-from menndl_caffe.data import describe, read_summary, records, write, write_synthetic
+from menndl_caffe.data import describe, how_to_make, read_summary, records, write, write_synthetic
+from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 from menndl_caffe.errors import UserError
+from tests.test_data_mnist import write_idx
 
 DRAW = """
 import sys
@@ -182,11 +185,7 @@ def change_mean(out: Path) -> None:
     (out / "mean.binaryproto").write_bytes(b"")
 
 
-def tear_summary(out: Path) -> None:
-    os.truncate(out / "dataset.json", 50)
-
-
-@pytest.mark.parametrize("damage", [remove_test, truncate_train, change_mean, tear_summary])
+@pytest.mark.parametrize("damage", [remove_test, truncate_train, change_mean])
 def test_an_incomplete_set_is_written_anew(tmp_path: Path, damage: object) -> None:
     draw(tmp_path / "out")
     whole = contents(tmp_path / "out")
@@ -228,8 +227,11 @@ def test_death_at_each_step_of_replacing_a_set(tmp_path: Path) -> None:
 def test_a_killed_writers_rest_is_no_set(tmp_path: Path) -> None:
     draw(tmp_path / "out")
     whole = contents(tmp_path / "out")
-    (tmp_path / "out" / ".partial").mkdir()
-    (tmp_path / "out" / "dataset.json").rename(tmp_path / "out" / ".partial" / "dataset.json")
+    (tmp_path / "out" / ".menndl_partial").mkdir()
+    (tmp_path / "out" / "mean.binaryproto").rename(tmp_path / "out" / ".menndl_partial" / "mean.binaryproto")
+    (tmp_path / "out" / "dataset.json").write_text(json.dumps({
+        "dataset": "synthetic", "means": {},
+        "records": {"cifar10_train_lmdb": None, "cifar10_test_lmdb": None, "mean.binaryproto": None}}))
     assert read_summary(tmp_path / "out") is None
     draw(tmp_path / "out")
     assert contents(tmp_path / "out") == whole
@@ -243,6 +245,124 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert f"UserError: {tmp_path / 'out'}: cannot be written (" in done.stderr.splitlines()[-1]
     assert "MB are free there" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def own_databases(out: Path) -> None:
+    """A folder as the tutorial has it."""
+    write_synthetic(out, 20, 10, report=quiet)
+    (out / "dataset.json").unlink()
+    for part in ("train", "test"):
+        (out / f"cifar10_{part}_lmdb").rename(out / f"shapes_{part}_lmdb")
+
+
+def own_under_our_names(out: Path) -> None:
+    write_synthetic(out, 20, 10, report=quiet)
+    (out / "dataset.json").unlink()
+
+
+def own_mean(out: Path) -> None:
+    """In a set of ours."""
+    draw(out)
+    write_mean(out / "mean.binaryproto", Images(np.zeros(1, np.uint8), np.ones((1, 3, 32, 32), np.uint8)))
+
+
+def own_records(out: Path) -> None:
+    draw(out)
+    shutil.rmtree(out / "cifar10_train_lmdb")
+    write_lmdb(out / "cifar10_train_lmdb", Images(np.zeros(3, np.uint8), np.ones((3, 3, 32, 32), np.uint8)), 5)
+
+
+def own_beside_ours(out: Path) -> None:
+    draw(out)
+    write_lmdb(out / "faces_fit_lmdb", Images(np.zeros(3, np.uint8), np.ones((3, 3, 32, 32), np.uint8)), 5)
+
+
+def own_leveldb(out: Path) -> None:
+    (out / "faces").mkdir(parents=True)
+    (out / "faces" / "CURRENT").write_text("MANIFEST-000001\n")
+
+
+def own_lmdb_itself(out: Path) -> None:
+    write_lmdb(out, Images(np.zeros(3, np.uint8), np.ones((3, 3, 32, 32), np.uint8)), 5)
+
+
+def own_summary(out: Path) -> None:
+    out.mkdir()
+    (out / "dataset.json").write_text('{"name": "faces", "records": 3}')
+
+
+def torn_summary(out: Path) -> None:
+    draw(out)
+    os.truncate(out / "dataset.json", 50)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("make, said", [
+    (own_databases, "out holds mean.binaryproto, shapes_test_lmdb, shapes_train_lmdb, which menndl did not write"),
+    (own_under_our_names, "out holds cifar10_test_lmdb, cifar10_train_lmdb, mean.binaryproto, which menndl did not"),
+    (own_mean, "out holds mean.binaryproto, which menndl did not write; give another --out, or move them away"),
+    (own_records, "out holds cifar10_train_lmdb, which"),
+    (own_beside_ours, "out holds faces_fit_lmdb, which"), (own_leveldb, "out holds faces, which"),
+    (own_lmdb_itself, "out holds data.mdb, which"),
+    (own_summary, "dataset.json is not as menndl writes it; give another --out, or move dataset.json away"),
+    (torn_summary, "dataset.json is not as menndl writes it; give another --out, or move dataset.json away"),
+])
+def test_what_menndl_did_not_write_stays_and_stays_alone(tmp_path: Path, make: Callable[[Path], None], said: str,
+                                                         force: bool) -> None:
+    def bytes_of(folder: Path) -> Dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    make(tmp_path / "out")
+    before = bytes_of(tmp_path)
+    with pytest.raises(UserError, match=said):
+        write_synthetic(tmp_path / "out", 60, 20, validation=5, force=force, report=quiet)
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_summary_names_nothing_outside_its_folder(tmp_path: Path) -> None:
+    """However it came there: what it lists is moved away."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "keep_train_lmdb").write_text("kept")
+    (tmp_path / "out" / "dataset.json").write_text(json.dumps({
+        "dataset": "synthetic", "records": {"../keep_train_lmdb": None, "notes.txt": None}, "means": {}}))
+    (tmp_path / "out" / "notes.txt").write_text("the user's own")
+    draw(tmp_path / "out")
+    assert (tmp_path / "keep_train_lmdb").read_text() == "kept"
+    assert (tmp_path / "out" / "notes.txt").read_text() == "the user's own"
+
+
+def test_force_takes_another_set_away_as_a_whole(tmp_path: Path) -> None:
+    source = write_idx(tmp_path / "idx", 12, 5)
+    write("mnist", tmp_path / "out", source, validation=2, report=quiet)
+    draw(tmp_path / "out", force=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cifar10_test_lmdb", "cifar10_train_lmdb", "dataset.json", "mean.binaryproto"]
+
+
+@pytest.mark.parametrize("make, advice", [
+    (lambda out: out.mkdir(), {
+        "*_train_lmdb": "`menndl data cifar10 --out {out}` makes it",
+        "mnist_train_lmdb": "`menndl data mnist --out {out}` makes it",
+        "*_fit_lmdb": "`menndl data cifar10 --validation 5000 --out {out}` makes it"}),
+    (draw, {"*_validation_lmdb": "`menndl data synthetic --validation 2000 --out {out}` makes it",
+            "mean_fit.binaryproto": "`menndl data synthetic --validation 2000 --out {out}` makes it",
+            "mean.binaryproto": "`menndl data synthetic --out {out}` makes it"}),
+    (own_databases, {
+        "*_fit_lmdb": "the data there are your own: hold some of the training images out, in a list of their own; "
+                      "convert_imageset writes *_fit_lmdb and *_validation_lmdb, compute_image_mean of the former "
+                      "mean_fit.binaryproto (docs/tutorial.md)",
+        "shapes_train_lmdb": "the data there are your own: convert_imageset writes it (docs/tutorial.md)",
+        "mean.binaryproto": "the data there are your own: compute_image_mean writes it (docs/tutorial.md)"}),
+])
+def test_advice_fits_the_folder(tmp_path: Path, make: Callable[[Path], None], advice: Dict[str, str]) -> None:
+    make(tmp_path / "out")
+    assert {name: how_to_make(tmp_path / "out" / name) for name in advice} == {
+        name: text.format(out=tmp_path / "out") for name, text in advice.items()}
+
+
+def test_mnist_has_no_mean(tmp_path: Path) -> None:
+    write("mnist", tmp_path / "out", write_idx(tmp_path / "idx", 12, 5), report=quiet)
+    assert how_to_make(tmp_path / "out" / "mean.binaryproto") == "MNIST has none: leave mean_file out of the net"
+    assert "menndl data mnist --validation 10000 --out" in how_to_make(tmp_path / "out" / "*_fit_lmdb")
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ def test_shapes_that_differ(tmp_path: Path, test_shape: tuple, mean_shape: tuple
     (b"\xff\xff\xff", "not a mean file"),
     (b"", "not one mean image"),
     (b"\x08\x01\x10\x03\x18\x04\x20\x05\x2a\x04\x00\x00\x00\x00", "1 values in the shape 1x3x4x5"),
+    (caffe_pb2.BlobProto(shape={"dim": [1, 1 << 32, 1 << 31, 2]}).SerializeToString(), "0 values in the shape 1x42949"),
+    (caffe_pb2.BlobProto(shape={"dim": [1, 274177, 67280421310721, 1]}, data=[1]).SerializeToString(),
+     "1 values in the shape 1x274177x"),  # 2**64 + 1 in all
 ])
 def test_mean_that_is_none(tmp_path: Path, content: bytes | None, said: str) -> None:
     write_lmdb(tmp_path / "train", some_images(4), key_digits=5)
@@ -171,6 +174,7 @@ def test_a_folder_that_is_no_lmdb(tmp_path: Path, content: bytes | None) -> None
     ((b"",), "0 bytes for 0x0x0"),
     ((b"\x08\x01\x10\x02\x18\x02\x22\x03abc\x28\x05",), "3 bytes for 1x2x2"),
     ((b"\x22\x03abc\x28\x05\x38\x01",), "an encoded image"),
+    ((caffe_pb2.Datum(channels=1 << 22, height=1 << 21, width=1 << 21).SerializeToString(),), "0 bytes for 4194304x20"),
 ])
 def test_records_that_are_no_images(tmp_path: Path, values: tuple, said: str) -> None:
     path = lmdb_of(tmp_path / "lmdb", *values)

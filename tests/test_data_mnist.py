@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Callable
 
@@ -55,7 +57,8 @@ def test_packed_and_unpacked_files(folder: Path, tmp_path: Path) -> None:
     ("train-images-idx3-ubyte", lambda content: content[:10], "10 bytes, shorter than its header of 16"),
     ("t10k-images-idx3-ubyte", lambda content: b"\0\0\x08\x01" + content[4:], r"2049 \(bytes 0 to 3\), not 2051"),
     ("t10k-images-idx3-ubyte", lambda content: content[:12] + bytes(4), "a size of 0 at byte 12"),
-    ("t10k-images-idx3-ubyte", lambda content: content[:12] + b"\xff" * 4 + content[16:], "truncated"),
+    ("t10k-images-idx3-ubyte", lambda content: content[:12] + b"\xff" * 4 + content[16:],
+     r"16 \+ 5 images of 28x4294967295 are 601,295,421,316 bytes; up to 268,435,456 are read"),
     ("t10k-images-idx3-ubyte", lambda content: content[:8] + struct.pack(">2I", 14, 56) + content[16:],
      "test images of"),
     ("t10k-labels-idx1-ubyte", lambda content: content[:10] + b"\x0b" + content[11:], r"label 11 at .* \(byte 10\)"),
@@ -66,6 +69,30 @@ def test_damaged_files(folder: Path, name: str, damage: Callable[[bytes], bytes]
     content = gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / name).read_bytes()
     (folder / name).write_bytes(damage(content))
     with pytest.raises(UserError, match=said):
+        read_mnist(folder)
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("t10k-images-idx3-ubyte", "too long: it goes on after byte 3936"), ("t10k-labels-idx1-ubyte", "after byte 13")])
+def test_no_more_is_unpacked_than_the_header_says(folder: Path, name: str, said: str) -> None:
+    """128 MB of zeros in a file of 128 kB."""
+    packed = folder / f"{name}.gz"
+    content = gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / name).read_bytes()
+    (folder / name).unlink(missing_ok=True)
+    packed.write_bytes(gzip.compress(content, mtime=0) + gzip.compress(bytes(1 << 27), mtime=0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=said):
+            read_mnist(folder)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    (folder / "train-images-idx3-ubyte").unlink()
+    os.mkfifo(folder / "train-images-idx3-ubyte")
+    with pytest.raises(UserError, match="train-images-idx3-ubyte is missing"):
         read_mnist(folder)
 
 

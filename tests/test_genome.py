@@ -1,6 +1,7 @@
 """Genes: every value has its odds, the unit cube is there and back, and settings are checked."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -80,3 +81,9 @@ def test_the_seed_of_a_training_is_its_genome_s() -> None:
     assert len(others) == 8 and all(0 <= seed < 2**31 for seed in others)
     # Recorded runs depend on these numbers: they must never change.
     assert training_seed(1, genome) == training_seed(1, genome, "")
+
+
+def test_a_space_may_have_more_genomes_than_a_float_can_count() -> None:
+    many = tuple(IntGene(f"g{i}", 0, 2**62, 1, 0) for i in range(40))
+    assert SearchSpace(many).size == (2**62 + 1) ** 40
+    assert SearchSpace((*many, RealGene("r", 0.0, 1.0, False, 0.0))).size == math.inf

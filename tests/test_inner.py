@@ -194,7 +194,7 @@ MISTAKES = [
     ('inner { gene: "decay_score" gene: "decay_score" }', r"inner.gene\[1\]: 'decay_score' is given twice"),
     ('inner { gene: "hidden" }', r"hidden is a whole number from 2 to 8; expected a real_range"),
     ('inner { gene: "hidden" gene: "decay_hidden" gene: "decay_score" }', r"leaves none to the outer search"),
-    ('inner { gene: "decay_score" steps: 0 }', r"inner.steps: is 0; expected 1 or more"),
+    ('inner { gene: "decay_score" steps: 0 }', r"inner.steps: is 0; expected 1 to 100000"),
     ('inner { gene: "decay_score" hypergradient_param { starts: 2 } }', r"starts: is not for inner"),
     ('inner { gene: "decay_score" hypergradient_param { step: 2 } }', r"inner.hypergradient_param.step: is 2.0; e"),
     ('inner { type: "GA" }', r"inner.type: is 'GA'; expected one of HYPERGRADIENT, ADAPTIVE, HYPERNET"),

@@ -209,7 +209,7 @@ def test_kernels_that_fit(pad: int, valid: int, tmp_path: Path, data: Path) -> N
     ('"pad" value: "2"', '"pad" value: "x"', r"\(rendered\):\d+: layer\[2\].convolution_param.pad\[0\]: .* found x"),
     ('"test_iter" value: "100"', '"test_iter" value: "0"', r"solver.prototxt.j2 \(rendered\):6: test_iter: .* below 1"),
     ('constant { name: "pad" value: "2" }', "", r"train_test.prototxt.j2:3: 'pad' is undefined"),
-    ("set: TEST", "set: VALIDATION", r"no database \*_fit_lmdb; `menndl data cifar10 --validation 5000 --out "),
+    ("set: TEST", "set: VALIDATION", r"no database \*_fit_lmdb; `menndl data synthetic --validation 2000 --out "),
 ])
 def test_a_default_that_cannot_be_trained_is_refused(old: str, new: str, said: str, tmp_path: Path, data: Path) -> None:
     text = SEARCH.read_text()
@@ -218,6 +218,18 @@ def test_a_default_that_cannot_be_trained_is_refused(old: str, new: str, said: s
     path.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=said):
         appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
+
+
+def test_an_engine_for_gpus_is_refused_before_training_on_a_cpu(tmp_path: Path, data: Path) -> None:
+    search = SEARCH.read_text()
+    template = Path(re.search('net: "(.*)"', search)[1]).read_text()  # type: ignore[index]
+    (tmp_path / "net.j2").write_text(template.replace("convolution_param {", "convolution_param {\n    engine: CUDNN"))
+    path = tmp_path / "my.search.prototxt"
+    path.write_text(re.sub('net: ".*"', f'net: "{tmp_path}/net.j2"', search) + "\nsolver_mode: CPU\n")
+    with pytest.raises(UserError, match=r"rendered.:[0-9]+: layer conv1: engine: CUDNN is for GPUs, and solver_mode"):
+        appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
+    path.write_text(path.read_text().replace("solver_mode: CPU", "solver_mode: GPU"))
+    appraise.check_experiment(Renderer(search_file.load(str(path), data=str(data))))
 
 
 def test_the_paper_s_default_can_be_trained(data: Path) -> None:

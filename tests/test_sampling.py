@@ -3,13 +3,15 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import count
+from types import SimpleNamespace
 from typing import List, Optional
 
 import pytest
 
-from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
+from menndl_caffe.errors import UserError
+from menndl_caffe.genome import ChoiceGene, Gene, Genome, IntGene, RealGene, SearchSpace
 from menndl_caffe.search import OtherTrial, Problem
-from menndl_caffe.search.sampling import RandomSearch
+from menndl_caffe.search.sampling import Grid, RandomSearch
 from menndl_caffe.trial import Result, Trial
 
 SPACE = SearchSpace((IntGene("kernel", 1, 9, 2, 5), ChoiceGene("pool", ("MAX", "AVE"), "MAX"),
@@ -65,3 +67,13 @@ def test_a_recorded_trial_is_the_next_or_of_another_search() -> None:
     assert again.ask() == recorded[3]
     with pytest.raises(OtherTrial):
         search().asked(recorded[1])
+
+
+@pytest.mark.parametrize("genes, said", [
+    ([IntGene("seed", 0, 2**31, 1, 0)], "every value of gene seed, which has 2147483649; expected 100000 at most"),
+    ([RealGene(f"r{i}", 0.0, 1.0, False, 0.0) for i in range(310)], "more than 1e.300 combinations"),
+])
+def test_a_grid_that_nobody_can_count_is_refused(genes: List[Gene], said: str) -> None:
+    problem = Problem(SearchSpace(tuple(genes)), 1, lambda genome, generation: Trial(1, genome, 7, 10, generation))
+    with pytest.raises(UserError, match=said):
+        Grid(problem, SimpleNamespace(levels=10))

@@ -459,6 +459,36 @@ def test_a_default_is_taken_exactly_where_the_steps_reach_it(low: int, width: in
             search_file.of_text(text, "s")
 
 
+@pytest.mark.parametrize("type_, field, name", [
+    ("GA", "ga_param", "population"), ("GA", "ga_param", "generations"), ("ASYNC_GA", "async_ga_param", "population"),
+    ("GUIDED_GA", "guided_ga_param", "design"), ("GUIDED_GA", "guided_ga_param", "children"),
+    ("BO", "bo_param", "uniform"), ("BO", "bo_param", "rounds"), ("CMA_ES", "cma_es_param", "population"),
+    ("GRID", "grid_param", "levels"), ("HYPERGRADIENT", "hypergradient_param", "starts"),
+    ("HYPERNET", "hypernet_param", "pairs"), ("HYPERNET", "hypernet_param", "steps"),
+    ("ADAPTIVE", "adaptive_param", "every"),
+])
+def test_no_type_counts_further_than_memory_goes(type_: str, field: str, name: str) -> None:
+    limit = "" if type_ == "GA" else "limit { trials: 9 }"
+
+    def text(count: int) -> str:
+        return f'''net: "n" solver: "s" type: "{type_}" {limit}
+            {field} {{ {name}: {count} }}
+            gene {{ name: "g" real_range {{ min: 0 max: 1 }} default: 0 }}'''
+    for count in (100_001, 2**31 - 1):
+        with pytest.raises(UserError) as error:
+            search_file.of_text(text(count), "s")
+        assert str(error.value) == f"s:2: {field}.{name}: is {count}; expected 100000 or less"
+    assert getattr(getattr(search_file.of_text(text(100_000), "s").message, field), name) == 100_000
+
+
+def test_a_range_of_reals_is_no_wider_than_a_number() -> None:
+    text = 'net: "n" solver: "s"\ngene { name: "g" real_range { min: %s max: %s } default: 0 }'
+    with pytest.raises(UserError, match=r"s:2: gene\[0\].real_range: of g is wider than the largest number"):
+        search_file.of_text(text % ("-1e308", "1e308"), "s")
+    gene = search_file.of_text(text % ("-8e307", "8e307"), "s").space.genes[0]
+    assert (gene.from_unit(0.0), gene.from_unit(0.5)) == (-8e307, 0)
+
+
 OF_GA = GOOD[GOOD.index('type: "GA"'):GOOD.index("gene {")]
 
 

@@ -320,6 +320,7 @@ REFUSED = [
     ("4x5 4", "Accuracy", "accuracy_param { top_k: 6 }", "top_k 6 is more than the 5 classes"),
     ("4x5", "SoftmaxWithLoss", "", "SoftmaxWithLoss takes 2 bottoms, not 1"),
     ("4x5", "ReLu", "", "unknown type 'ReLu'; did you mean ReLU"),
+    ("4x5", "ROIPooling", "", r"unknown type 'ROIPooling'; did you mean Pooling\? .Caffe 1.0 has no ROIPooling: mis"),
     ("4x5", "Dropout", "loss_weight: 1 loss_weight: 1", "loss_weight is given 2 times for 1 tops"),
     ("4x5", "ReLU", "param { lr_mult: 1 }", "has 1 param blocks for 0 parameters"),
     ("4x5", "ReLU", "include { phase: TRAIN } exclude { phase: TEST }", "include and exclude rules"),
@@ -340,6 +341,7 @@ def test_refused(bottoms: str, type_: str, body: str, words: str) -> None:
 
 @pytest.mark.parametrize("name, words", [
     ("unknown bottom", "layer a: unknown bottom 'q'; valid: x"),
+    ("bottom of a later layer", "layer a: unknown bottom 'x': no layer before it has a top$"),
     ("one top of two layers", "layer b: top 'y' exists already"),
     ("AbsVal in place", "AbsVal does not work in place"),
     ("of other shape", "'w' has shape 3x4 here and 4x3 in layer a"),
@@ -347,6 +349,32 @@ def test_refused(bottoms: str, type_: str, body: str, words: str) -> None:
     ("no layer", "^the net has no layer in phase TRAIN")])
 def test_refused_wirings(name: str, words: str) -> None:
     assert re.search(words, refusal(WIRINGS[name]))
+
+
+CUDNN = {"Convolution": "convolution_param { num_output: 2 kernel_size: 1 engine: CUDNN }",
+         "Deconvolution": "convolution_param { num_output: 2 kernel_size: 1 engine: CUDNN }",
+         "Pooling": "pooling_param { kernel_size: 1 engine: CUDNN }", "LRN": "lrn_param { engine: CUDNN }",
+         "ReLU": "relu_param { engine: CUDNN }", "Sigmoid": "sigmoid_param { engine: CUDNN }",
+         "TanH": "tanh_param { engine: CUDNN }", "Softmax": "softmax_param { engine: CUDNN }",
+         "SoftmaxWithLoss": "softmax_param { engine: CUDNN }",
+         "InfogainLoss": 'softmax_param { engine: CUDNN } infogain_loss_param { source: "matrix" }'}
+
+
+@pytest.mark.parametrize("type_", CUDNN)
+def test_an_engine_for_gpus_is_refused_where_the_net_is_to_run_on_a_cpu(type_: str) -> None:
+    """By hand in Caffe 1.0 without cuDNN: each of these says `Layer it has unknown engine.` and aborts."""
+    net = parsed(small_net(type_, "1x3x4x4 1x1x4x4" if "Loss" in type_ else "1x3x4x4", 1, CUDNN[type_]))
+    with pytest.raises(ImpossibleNet, match="layer it: engine: CUDNN is for GPUs, and solver_mode is CPU; expected no"):
+        infer(net, "TRAIN", lambda layer: (3, 32, 32), cpu=True)
+    infer(net, "TRAIN", lambda layer: (3, 32, 32))
+
+
+@pytest.mark.parametrize("type_, body", [
+    ("ReLU", "relu_param { engine: CAFFE }"), ("ELU", "relu_param { engine: CUDNN }"),
+    ("SPP", "spp_param { pyramid_height: 2 engine: CUDNN }"),
+    ("Im2col", "convolution_param { kernel_size: 3 engine: CUDNN }")])
+def test_an_engine_that_no_layer_looks_at_is_fine(type_: str, body: str) -> None:
+    infer(parsed(small_net(type_, "1x3x4x4", 1, body)), "TRAIN", lambda layer: (3, 32, 32), cpu=True)
 
 
 def test_shared_parameters_count_once() -> None:

@@ -16,7 +16,7 @@ TEXT
 }
 
 stale_minutes=60
-not_copied=(--exclude=lock.mdb --exclude=.partial --exclude='*.tar' --exclude='*.tar.gz' --exclude='*.tgz')
+not_copied=(--exclude=lock.mdb --exclude=.menndl_partial --exclude='*.tar' --exclude='*.tar.gz' --exclude='*.tgz')
 
 say() { printf 'stage-data: %s: %s\n' "$(hostname -s)" "$*"; }
 fail() { printf 'stage-data: %s: error: %s\n' "$(hostname -s)" "$*" >&2; exit 1; }

@@ -1,8 +1,9 @@
 """Data as Caffe reads it: LMDBs and mean images of CIFAR-10, MNIST and drawn images, written and checked."""
 from __future__ import annotations
 
+from menndl_caffe.data.advice import how_to_make
 from menndl_caffe.data.dataset import DataSummary, read_summary, write, write_synthetic
 from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, checksum, describe, fingerprint, lock_refusal, records
 
-__all__ = ["DataSummary", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "lock_refusal",
-           "read_summary", "records", "write", "write_synthetic"]
+__all__ = ["DataSummary", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "how_to_make",
+           "lock_refusal", "read_summary", "records", "write", "write_synthetic"]

@@ -5,9 +5,8 @@ Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; https
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from pathlib import Path, PurePosixPath
-from typing import Dict, Tuple
+from typing import Dict
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from menndl_caffe.data.download import WebFile
 from menndl_caffe.data.inert_pickle import read_batch
 from menndl_caffe.data.lmdb_data import Images
 from menndl_caffe.data.source import Content, Source, opened, require_labels, require_size
+from menndl_caffe.data.tar import TarError, regular_files
 from menndl_caffe.errors import UserError
 
 ARCHIVE = WebFile("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 170_052_171,
@@ -60,43 +60,39 @@ def _folder_files(path: Path) -> Dict[str, bytes]:
     for folder in (path, path / "cifar-10-batches-bin", path / "cifar-10-batches-py"):
         names = sorted(name for name in BATCH_FILES if (folder / name).is_file())
         if names:
-            return {name: _checked_read(folder / name) for name in names}
+            return {name: _file(folder / name) for name in names}
     raise UserError(f"{path}: a folder without any batch of CIFAR-10; {FORMS}")
 
 
-def _checked_read(path: Path) -> bytes:
-    _require_batch_size(str(path), path.stat().st_size)
+def _file(path: Path) -> bytes:
     with opened(path) as file:
-        return file.read()
+        content = file.read(PICKLE_BYTES + 1)
+    _require_batch_size(str(path), len(content))
+    return content
 
 
 def _archive_files(path: Path) -> Dict[str, bytes]:
     """The batches in a tar file, packed or not, by file name; all of it is read, so that gzip's checksum is checked."""
+    files: Dict[str, bytes] = {}
     with opened(path) as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
-                files = dict(_member(archive, member, path) for member in archive
-                             if member.isfile() and PurePosixPath(member.name).name in BATCH_FILES)
-        except tarfile.TarError as error:
+            for member in regular_files(stream):
+                name = PurePosixPath(member.name).name
+                if name in BATCH_FILES:
+                    _require_batch_size(f"{path}: {name} (from byte {member.start} of the tar file)", member.size)
+                    files[name] = stream.read(member.size)
+                    _require_batch_size(f"{path}: {name}", len(files[name]))
+        except TarError as error:
             raise UserError(f"{path}: not a tar archive, or a damaged one ({error}) near byte {stream.tell()} of its "
                             f"content; {FORMS}") from None
-        while stream.read(1 << 20):
-            pass
     return files
-
-
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Tuple[str, bytes]:
-    _require_batch_size(f"{path}: {member.name} (from byte {member.offset_data} of the tar file)", member.size)
-    file = archive.extractfile(member)
-    assert file is not None, "a regular file has content"
-    return PurePosixPath(member.name).name, file.read()
 
 
 def _require_batch_size(name: str, size: int) -> None:
     if ".bin" in name:
         require_size(name, size, RECORDS * RECORD_BYTES, f"{RECORDS} records of {RECORD_BYTES}")
     elif size > PICKLE_BYTES:
-        raise UserError(f"{name}: {size} bytes; a batch of CIFAR-10's python version has 31 million")
+        raise UserError(f"{name}: more than {PICKLE_BYTES:,} bytes; a batch of the python version has 31 million")
 
 
 def _rows(content: bytes, name: str) -> np.ndarray:

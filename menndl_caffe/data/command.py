@@ -18,7 +18,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="folder to write (default: data/SET)")
     command.add_argument("--validation", type=whole(0), default=0, metavar="N",
                          help="also hold out the last N training images, for fitness_set: VALIDATION")
-    command.add_argument("--force", action="store_true", help="write anew what is already there")
+    command.add_argument("--force", action="store_true", help="write anew a set of menndl's that is already there")
 
 
 def main(arguments: Any) -> None:

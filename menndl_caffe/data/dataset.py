@@ -1,8 +1,8 @@
 """A data set's folder: the LMDBs, the means and dataset.json, written whole or not at all.
 
-Everything is written into FOLDER/.partial first (inside, so that a rename never crosses file systems), then moved into
-place; dataset.json comes last and says what belongs to the set. What a killed process leaves is not a set, and is
-written anew by the next call.
+Everything is written into FOLDER/.menndl_partial first (inside, so that no rename crosses file systems), then moved
+into place; dataset.json comes last and says what belongs to the set. What a killed process leaves is not a set,
+and is written anew by the next call. What menndl did not write stays as it is, and alone.
 """
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ import numpy as np
 
 import menndl_caffe
 from menndl_caffe.data import cifar10, mnist, synthetic
+from menndl_caffe.data.advice import SUMMARY
 from menndl_caffe.data.download import download
 from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_lmdb, write_mean
+from menndl_caffe.data.ownership import own_names
 from menndl_caffe.data.source import Content, Source
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import lock, sha256_of, staging, sync
 from menndl_caffe.text import show
 
-SUMMARY = "dataset.json"
-STAGING = ".partial"
+STAGING = ".menndl_partial"
+UNFINISHED = "unfinished.json"
 MEAN = "mean.binaryproto"
 MEAN_FIT = "mean_fit.binaryproto"
 Report = Callable[[str], None]
@@ -49,11 +51,6 @@ class Format:
     def lmdb(self, part: str) -> str:
         """Folder name of the database of a part: train, test, fit or validation."""
         return f"{self.prefix}_{part}_lmdb"
-
-    def names(self) -> List[str]:
-        """Everything that a set of this format may consist of."""
-        return [self.lmdb(part) for part in ("train", "test", "fit", "validation")] + [MEAN, MEAN_FIT]
-
 
 def _read_cifar10(source: Optional[Path], out: Path, report: Report) -> Content:
     """Of an archive or a folder; None downloads the binary archive into `out` unless it is there."""
@@ -105,7 +102,8 @@ def write(dataset: str, out: Path, source: Optional[Path] = None, validation: in
 
     `source` is an archive or a folder, None what the set does without one. `validation` N > 0 adds the training images
     without the last N, those N, and the mean of the former: PREFIX_fit_lmdb, PREFIX_validation_lmdb,
-    mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`.
+    mean_fit.binaryproto. A set that is there is kept (N is taken from it) unless `force`. UserError where `out` has a
+    database or a mean that menndl did not write.
     """
     if source is not None:  # wrong ones are an error even where the set is there already
         if dataset == "synthetic":
@@ -130,7 +128,7 @@ def read_summary(folder: Path) -> Optional[DataSummary]:
         summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
         complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
             sha256_of(folder / name) == checksum for name, checksum in summary.means.items())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # json and UserError raise ValueError
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # ValueError: json, UserError
         return None
     return summary if complete else None
 
@@ -144,8 +142,9 @@ def _write(dataset: str, files: Format, out: Path, source: Optional[Path], valid
         if there and validation in (0, there.validation):
             report(f"{out}: already there, left as it is (--force writes it anew)")
             return there
+        earlier = own_names(out)
         content = _content_of(there, files) if there else files.read(source, out, report)
-        return _build(dataset, files, out, content, validation, report)
+        return _build(dataset, files, out, earlier, content, validation, report)
 
 
 def _content_of(summary: DataSummary, files: Format) -> Content:
@@ -175,7 +174,8 @@ def _parts(content: Content, files: Format, validation: int) -> Tuple[Dict[str, 
     return databases, means if files.has_mean else {}
 
 
-def _build(dataset: str, files: Format, out: Path, content: Content, validation: int, report: Report) -> DataSummary:
+def _build(dataset: str, files: Format, out: Path, earlier: List[str], content: Content, validation: int,
+           report: Report) -> DataSummary:
     databases, means = _parts(content, files, validation)
     with _staging(out) as folder:
         for name, images in databases.items():
@@ -189,18 +189,22 @@ def _build(dataset: str, files: Format, out: Path, content: Content, validation:
                               f"menndl_caffe {menndl_caffe.__version__}")
         fields = {name: value for name, value in asdict(summary).items() if name != "folder"}
         (folder / SUMMARY).write_text(json.dumps(fields, indent=1) + "\n")
-        _install(folder, out, [*databases, *means, SUMMARY], files.names())
+        unfinished = {"dataset": dataset, "records": dict.fromkeys([*earlier, *databases, *means]), "means": {}}
+        (folder / UNFINISHED).write_text(json.dumps(unfinished))
+        _install(folder, out, [*databases, *means, SUMMARY], earlier)
     return summary
 
 
 def _install(staged: Path, out: Path, written: List[str], earlier: List[str]) -> None:
-    """Moves what was written into place, the summary last, once it is all on the disk and an earlier set is moved away.
+    """Moves what was written into place, the summary last, once it is all on the disk and an earlier set is moved away;
+    in between another summary says whose it is, but is none of a set.
 
     Everything moves by renaming, so what lies under its name is whole at every moment.
     """
-    for name in written:
+    for name in (*written, UNFINISHED):
         sync(staged / name / "data.mdb" if (staged / name).is_dir() else staged / name)
-    (out / SUMMARY).unlink(missing_ok=True)
+    os.replace(staged / UNFINISHED, out / SUMMARY)
+    sync(out)
     (staged / "earlier").mkdir()
     for name in earlier:
         if (out / name).exists():

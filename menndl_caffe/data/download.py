@@ -34,8 +34,10 @@ def download(file: WebFile, folder: Path, report: Callable[[str], None], timeout
     `timeout` is in seconds, for the connection and for each wait. NAME.part keeps what has arrived, for the next call.
     """
     path = folder / file.name
-    if path.exists() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
-        return path
+    if path.exists():
+        if path.stat().st_size == file.size and sha256_of(path) == file.sha256:
+            return path
+        raise UserError(f"{path} is not the file of {file.url}; move it away, or give its path with --source")
     part = folder / f"{file.name}.part"
     try:
         _receive(file, part, report, timeout)

@@ -8,6 +8,7 @@ import itertools
 import os
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Iterator, Optional, Tuple, Union, cast
 
@@ -15,6 +16,7 @@ import lmdb
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from menndl_caffe.data.advice import how_to_make
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
@@ -102,7 +104,7 @@ def describe(path: Path) -> LmdbInfo:
     with _reading(path) as transaction:
         cursor = transaction.cursor()
         if not cursor.first():
-            raise UserError(f"{path}: an LMDB without records; {_how_to_make(path)}")
+            raise UserError(f"{path}: an LMDB without records; {how_to_make(path)}")
         _, pixels = _decoded(path, cursor.key(), cursor.value())
         return LmdbInfo(transaction.stat()["entries"], *pixels.shape)
 
@@ -148,7 +150,7 @@ def check_data(train: Path, test: Path, mean: Optional[Path]) -> Shape:
     for path, other in others.items():
         if other != shape:
             raise UserError(f"{path}: {text(other)}, but the images of {train} are {text(shape)}; "
-                            f"{_how_to_make(train)}")
+                            f"{how_to_make(train)}")
     return shape
 
 
@@ -158,13 +160,13 @@ def mean_shape(path: Path) -> Shape:
     try:
         blob.ParseFromString(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: no mean file ({error.strerror}); {_how_to_make(path)}") from None
+        raise UserError(f"{path}: no mean file ({error.strerror}); {how_to_make(path)}") from None
     except DecodeError:
-        raise UserError(f"{path}: not a mean file (a BlobProto); {_how_to_make(path)}") from None
+        raise UserError(f"{path}: not a mean file (a BlobProto); {how_to_make(path)}") from None
     sizes = blob_shape(blob)
     values = len(blob.data) or len(blob.double_data)
-    if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != np.prod(sizes):
-        raise UserError(f"{path}: not one mean image: {values} values in the shape {text(sizes)}; {_how_to_make(path)}")
+    if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != prod(sizes):
+        raise UserError(f"{path}: not one mean image: {values} values in the shape {text(sizes)}; {how_to_make(path)}")
     return cast(Shape, tuple(int(size) for size in sizes[1:]))
 
 
@@ -190,17 +192,17 @@ def lock_refusal(database: Path) -> str:
 def _reading(path: Path) -> Iterator[lmdb.Transaction]:
     """A read transaction that needs neither a lock file nor the right to write one."""
     if not path.is_dir():
-        raise UserError(f"{path}: no such LMDB; {_how_to_make(path)}")
+        raise UserError(f"{path}: no such LMDB; {how_to_make(path)}")
     try:
         environment = lmdb.open(str(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
-        raise UserError(f"{path}: not an LMDB that can be read ({error}); {_how_to_make(path)}") from None
+        raise UserError(f"{path}: not an LMDB that can be read ({error}); {how_to_make(path)}") from None
     with closing(environment), environment.begin() as transaction:
         require_whole(path, environment)
         try:
             yield transaction
         except lmdb.Error as error:
-            raise UserError(f"{path}: damaged ({error}); {_how_to_make(path)}") from None
+            raise UserError(f"{path}: damaged ({error}); {how_to_make(path)}") from None
 
 
 def require_whole(path: Path, environment: lmdb.Environment) -> None:
@@ -208,7 +210,7 @@ def require_whole(path: Path, environment: lmdb.Environment) -> None:
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = (path / "data.mdb").stat().st_size
     if size < needed:
-        raise UserError(f"{path / 'data.mdb'}: truncated: {size} bytes of {needed}; {_how_to_make(path)}")
+        raise UserError(f"{path / 'data.mdb'}: truncated: {size} bytes of {needed}; {how_to_make(path)}")
 
 
 def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
@@ -216,15 +218,10 @@ def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
     try:
         datum = caffe_pb2.Datum.FromString(bytes(value))
     except DecodeError:
-        raise UserError(f"{path}: record {name} is not a Caffe Datum; {_how_to_make(path)}") from None
+        raise UserError(f"{path}: record {name} is not a Caffe Datum; {how_to_make(path)}") from None
     shape = datum.channels, datum.height, datum.width
-    if datum.encoded or min(shape) < 1 or len(datum.data) != np.prod(shape):
+    if datum.encoded or min(shape) < 1 or len(datum.data) != prod(shape):
         what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {text(shape)}"
         raise UserError(f"{path}: record {name} is {what}; one byte for each pixel and channel is needed; "
-                        f"{_how_to_make(path)}")
+                        f"{how_to_make(path)}")
     return datum.label, np.frombuffer(datum.data, np.uint8).reshape(shape)
-
-
-def _how_to_make(path: Path) -> str:
-    dataset = "mnist" if path.name.startswith("mnist") else "cifar10"
-    return f"`menndl data {dataset} --out {path.parent}` makes it"

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from math import prod
 from pathlib import Path
-from typing import Dict, Iterable, Tuple
+from typing import Dict, Iterable, NamedTuple, Tuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from menndl_caffe.errors import UserError
 
 IMAGES_MAGIC = 2051
 LABELS_MAGIC = 2049
-LARGEST_FILE = 1 << 30
+MOST_BYTES = 1 << 28  # of a file, unpacked; MNIST's largest has 47 million
 
 # The SHA-256 of the official files, unpacked.
 OFFICIAL = {
@@ -24,7 +25,17 @@ OFFICIAL = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 NEEDED = f"a folder with {', '.join(OFFICIAL)}, each as it is or as .gz, is needed"
-Files = Dict[str, Tuple[str, bytes]]  # name -> path and unpacked content
+
+
+class IdxFile(NamedTuple):
+    """A file's path, its unpacked content, and the numbers in that: uint8, labels (N,) or images (N, height, width)."""
+
+    path: str
+    content: bytes
+    values: np.ndarray
+
+
+Files = Dict[str, IdxFile]
 
 
 def read_mnist(folder: Path) -> Content:
@@ -33,19 +44,30 @@ def read_mnist(folder: Path) -> Content:
     train, test = (images_of(files, part) for part in ("train", "t10k"))
     if train.shape != test.shape:
         raise UserError(f"{folder}: training images of {train.shape[1:]} and test images of {test.shape[1:]}; {NEEDED}")
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, (_, content) in files.items()}
+    sha256 = {name: hashlib.sha256(file.content).hexdigest() for name, file in files.items()}
     return Content(Source("IDX files of MNIST", sha256 == OFFICIAL, sha256), train, test)
 
 
 def read_files(folder: Path, names: Iterable[str]) -> Files:
-    """These files of a folder, packed or not; UserError where one is missing or damaged."""
+    """These files of a folder, packed or not; UserError naming file and byte where one is missing or damaged."""
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; {NEEDED}")
-    files: Files = {}
-    for name, path in [(name, _find(folder, name)) for name in names]:
-        with opened(path) as file:
-            files[name] = str(path), file.read(LARGEST_FILE)
-    return files
+    return {name: _idx_file(name, path) for name, path in [(name, _find(folder, name)) for name in names]}
+
+
+def _idx_file(name: str, path: Path) -> IdxFile:
+    """A file that is as long as its header says: so much is read of it, and no more."""
+    magic, dimensions = (IMAGES_MAGIC, 3) if "-images-" in name else (LABELS_MAGIC, 1)
+    with opened(path) as file:
+        header = file.read(4 * (1 + dimensions))
+        sizes = _sizes(header, str(path), magic, dimensions)
+        items = f"images of {sizes[1]}x{sizes[2]}" if dimensions == 3 else "labels"
+        what, expected = f"{len(header)} + {sizes[0]} {items}", len(header) + prod(sizes)
+        if expected > MOST_BYTES:
+            raise UserError(f"{path}: {what} are {expected:,} bytes; up to {MOST_BYTES:,} are read")
+        content = header + file.read(expected - len(header) + 1)
+    require_size(str(path), len(content), expected, what)
+    return IdxFile(str(path), content, np.frombuffer(content, np.uint8, offset=len(header)).reshape(sizes))
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -56,26 +78,21 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def images_of(files: Files, part: str) -> Images:
-    """Images and labels of `train` or `t10k`; UserError naming file and byte of what is wrong."""
-    pixels_name, pixels = files[f"{part}-images-idx3-ubyte"]
-    labels_name, labels = files[f"{part}-labels-idx1-ubyte"]
-    count, height, width = _header(pixels, pixels_name, IMAGES_MAGIC, 3)
-    require_size(pixels_name, len(pixels), 16 + count * height * width, f"16 + {count} images of {height}x{width}")
-    (label_count,) = _header(labels, labels_name, LABELS_MAGIC, 1)
-    require_size(labels_name, len(labels), 8 + label_count, f"8 + {label_count} labels")
-    if count != label_count:
-        raise UserError(f"{labels_name}: {label_count} labels (bytes 4 to 7) for the {count} images of {pixels_name}")
-    label_array = np.frombuffer(labels, np.uint8, offset=8)
-    require_labels(labels_name, label_array, 8, 1)
-    return Images(label_array, np.frombuffer(pixels, np.uint8, offset=16).reshape(count, 1, height, width))
+    """Images and labels of `train` or `t10k`; UserError naming file and byte where they do not fit or are no digits."""
+    images, labels = files[f"{part}-images-idx3-ubyte"], files[f"{part}-labels-idx1-ubyte"]
+    if len(images.values) != len(labels.values):
+        raise UserError(f"{labels.path}: {len(labels.values)} labels (bytes 4 to 7) for the {len(images.values)} "
+                        f"images of {images.path}")
+    require_labels(labels.path, labels.values, 8, 1)
+    return Images(labels.values, images.values[:, np.newaxis])
 
 
-def _header(content: bytes, name: str, magic: int, dimensions: int) -> Tuple[int, ...]:
+def _sizes(header: bytes, name: str, magic: int, dimensions: int) -> Tuple[int, ...]:
     """The sizes in an IDX file's header: big-endian 32-bit numbers after the magic number."""
     length = 4 * (1 + dimensions)
-    if len(content) < length:
-        raise UserError(f"{name}: {len(content)} bytes, shorter than its header of {length}")
-    found, *sizes = struct.unpack(f">{1 + dimensions}I", content[:length])
+    if len(header) < length:
+        raise UserError(f"{name}: {len(header)} bytes, shorter than its header of {length}")
+    found, *sizes = struct.unpack(f">{1 + dimensions}I", header)
     if found != magic:
         raise UserError(f"{name}: not an IDX file of this kind: it begins with {found} (bytes 0 to 3), not {magic}")
     if 0 in sizes:

@@ -45,6 +45,8 @@ class Content:
 @contextmanager
 def opened(path: Path) -> Iterator[ByteStream]:
     """A file's content, unpacked where it is a gzip file; UserError with file and byte where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
@@ -62,7 +64,7 @@ def require_size(name: str, size: int, expected: int, what: str) -> None:
     """UserError with the byte at which a file ends too early or goes on too long."""
     if size != expected:
         problem = "truncated: it ends at" if size < expected else "too long: it goes on after"
-        raise UserError(f"{name}: {problem} byte {min(size, expected)}; {what} are {expected} bytes, not {size}")
+        raise UserError(f"{name}: {problem} byte {min(size, expected)}; {what} are {expected} bytes")
 
 
 def require_labels(name: str, labels: np.ndarray, first_byte: int, record_bytes: int) -> None:

@@ -12,7 +12,7 @@ from menndl_caffe.experiment.measured import check_measured_alike, measured_on, 
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
-from menndl_caffe.nets.shapes import ImpossibleNet, NetShape, UnknownShape, infer, located
+from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES
@@ -20,12 +20,15 @@ from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
-def check(rendered: Rendered) -> NetShape:
-    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase."""
+def check(rendered: Rendered, image: DatumShape = datum_shape) -> NetShape:
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase.
+
+    `image` tells C, H, W of what a Data layer reads; UnknownShape where it or a layer cannot tell a shape.
+    """
     try:
         with located(rendered.net):
-            rendered.tested  # noqa: B018
-            return infer(rendered.net.message, "TRAIN", datum_shape)
+            rendered.shapes("TEST", image)
+            return rendered.shapes("TRAIN", image)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None
 
@@ -111,7 +114,7 @@ def _scalars(rendered: Rendered) -> List[str]:
     """The test net's outputs that are one number, as far as their shapes are known."""
     names = outputs(layers_of_phase(rendered.net.message, "TEST", 0, ()))
     try:
-        blobs = rendered.tested.blobs
+        blobs = rendered.shapes("TEST").blobs
     except UnknownShape:
         return names
     return [name for name in names if prod(blobs[name]) == 1]

@@ -32,22 +32,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Any) -> None:
-    """Write the individual's net and solver, and say how large the net is."""
+    """Write the individual's net and solver, whatever they are and whether its data are here, and say how large the net
+    is."""
     from menndl_caffe.experiment import search_file
-    from menndl_caffe.experiment.appraise import check, check_experiment
-    from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer
-    from menndl_caffe.experiment.sources import sources
+    from menndl_caffe.experiment.appraise import check
+    from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer, write_texts
+    from menndl_caffe.experiment.sources import datum_shape_if_here, sources
     from menndl_caffe.nets.shapes import UnknownShape
 
     experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
     renderer = Renderer(experiment)
-    check_experiment(renderer)
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
-    rendered = renderer.render(trial, sources(experiment, trial.role), str(arguments.out))
-    rendered.write(arguments.out)
+    where = sources(experiment, trial.role, to_read=False)
+    texts = renderer.texts(trial, where, str(arguments.out))
+    write_texts(arguments.out, *texts)
     show(f"{arguments.out}/{NET_FILE} and {SOLVER_FILE}: {trial.genome}")
     try:
-        net = check(rendered)
+        net = check(renderer.parsed(*texts), datum_shape_if_here)
     except UnknownShape as unknown:
         show(f"its size is not known before it runs: {unknown}")
     else:

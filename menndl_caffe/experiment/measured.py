@@ -118,7 +118,7 @@ def measured_on(rendered: Rendered, outputs: NeededOutputs) -> Measured:
 
 def _images(rendered: Rendered, counting: Sequence[Any]) -> Optional[int]:
     try:
-        net = rendered.tested
+        net = rendered.shapes("TEST")
     except UnknownShape:
         return None
     for layer in counting:

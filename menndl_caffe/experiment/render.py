@@ -1,8 +1,7 @@
 """Genome + templates -> the two texts that Caffe reads, and the same parsed."""
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
@@ -15,7 +14,7 @@ from menndl_caffe.experiment.template import SECONDS, Template
 from menndl_caffe.files import write
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.nets.shapes import NetShape, infer
+from menndl_caffe.nets.shapes import DatumShape, NetShape, infer
 from menndl_caffe.trial import Trial
 
 FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
@@ -30,16 +29,28 @@ class Rendered:
     net: prototxt.Document
     solver: prototxt.Document
 
-    @functools.cached_property
-    def tested(self) -> NetShape:
-        """The test net's shapes; ImpossibleNet or UnknownShape where there are none."""
-        return infer(self.net.message, "TEST", datum_shape)
+    _shapes: Dict[Tuple[str, DatumShape], NetShape] = field(default_factory=dict, repr=False, compare=False)
+
+    def shapes(self, phase: str, image: DatumShape = datum_shape) -> NetShape:
+        """Of the net in phase TRAIN or TEST, worked out once; ImpossibleNet or UnknownShape where there are none.
+
+        `image` tells C, H, W of what a Data layer reads.
+        """
+        known, solver = (phase, image), self.solver.message
+        if known not in self._shapes:
+            self._shapes[known] = infer(self.net.message, phase, image, cpu=solver.solver_mode == solver.CPU)
+        return self._shapes[known]
 
     def write(self, directory: Path) -> None:
         """The two files, as `caffe train --solver=DIRECTORY/solver.prototxt` takes them."""
-        directory.mkdir(parents=True, exist_ok=True)
-        write(directory / NET_FILE, self.net_text, "surrogateescape")
-        write(directory / SOLVER_FILE, self.solver_text, "surrogateescape")
+        write_texts(directory, self.net_text, self.solver_text)
+
+
+def write_texts(directory: Path, net: str, solver: str) -> None:
+    """The texts of a net and a solver as files, whatever stands in them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write(directory / NET_FILE, net, "surrogateescape")
+    write(directory / SOLVER_FILE, solver, "surrogateescape")
 
 
 class Renderer:
@@ -61,7 +72,10 @@ class Renderer:
 
         UserError where a template names something unknown or renders to something that is not a net or a solver.
         """
-        net_text, solver_text = self.texts(trial, sources, directory)
+        return self.parsed(*self.texts(trial, sources, directory))
+
+    def parsed(self, net_text: str, solver_text: str) -> Rendered:
+        """The two texts, read; UserError where one is not a net or a solver."""
         net = prototxt.parse(net_text, caffe_pb2.NetParameter, f"{self._net.path} (rendered)")
         solver = prototxt.parse(solver_text, caffe_pb2.SolverParameter, f"{self._solver.path} (rendered)")
         return Rendered(net_text, solver_text, net, solver)

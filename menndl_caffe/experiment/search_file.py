@@ -16,6 +16,7 @@ from menndl_caffe.objective import ACCURACY
 from menndl_caffe.search import KINDS, Kind
 from menndl_caffe.trial import HYPERGRADIENT, TRAIN
 
+MOST = 100_000  # of individuals, rounds, levels: whatever an algorithm counts
 Wrong = Tuple[prototxt.PathOf, str]  # a field's place, and what is wrong there
 Error = Tuple[int, str]  # a line's number, and what is said of it
 
@@ -89,7 +90,8 @@ def _settings(message: Any) -> Iterator[Wrong]:
 
 def _of_kind(message: Any, kind: Kind) -> Iterator[Wrong]:
     """What an algorithm itself says of its settings."""
-    for name, found, expected in kind.check(kind.settings(message)):
+    settings = kind.settings(message)
+    for name, found, expected in chain(kind.check(settings), _too_large(settings)):
         yield (kind.field, name), f"is {found}; expected {expected}"
 
 
@@ -108,8 +110,8 @@ def _inner(message: Any) -> Iterator[Wrong]:
         if inner.gene:
             yield ("gene", 0), f"is not for {inner.type}, whose trainings learn decays that are no genes"
         return
-    if inner.steps < 1:
-        yield ("steps",), f"is {inner.steps}; expected 1 or more"
+    if not 1 <= inner.steps <= MOST:
+        yield ("steps",), f"is {inner.steps}; expected 1 to {MOST}"
     if inner.hypergradient_param.HasField("starts"):
         yield ("hypergradient_param", "starts"), "is not for inner: each individual has one descent"
     yield from _inner_genes(inner.gene, [gene.name for gene in message.gene])
@@ -125,6 +127,13 @@ def _inner_genes(inner: Sequence[str], names: Sequence[str]) -> Iterator[Wrong]:
             yield ("gene", i), f"{name!r} is no gene of this search{did_you_mean(name, names)}"
         elif name in inner[:i]:
             yield ("gene", i), f"{name!r} is given twice"
+
+
+def _too_large(settings: Any) -> Iterator[Tuple[str, Any, str]]:
+    """Whole numbers that would fill the memory, or the time before the first individual."""
+    for field, value in settings.ListFields() if settings else ():
+        if field.cpp_type == field.CPPTYPE_INT32 and value > MOST:
+            yield field.name, value, f"{MOST} or less"
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
@@ -218,6 +227,8 @@ def _bounds(gene: Any, kind: str) -> Iterator[Wrong]:
             finite[bound] = value
     if len(finite) == 2 and limits.min > limits.max:
         yield (kind, "min"), f"of {gene.name} is {limits.min:.15g}, above its max {limits.max:.15g}"
+    if len(finite) == 2 and math.isinf(finite["max"] - finite["min"]):
+        yield (kind,), f"of {gene.name} is wider than the largest number; expected a max - min that is finite"
     if kind == "int_range" and limits.step < 1:
         yield (kind, "step"), f"of {gene.name} is {limits.step}; expected 1 or more"
     if kind == "real_range" and limits.scale == menndl_pb2.RealRange.LOG and finite.get("min", 1) <= 0:
@@ -227,7 +238,8 @@ def _bounds(gene: Any, kind: str) -> Iterator[Wrong]:
 def _choice(gene: Any) -> Iterator[Wrong]:
     """What is wrong with a choice; a default is held against its values where nothing is wrong with them."""
     values, default = tuple(gene.choice.value), gene.choice.default
-    twice = [k for k, value in enumerate(values) if value in values[:k]]
+    first = {value: k for k, value in reversed(list(enumerate(values)))}
+    twice = [k for k, value in enumerate(values) if first[value] != k]
     if not values:
         yield ("choice",), f"of {gene.name} is empty; expected at least one value"
     for k in twice:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Tuple
 
-from menndl_caffe.data import describe
+from menndl_caffe.data import describe, how_to_make
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.nets.layer_rules.blob import UnknownShape
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.trial import TEST, YARDSTICK
 
@@ -29,18 +30,22 @@ def parts_of_data(message: Any, role: str) -> Sources:
     return Sources(train, "validation" if held_out and role != TEST else "test", mean)
 
 
-def sources(experiment: Experiment, role: str) -> Sources:
-    """The databases and the mean that a trial of this role trains and is tested on; UserError where one is missing."""
+def sources(experiment: Experiment, role: str, to_read: bool = True) -> Sources:
+    """The databases and the mean that a trial of this role trains and is tested on.
+
+    UserError where one is missing; unless they are `to_read`, the name that `menndl data` gives it stands for it.
+    """
     folder, parts = Path(experiment.message.data), parts_of_data(experiment.message, role)
-    return Sources(_database(folder, parts.train), _database(folder, parts.test), str(folder / parts.mean))
+    train, test = (_database(folder, part, to_read) for part in (parts.train, parts.test))
+    return Sources(train, test, str(folder / parts.mean))
 
 
-def _database(folder: Path, part: str) -> str:
+def _database(folder: Path, part: str, to_read: bool) -> str:
     found = sorted(folder.glob(f"*_{part}_lmdb"))
+    if not found and not to_read:
+        return str(folder / f"{'mnist' if folder.name.startswith('mnist') else 'cifar10'}_{part}_lmdb")
     if not found:
-        option = " --validation 5000" if part in ("fit", "validation") else ""
-        raise UserError(f"data {folder}: no database *_{part}_lmdb; "
-                        f"`menndl data cifar10{option} --out {folder}` writes one")
+        raise UserError(f"data {folder}: no database *_{part}_lmdb; {how_to_make(folder / f'*_{part}_lmdb')}")
     if len(found) > 1:
         raise UserError(f"data {folder}: {' and '.join(path.name for path in found)}; "
                         f"expected one *_{part}_lmdb in a folder")
@@ -56,3 +61,10 @@ def _datum_shape_of(source: str) -> Tuple[int, int, int]:
 def datum_shape(layer: Any) -> Tuple[int, int, int]:
     """(C, H, W) of the images that a Data layer reads, from the first record of its database."""
     return _datum_shape_of(layer.data_param.source)
+
+
+def datum_shape_if_here(layer: Any) -> Tuple[int, int, int]:
+    """The same; UnknownShape where there is no such database."""
+    if not Path(layer.data_param.source).exists():
+        raise UnknownShape(f"{layer.data_param.source} is not here", layer.name)
+    return datum_shape(layer)

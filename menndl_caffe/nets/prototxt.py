@@ -15,17 +15,24 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.nets.prototxt_values import converter, found
+from menndl_caffe.nets.layer_rules import LAYERS
+from menndl_caffe.nets.layer_rules.blob import not_caffes
+from menndl_caffe.nets.prototxt_values import QUOTES, converter, found
 
 PathOf = Sequence[Union[str, int]]  # such as ("layer", 2, "top", 0): names of fields, numbers among repeated ones
 Marks = Dict[str, List[Tuple[int, Any]]]  # field name -> for each of its values: number of its token, Marks inside it
 
 SKIP = r"\s*(?:#[^\n]*(?:\n\s*|\Z))*"
 STRING = r'(?:"[^"\\\n\0]*(?:\\[^\n\0][^"\\\n\0]*)*"' + r"|'[^'\\\n\0]*(?:\\[^\n\0][^'\\\n\0]*)*')"
-# A token is adjacent strings, or a word or number with its sign, or one other character, or "" at the end. Every part
-# can match in one way only, so that no text makes the search slow.
+# A token is adjacent strings, or what stands on the line of one without an end, or a word or number with its sign, or
+# one other character, or "" at the end. Every part can match in one way only, so that no text makes the search slow.
 WORD, NUMBER = r"[A-Za-z_]\w*", r"\.?[0-9](?:[eE][-+]|[\w.])*"
-TOKEN = re.compile(rf"{SKIP}({STRING}(?:{SKIP}{STRING})*|(?:-{SKIP})?(?:{WORD}|{NUMBER})|\S|\Z)", re.ASCII)
+UNCLOSED = r"""["'][^\n\0]*"""
+TOKEN = re.compile(rf"{SKIP}({STRING}(?:{SKIP}{STRING})*|{UNCLOSED}|(?:-{SKIP})?(?:{WORD}|{NUMBER})|\S|\Z)", re.ASCII)
+FORKS_FIELDS = {  # (message, field of a fork or of a later Caffe) -> what says the same
+    ("PoolingParameter", "ceil_mode"): "round_mode: FLOOR for ceil_mode: false, and CEIL, its default, for true",
+    ("BatchNormParameter", "scale_bias"): "a layer of type Scale for it, behind the BatchNorm",
+}
 CLOSER = {"{": "}", "<": ">"}
 SEPARATORS = frozenset(";,")
 LIST_GOES_ON = frozenset(",]")
@@ -241,7 +248,8 @@ class _Parser:
         token, (path, descriptor, brace) = self.tokens[i], self.open[-1]
         line = self.document.line_of(i)
         if re.match(r"[A-Za-z_]", token):
-            return self.document.error_on(line, (*path, token), f"is no field of {descriptor.name}{self._hint(token)}")
+            return self.document.error_on(line, (*path, found(token)),
+                                          f"is no field of {descriptor.name}{self._hint(token)}")
         if not token:
             return self.document.error_on(self.document.line_of(brace), path,
                                           f"'{self.tokens[brace]}' is never closed; expected a '{close}'")
@@ -250,10 +258,27 @@ class _Parser:
         return self.document.error_on(line, path, f"expected {expected}, found {found(token)}{hint}")
 
     def _hint(self, name: str) -> str:
-        """What an unknown field can be: one of a message around, if a '}' was forgotten, or another of this one."""
+        """What an unknown field can be: one of a message around, if a '}' was forgotten, another of this one, or one
+        of a fork."""
         inner = self.open[-1]
         for outer in self.open[:-1]:
             if name in _fields_of(outer.descriptor):
                 return (f" but of {outer.descriptor.name}; is a '{CLOSER[self.tokens[inner.token]]}' missing "
                         f"for the '{self.tokens[inner.token]}' of line {self.document.line_of(inner.token)}?")
+        if (inner.descriptor.name, name) in FORKS_FIELDS:
+            return f"; Caffe 1.0 has {FORKS_FIELDS[inner.descriptor.name, name]}"
+        type_ = self._text_of("type") if inner.descriptor.name == "LayerParameter" else ""
+        if type_ and type_ not in LAYERS:
+            return f", and layer {self._text_of('name')} has type {type_} {not_caffes(type_)}"
         return did_you_mean(name, _fields_of(inner.descriptor))
+
+    def _text_of(self, field: str) -> str:
+        """A text of the innermost message, wherever it stands there; empty where it has none."""
+        depth, tokens = 0, self.tokens
+        for i in range(self.open[-1].token + 1, len(tokens) - 2):
+            depth += (tokens[i] in CLOSER) - (tokens[i] in CLOSER.values())
+            if depth < 0:
+                break
+            if depth == 0 and tokens[i:i + 2] == [field, ":"]:
+                return found(tokens[i + 2]).strip(QUOTES)
+        return ""

@@ -8,16 +8,18 @@ from typing import Any, Callable, Dict
 from google.protobuf.descriptor import FieldDescriptor
 
 from menndl_caffe.errors import did_you_mean
+from menndl_caffe.nets.layer_rules.blob import not_caffes
 
 QUOTES = "\"'"
 SIGN = r"(-?)\s*(?:#[^\n]*\n\s*)*"
-INTEGER = re.compile(SIGN + r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
+INTEGER = re.compile(SIGN + r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,99})", re.ASCII)  # longer ones would take long
 REAL = re.compile(SIGN + r"((?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[fF]?", re.ASCII)
 NOT_FINITE = re.compile(SIGN + r"(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 RANGES = {FieldDescriptor.CPPTYPE_INT32: (-2**31, 2**31 - 1), FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
           FieldDescriptor.CPPTYPE_INT64: (-2**63, 2**63 - 1), FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1)}
 BOOLEANS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 PIECE = re.compile(rb"""\s*(?:#[^\n]*\n\s*)*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
+STRINGS = re.compile(rb"(?:%s)+" % PIECE.pattern)
 ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([\da-fA-F]{1,2})|u([\da-fA-F]{4})|"
                     rb"U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|(.))")
 LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
@@ -40,7 +42,8 @@ def converter(field: Any) -> Callable[[str], Any]:
         return _integer(*RANGES[field.cpp_type])
     others: Dict[int, Callable[[str], Any]] = {
         FieldDescriptor.TYPE_FLOAT: _real, FieldDescriptor.TYPE_DOUBLE: _real, FieldDescriptor.TYPE_BOOL: _boolean,
-        FieldDescriptor.TYPE_STRING: _string, FieldDescriptor.TYPE_BYTES: _bytes}
+        FieldDescriptor.TYPE_STRING: _caffes_string if field.file.package == "caffe" else _string,
+        FieldDescriptor.TYPE_BYTES: _bytes}
     return others[field.type]
 
 
@@ -75,6 +78,8 @@ def _enum(enum: Any) -> Callable[[str], int]:
         value = _whole(token)
         if value not in numbers.values():
             hint = did_you_mean(token.strip(QUOTES), numbers)
+            if enum.name == "LayerType":
+                hint += " " + not_caffes(found(token))
             raise ValueError(f"expected a name of {enum.name}, found {found(token)}{hint}")
         return int(value)
     return convert
@@ -98,9 +103,10 @@ def _boolean(token: str) -> bool:
 def _bytes(token: str) -> bytes:
     if token[:1] not in ("'", '"'):
         raise ValueError(f"expected a text in quotes, found {found(token)}")
-    if len(token) == 1:
-        raise ValueError(f"the text begins with {token} but does not end on its line")
-    pieces = PIECE.findall(token.encode("utf-8", "surrogateescape"))
+    content = token.encode("utf-8", "surrogateescape")
+    pieces = PIECE.findall(content) if STRINGS.fullmatch(content) else []
+    if not pieces:
+        raise ValueError(f"the text begins with {token[0]} but does not end on its line: {found(token)}")
     return ESCAPE.sub(_unescape, b"".join(double or single for double, single in pieces))
 
 
@@ -110,6 +116,15 @@ def _string(token: str) -> str:
         return _bytes(token).decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"expected a text of UTF-8, found {found(token)}") from None
+
+
+@lru_cache(maxsize=4096)
+def _caffes_string(token: str) -> str:
+    """Caffe keeps any bytes, and Python's messages UTF-8: what is none is read as Latin-1: distinct still."""
+    try:
+        return _string(token)
+    except ValueError:
+        return _bytes(token).decode("latin-1")
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

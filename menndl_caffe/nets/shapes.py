@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from math import prod
 from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
 from menndl_caffe.nets.layer_rules.blob import (
     ImpossibleNet,
@@ -19,7 +18,9 @@ from menndl_caffe.nets.layer_rules.blob import (
     Shape,
     UnknownShape,
     check_size,
+    refuse_cudnn,
     text,
+    unknown_type,
 )
 from menndl_caffe.nets.prototxt import Document
 from menndl_caffe.nets.wiring import Parameter, Parameters, Wired, backward_of, insert_splits, layers_of_phase
@@ -67,11 +68,13 @@ class NetShape(NamedTuple):
         return sum(layer.multiply_adds for layer in self.layers)
 
 
-def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = ()) -> NetShape:
+def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = (),
+          cpu: bool = False) -> NetShape:
     """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
 
-    Files that a net names (databases, means, images) are not looked at, nor is the engine that a layer asks for. Phase
-    TRAIN is taken to train: a layer whose gradient is nonsense in place is refused where that gradient is wanted.
+    Files that a net names (databases, means, images) are not looked at, and the engine that a layer asks for only with
+    `cpu`, for a net that is to run there. Phase TRAIN is taken to train: a layer whose gradient is nonsense in place is
+    refused where that gradient is wanted.
     """
     blobs: Dict[str, Shape] = {}
     layers: List[LayerShape] = []
@@ -79,6 +82,8 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
     wired_layers = insert_splits(layers_of_phase(net, phase, level, stages))
     for wired in wired_layers:
         try:
+            if cpu:
+                refuse_cudnn(wired.layer)
             layer = _layer_shape(wired, blobs, datum_shape)
             parameters.add(wired.layer, layer.params)
         except LayerError as error:
@@ -96,7 +101,7 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     layer = wired.layer
     rule = LAYERS.get(layer.type)
     if rule is None:
-        raise ImpossibleNet(f"unknown type '{layer.type}'{did_you_mean(layer.type, LAYERS)}")
+        raise ImpossibleNet(unknown_type(layer.type, LAYERS))
     tops = check_wiring(wired, rule, blobs)
     bottoms = {name: blobs[name] for name in wired.bottoms}
     shapes = tuple(bottoms.values())

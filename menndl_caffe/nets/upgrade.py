@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
 
-from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules import LAYERS
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, unknown_bottom, unknown_type
 from menndl_caffe.nets.proto import caffe_pb2
 
 Report = Callable[[str], None]
@@ -119,7 +119,7 @@ def _without_padding(net: Message) -> Iterator[Tuple[int, Message]]:
         name = layer.layer.name
         for bottom in layer.bottom:
             if bottom not in sources:
-                raise ImpossibleNet(f"unknown bottom '{bottom}'{did_you_mean(bottom, sources)}", name, place)
+                raise ImpossibleNet(unknown_bottom(bottom, sources), name, place)
             source = sources[bottom]
             if source is not None and _is_padding(source):
                 layer = _padded(layer, source, place)
@@ -147,8 +147,7 @@ def _v1_of_v0(old: Message, place: int, report: Report) -> Message:
     new, settings = V1(bottom=old.bottom, top=old.top), old.layer
     if settings.HasField("type"):
         if settings.type not in V0_TYPES:
-            raise ImpossibleNet(f"unknown type '{settings.type}'{did_you_mean(settings.type, V0_TYPES)}",
-                                settings.name, place)
+            raise ImpossibleNet(unknown_type(settings.type, V0_TYPES), settings.name, place)
         new.type = V1.LayerType.Value(V0_TYPES[settings.type])
     for name, value in _fields(settings, but=V0_WITHOUT_EFFECT).items():
         target = _v0_target(new, name, settings.type)

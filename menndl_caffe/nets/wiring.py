@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Message, Shape, Shapes, text, unknown_bottom
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import places, upgrade_net
 
@@ -213,7 +212,7 @@ def _uses(layers: List[Wired]) -> Tuple[List[List[Top]], Dict[Top, int], Set[Top
     for i, (layer, place, bottoms, tops, loss_weights) in enumerate(layers):
         for bottom in bottoms:
             if bottom not in latest:
-                raise ImpossibleNet(f"unknown bottom '{bottom}'{did_you_mean(bottom, latest)}", layer.name, place)
+                raise ImpossibleNet(unknown_bottom(bottom, latest), layer.name, place)
         sources.append([latest[bottom] for bottom in bottoms])
         for source in sources[-1]:
             uses[source] += 1

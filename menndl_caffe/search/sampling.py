@@ -13,6 +13,7 @@ from menndl_caffe.search.search import Kind, Problem, Wrong, check_asked
 from menndl_caffe.search.steady import SteadyState
 from menndl_caffe.trial import Result, Trial
 
+MOST_VALUES, MOST_COMBINATIONS = 100_000, 10**300
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -73,11 +74,18 @@ class Grid(SteadyState):
     """
 
     def __init__(self, problem: Problem, settings: Any):
-        """`settings`: a GridParameter."""
+        """`settings`: a GridParameter. UserError where there are more values or combinations than can be counted."""
         super().__init__(problem)
+        for gene in problem.space.genes:
+            if MOST_VALUES < gene.size < math.inf:
+                raise UserError(f"type GRID takes every value of gene {gene.name}, which has {gene.size}; expected "
+                                f"{MOST_VALUES} at most: a larger step, or another type")
         self._values = [_values(gene, settings.levels) for gene in problem.space.genes]
         self._beside = sum(not self._has(genome) for genome in problem.first)
         self._size = math.prod(map(len, self._values))
+        if self._size > MOST_COMBINATIONS:
+            raise UserError(f"type GRID has more than {MOST_COMBINATIONS:.0e} combinations here; expected fewer genes "
+                            "or levels, or another type")
         self._start = int(problem.rng(0).random_sample() * self._size)
         self._step = next(step for step in count(max(1, int(GOLDEN * self._size))) if math.gcd(step, self._size) == 1)
         self._next = 0

@@ -1,17 +1,20 @@
 """Files of messages and of arrays: read or refused in one clear line, written whole or not at all."""
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import replacing, sync
+from menndl_caffe.nets.layer_rules.blob import INT_MAX, text
 
+MOST_PACKED = 1100  # times its size a file can become: gzip's best is 1032
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
 
@@ -62,22 +65,41 @@ def is_hdf5(path: Path) -> bool:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def open_hdf5(path: Path) -> Any:
-    """An HDF5 file to read; UserError where it cannot be read, is none or truncated."""
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """An HDF5 file to read; UserError where it cannot be read, is none or truncated, and for damage found within."""
     library = h5py()
     is_hdf5(path)  # says in one clear line why a file cannot be read
     try:
-        return library.File(path, "r")
+        file = library.File(path, "r")
     except OSError as error:
         raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
+    with file:
+        try:
+            yield file
+        except UserError:
+            raise
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # all are h5py's
+            raise UserError(f"{path}: damaged, or not as Caffe writes it: {error}") from None
+
+
+def data_set(group: Any, name: str, path: Path) -> Any:
+    """A dataset of numbers, of which nothing is read yet but its `shape`; UserError for anything else.
+
+    A file can claim more numbers than it has. As in Caffe a blob has up to INT_MAX.
+    """
+    found = group[name] if name in group else None
+    if not isinstance(found, h5py().Dataset) or found.shape is None or found.dtype.kind not in "iuf":
+        raise UserError(f"{path}: {group.name.rstrip('/')}/{name}: expected a dataset of numbers")
+    if found.size > INT_MAX or found.nbytes > MOST_PACKED * path.stat().st_size:
+        raise UserError(f"{path}: {found.name}: of shape {text(found.shape)}, {found.nbytes:,} bytes in a file of "
+                        f"{path.stat().st_size:,}")
+    return found
 
 
 def read_array(group: Any, name: str, path: Path) -> np.ndarray:
     """A dataset of numbers as float32; UserError for anything else."""
-    try:
-        return np.array(group[name], np.float32)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {group.name}/{name}: expected a dataset of numbers: {error}") from None
+    return np.array(data_set(group, name, path), np.float32)
 
 
 def h5py() -> Any:

@@ -8,7 +8,7 @@ import torch
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, refuse_cudnn
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import (
     AUTOMATIC,
@@ -20,6 +20,7 @@ from menndl_caffe.nets.shapes import (
 )
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import Parameters, Wired, backward_of, insert_splits, layers_of_phase
+from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Layer, make_layer
 from menndl_caffe.torchcaffe.log import log
@@ -111,6 +112,8 @@ class _Builder(Graph):
         """Make, check and set up a layer; its blobs and parameters join the graph's."""
         param = layer_parameter(wired, phase)
         try:
+            if mode.device().type == "cpu":
+                refuse_cudnn(param)
             if param.type in LAYERS:
                 check_wiring(wired, LAYERS[param.type], self._latest)
             node = self._node(make_layer(param), wired)

@@ -12,15 +12,18 @@ x           place of a new pixel among the old ones, pixel 0 being centred at 0:
 from __future__ import annotations
 
 import io
+from math import prod
 from pathlib import Path
 from typing import Any, Optional, Tuple
 
 import numpy as np
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.nets.layer_rules.blob import text
 from menndl_caffe.torchcaffe.files import optional_module
 
 ONE = 2048  # of a weight
+MOST_PIXELS = 1 << 26
 PNG_GREY = np.array([3737, 19234, 9797], np.uint32)  # libpng's weights of blue, green and red, of 2^15, rounding down
 GREY = np.array([1868, 9617, 4899], np.uint32)       # OpenCV's own, of 2^14
 
@@ -33,10 +36,12 @@ def decode(content: bytes, color: Optional[bool], what: str) -> np.ndarray:
     module = optional_module("PIL.Image", "reading images", "pillow")
     try:
         with module.open(io.BytesIO(content)) as image:
+            if prod(image.size) > MOST_PIXELS:
+                raise UserError(f"{what}: an image of {text(image.size)} pixels; up to {MOST_PIXELS:,} are read")
             return np.array(_pixels(image, color, what), order="C")  # Pillow's own is read-only
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # a damaged image may raise anything
         raise UserError(f"{what}: not an image that can be read ({error})") from None
 
 

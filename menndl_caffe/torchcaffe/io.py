@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.nets.layer_rules.blob import Shape, blob_shape, text
+from menndl_caffe.nets.layer_rules.blob import MAX_AXES, Shape, blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.files import optional_module
 
@@ -31,7 +31,7 @@ SMOOTH_TO = 4.0  # sigmas at which the Gaussian is cut off
 # Messages ------------------------------------------------------------------------------------------------------------
 
 def _shaped(values: np.ndarray, shape: Shape, what: str) -> np.ndarray:
-    if values.size != prod(shape):
+    if values.size != prod(shape) or min(shape, default=0) < 0 or len(shape) > MAX_AXES:
         raise UserError(f"{what} of shape {text(shape)} holds {values.size} numbers")
     return values.reshape(shape)
 

@@ -10,9 +10,16 @@ from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar
 import numpy as np
 import torch
 
-from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, blob_shape, text
+from menndl_caffe.nets.layer_rules.blob import (
+    ImpossibleNet,
+    LayerError,
+    Outcome,
+    Shapes,
+    blob_shape,
+    text,
+    unknown_type,
+)
 from menndl_caffe.nets.shapes import with_bottoms
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
@@ -136,7 +143,7 @@ def make_layer(param: Any) -> Layer:
     """The layer of a LayerParameter; ImpossibleNet where Caffe has no such type."""
     layer = _types.get(param.type)
     if layer is None:
-        raise ImpossibleNet(f"unknown type '{param.type}'{did_you_mean(param.type, _types)}", param.name)
+        raise ImpossibleNet(unknown_type(param.type, _types), param.name)
     return layer(param)
 
 

@@ -8,6 +8,7 @@ A LevelDB cannot be mapped, nor opened by two processes: its values are copied i
 from __future__ import annotations
 
 import ctypes
+from math import prod
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from weakref import WeakValueDictionary
@@ -55,7 +56,7 @@ class Records:
         self._held: Dict[torch.device, Optional[HeldRecords]] = {}
         self.shape = self._common_shape()
         if self.shape is not None:
-            size = int(np.prod(self.shape))
+            size = prod(self.shape)
             self._header = _header_of(self.shape)
             self._after = len(self._header) + size
             content = values.content
@@ -87,7 +88,7 @@ class Records:
         return self._held[device]
 
     def _copied_to(self, device: torch.device) -> Optional[HeldRecords]:
-        if self.shape is None or not _has_room(device, len(self) * int(np.prod(self.shape))):
+        if self.shape is None or not _has_room(device, len(self) * prod(self.shape)):
             return None
         pixels = torch.empty((len(self), *self.shape), dtype=torch.uint8, device=device)
         labels = torch.empty(len(self), device=device)
@@ -113,7 +114,7 @@ class Records:
         """C, H, W, if the first record is an image whose header is what Caffe's and Google's libraries write."""
         datum = self.datum(0)
         shape = datum.channels, datum.height, datum.width
-        is_plain = not datum.encoded and len(datum.data) == np.prod(shape) > 0 and min(shape) > 0
+        is_plain = not datum.encoded and len(datum.data) == prod(shape) > 0 and min(shape) > 0
         return shape if is_plain and self._bytes(0).startswith(_header_of(shape)) else None
 
     def _look_at(self, index: int) -> bool:
@@ -177,7 +178,7 @@ def image_of(datum: Any, param: Any, what: str) -> torch.Tensor:
         return torch.from_numpy(decode(datum.data, color, what)).permute(2, 0, 1)
     shape = datum.channels, datum.height, datum.width
     values = np.frombuffer(datum.data, np.uint8).copy() if datum.data else np.array(datum.float_data, np.float32)
-    if min(shape) < 1 or values.size != np.prod(shape):
+    if min(shape) < 1 or values.size != prod(shape):
         raise UserError(f"{what}: {values.size} numbers for an image of {text(shape)}")
     return torch.from_numpy(values.reshape(shape))
 
@@ -228,7 +229,7 @@ def _in_leveldb(path: Path) -> Values:
 def _header_of(shape: Shape) -> bytes:
     """What a Datum with C x H x W bytes begins with: all that comes before the bytes."""
     channels, height, width = shape
-    size = int(np.prod(shape))
+    size = prod(shape)
     whole = caffe_pb2.Datum(channels=channels, height=height, width=width, data=bytes(size)).SerializeToString()
     return bytes(whole[:-size])
 

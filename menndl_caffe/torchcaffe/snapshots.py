@@ -24,7 +24,7 @@ from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_message, write_file
+from menndl_caffe.torchcaffe.files import data_set, h5py, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.log import WARNING, log
 from menndl_caffe.torchcaffe.weights import copy_from, fill_from, save, save_hdf5
 
@@ -119,8 +119,9 @@ def _restore_hdf5(solver: Solver, path: Path) -> None:
         if missing:
             raise UserError(f"{path}: has no {', '.join(missing)}: not a .solverstate.h5")
         group = file["history"]
-        arrays = [read_array(group, str(index), path) for index in range(len(group))]
-        _check_shapes(solver, [array.shape for array in arrays], path)
+        names = [str(index) for index in range(len(group))]
+        _check_shapes(solver, [data_set(group, name, path).shape for name in names], path)
+        arrays = [read_array(group, name, path) for name in names]
         if "learned_net" in file:
             copy_from(solver.net, _model(os.fsdecode(bytes(file["learned_net"][()]).rstrip(b"\0")), path))
         solver.iter = int(np.ravel(file["iter"][()])[0])

@@ -18,7 +18,7 @@ from menndl_caffe.nets.layer_rules.blob import blob_shape, has_old_axes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.files import h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
+from menndl_caffe.torchcaffe.files import data_set, h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
 from menndl_caffe.torchcaffe.layer import Layer, numbers_of
 from menndl_caffe.torchcaffe.log import WARNING, log
 
@@ -97,7 +97,7 @@ def load_hdf5(net: Net, path: Path) -> None:
             if name not in layers:
                 log(f"Ignoring source layer {name}", source="net.cpp:801")
                 continue
-            if len(group) > len(layers[name].blobs):
+            if len(group.keys()) > len(layers[name].blobs):
                 _same_number(layers[name], len(group), str(path))
             pairs += _datasets(group, layers[name], owned, path)
     for blob, array in pairs:
@@ -107,9 +107,26 @@ def load_hdf5(net: Net, path: Path) -> None:
 def read_net(path: Path) -> Any:
     """The NetParameter of a .caffemodel, in today's format; UserError where the file has none."""
     message = read_message(path, caffe_pb2.NetParameter)
+    _read_names(message)
     if not len(message.layer) and not len(message.layers):
         raise UserError(f"{path}: has no layer: not a .caffemodel")
     return upgrade_net(message, report=lambda line: log(f"{path}: {line}", WARNING, "upgrade_proto.cpp:33"))
+
+
+def _read_names(message: Any) -> None:
+    """Texts that are no UTF-8, which are bytes in what was read, as `prototxt` reads them: Latin-1."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value
+        if field.type == field.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+            texts = [one.decode("latin-1") if isinstance(one, bytes) else one for one in values]
+            message.ClearField(field.name)
+            if values is value:
+                getattr(message, field.name).extend(texts)
+            else:
+                setattr(message, field.name, texts[0])
+        elif field.message_type and field.name != "blobs":
+            for one in values:
+                _read_names(one)
 
 
 def copy_layers(net: Net, source: Any, path: Path) -> None:
@@ -153,12 +170,13 @@ def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path)
     name = layer.param.name
     for index, blob in enumerate(layer.blobs):
         if str(index) in group:
-            array = read_array(group, str(index), path)
-            if array.shape != blob.shape:
-                raise _mismatch(str(path), name, index, array.shape, blob.shape)
-            yield blob, array
+            shape = data_set(group, str(index), path).shape
+            if shape != blob.shape:
+                raise _mismatch(str(path), name, index, shape, blob.shape)
+            yield blob, read_array(group, str(index), path)
         elif (name, index) in owned:
             _same_number(layer, len(group), str(path))
+            raise UserError(f"{path}: layer {name}: parameter {index} is missing there, beside {', '.join(group)}")
 
 
 def _owned(net: Net) -> Set[Tuple[str, int]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import json
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
@@ -18,6 +20,7 @@ pytest.importorskip("PIL")
 from menndl_caffe import torchcaffe  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
+from menndl_caffe.torchcaffe.image_files import decode  # noqa: E402
 from menndl_caffe.torchcaffe.layer_types import hdf5  # noqa: E402
 from tests.support.torchcaffe.data_sets import (  # noqa: E402
     WEIGHTS,
@@ -348,6 +351,7 @@ def test_arrays_that_memory_data_does_not_take(inside: Path, data: Any, labels: 
      "layer read: 0.h5: has no data set labels; did you mean label"),
     (hdf5_layer("windows.txt", 2, False), "layer read: #: not an HDF5 file|layer read: #: .*No such file"),
     (hdf5_layer("uneven.txt", 2, False), "layer read: uneven.h5: .*as many rows.*data 4x2, label 3"),
+    (hdf5_layer("huge.txt", 2, False), "layer read: huge.h5: /data: of shape 1073741824x2, 8,589,934,592 bytes"),
     (hdf5_layer("three.txt", 2, False).replace("hdf5_data_param", "transform_param { } hdf5_data_param"),
      "layer read: does not transform its data"),
 ])
@@ -360,8 +364,25 @@ def test_what_is_missing_or_wrong_is_named(inside: Path, text: str, wrong: str) 
     Path("uneven.txt").write_text("uneven.h5\n")
     with h5py.File("uneven.h5", "w") as file:
         file["data"], file["label"] = np.zeros((4, 2)), np.zeros(3)
+    Path("huge.txt").write_text("huge.h5\n")
+    with h5py.File("huge.h5", "w") as file:
+        for name in ("data", "label"):
+            file.create_dataset(name, (1 << 30, 2), "f4", chunks=(1, 2))
     with pytest.raises((UserError, ImpossibleNet), match=wrong):
         net_of(text).forward()
+
+
+def test_an_image_of_more_pixels_than_can_be_held_is_refused() -> None:
+    """10 GB in a PNG of a few bytes: its header says so."""
+    size = struct.pack(">2I", 60_000, 60_000) + b"\x08\x02\0\0\0"
+    chunks = [(b"IHDR", size), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks)
+    for content in (bomb, bomb.replace(size[:8], struct.pack(">2I", 8192, 8193))):
+        content = content[:29] + struct.pack(">I", zlib.crc32(content[12:29])) + content[33:]
+        with pytest.raises(UserError, match="a record: .*pixels"):
+            decode(content, True, "a record")
 
 
 def test_images_need_pillow(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,11 @@ def test_another_size_in_place_is_refused() -> None:
         net_of(inputs(x=VECTORS) + layer("Tile", "x", "x", "tile_param { tiles: 2 }"))
 
 
+def test_an_engine_for_gpus_is_refused_on_a_cpu() -> None:
+    with pytest.raises(ImpossibleNet, match="layer relu: engine: CUDNN is for GPUs, and solver_mode is CPU"):
+        net_of(inputs(x=VECTORS) + layer("ReLU", "x", "x", "relu_param { engine: CUDNN }"))
+
+
 def test_euclidean_loss_of_five_axes_is_refused() -> None:
     """Caffe aborts in its first forward pass."""
     x = np.zeros((2, 1, 1, 1, 1), np.float32)

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 from menndl_caffe import torchcaffe  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
 from menndl_caffe.torchcaffe.stand_in import stand_in  # noqa: E402
 from tests.support.torchcaffe.real_pycaffe import Arrays, in_real_caffe  # noqa: E402
 
@@ -229,12 +230,26 @@ def test_a_class_without_a_method_says_which(folder: Path) -> None:
         torchcaffe.Net("net.prototxt", torchcaffe.TRAIN)
 
 
-@pytest.mark.parametrize("layer,module,error", [
-    ("stranger", "users", UserError), ("Absent", "users", AttributeError), ("Failing", "absent", ImportError)])
-def test_a_class_that_cannot_be_had(layer: str, module: str, error: type, folder: Path) -> None:
+@pytest.mark.parametrize("layer, module, said", [
+    ("stranger", "users", "users.stranger is .*; expected a class derived from caffe.Layer"),
+    ("Faling", "users", "module users has no 'Faling'; did you mean Failing"),
+    ("Failing", "absent", "there is no Python module 'absent'; expected absent.py in a folder of PYTHONPATH"),
+    ("Failing", "absent.below", "there is no Python module 'absent.below'; expected absent/below.py in"),
+    ("Failing", "", "module is ''; expected the name of a Python module"),
+    ("Failing", ".relative", "module is '.relative'; expected the name of a Python module"),
+])
+def test_a_class_that_cannot_be_had(layer: str, module: str, said: str, folder: Path) -> None:
+    """Layer, file and line are named."""
     text = (FAILING % "").replace("Failing", layer).replace("'users'", f"'{module}'")
     (folder / "net.prototxt").write_text(text)
-    with pytest.raises(error, match=f"{layer}|{module}"):
+    with pytest.raises(ImpossibleNet, match=f"net.prototxt:[0-9]+: layer [a-z]+: python_param: {said}"):
+        torchcaffe.Net("net.prototxt", torchcaffe.TRAIN)
+
+
+def test_what_a_users_module_misses_is_said_as_python_says_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "misses.py").write_text("import another_module_that_is_absent")
+    (folder / "net.prototxt").write_text((FAILING % "").replace("'users'", "'misses'"))
+    with pytest.raises(ModuleNotFoundError, match="another_module_that_is_absent"):
         torchcaffe.Net("net.prototxt", torchcaffe.TRAIN)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple
 
@@ -257,6 +258,51 @@ def test_an_hdf5_file_of_something_else(net: Any) -> None:
         file["data/ip1/0"], file["data/ip1/1"] = "text", np.zeros(5)
     with pytest.raises(UserError, match="b.h5: /data/ip1/0: expected a dataset of numbers"):
         net.load_hdf5("b.h5")
+
+
+def test_an_hdf5_file_that_claims_more_than_it_has(net: Any) -> None:
+    """4 GB in a file of 4 kB: whether the shape is the right one is seen before memory is taken."""
+    h5py = pytest.importorskip("h5py")
+    for name, shape in (("other.h5", (1 << 20, 1 << 10)), ("flat.h5", (1 << 31,))):
+        with h5py.File(name, "w") as file:
+            file.create_dataset("data/ip1/0", shape, "f4")
+            file["data/ip1/1"] = np.zeros(5)
+        tracemalloc.start()
+        try:
+            with pytest.raises(UserError, match=rf"/data/ip1/0: of shape {'x'.join(map(str, shape))}, .* in a file"):
+                net.load_hdf5(name)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 24
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("damage", ["data", "ip1", "link", "names"])
+def test_hdf5_files_of_another_form(net: Any, damage: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("a.h5", "w") as file:
+        if damage == "data":
+            file["data"] = np.zeros(3)
+        elif damage == "ip1":
+            file["data/ip1"] = np.zeros(2)
+        elif damage == "names":
+            file["data/ip1/weight"], file["data/ip1/bias"] = np.zeros((5, 3)), np.zeros(5)
+        else:
+            file["data/ip1/0"], file["data/ip1/1"] = h5py.SoftLink("/data/ip1/0"), np.zeros(5)
+    with pytest.raises(UserError, match="a.h5: "):
+        net.load_hdf5("a.h5")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_names_in_other_encodings_are_found(old: bool) -> None:
+    """As GBK writes two letters, in the net's text and in the file of weights."""
+    model = v1_model() if old else caffe_pb2.NetParameter(layer=[{"name": "ip1", "top": ["ip1"], "blobs": [
+        {"shape": {"dim": [5, 3]}, "data": range(15)}, {"shape": {"dim": [5]}, "data": range(5)}]}])
+    Path("gbk.caffemodel").write_bytes(model.SerializeToString().replace(b"ip1", b"ip\xca"))
+    Path("net").write_bytes(b"""layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "ip\xca" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 5 } }""")
+    net = caffe.Net("net", caffe.TEST)
+    net.copy_from("gbk.caffemodel")
+    assert net.params["ip\xca"][0].data.ravel().tolist() == list(range(15))
 
 
 def test_layers_that_hdf5_cannot_hold(net: Any) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from enum import Enum
 from math import prod
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Collection, NamedTuple, Optional, Tuple
+
+from menndl_caffe.errors import LONG, did_you_mean
 
 Shape = Tuple[int, ...]
 Shapes = Tuple[Shape, ...]
@@ -15,6 +17,10 @@ Message = Any  # a protobuf message of caffe.proto, whose class is made when the
 SCALAR: Shape = ()
 INT_MAX = 2**31 - 1
 MAX_AXES = 32
+OF_AN_ENGINE = {  # layer type -> its settings, or those of the layer inside
+    "Convolution": "convolution_param", "Deconvolution": "convolution_param", "Pooling": "pooling_param",
+    "LRN": "lrn_param", "ReLU": "relu_param", "Sigmoid": "sigmoid_param", "TanH": "tanh_param",
+    "Softmax": "softmax_param", "SoftmaxWithLoss": "softmax_param", "InfogainLoss": "softmax_param"}
 OLD_AXES = ("num", "channels", "height", "width")  # of a BlobProto, before it had a shape
 
 
@@ -57,6 +63,28 @@ class ImpossibleNet(LayerError):
 
 class UnknownShape(LayerError):
     """The net's files do not tell the shape (Python layers, HDF5 files, …): nothing is known to be wrong; ask Caffe."""
+
+
+def refuse_cudnn(layer: Message) -> None:
+    """Refuse a layer whose engine is for GPUs, as a Caffe without cuDNN does (`layer_factory.cpp`)."""
+    settings = getattr(layer, OF_AN_ENGINE[layer.type]) if layer.type in OF_AN_ENGINE else None
+    if settings is not None and settings.engine == settings.CUDNN:
+        raise ImpossibleNet("engine: CUDNN is for GPUs, and solver_mode is CPU; expected no engine, or CAFFE")
+
+
+def unknown_bottom(name: str, blobs: Collection[str]) -> str:
+    """What is wrong with a bottom that is none of the blobs of the layers before."""
+    return f"unknown bottom '{name[:LONG]}'{did_you_mean(name, blobs) or ': no layer before it has a top'}"
+
+
+def unknown_type(type_: str, types: Collection[str]) -> str:
+    """What is wrong with a layer of a type that is none of these."""
+    return f"unknown type '{type_[:LONG]}'{did_you_mean(type_, types)} {not_caffes(type_)}"
+
+
+def not_caffes(type_: str) -> str:
+    """What to say of a type that may be right elsewhere."""
+    return f"(Caffe 1.0 has no {type_[:LONG]}: misspelt, or of a fork)"
 
 
 def text(shape: Shape) -> str:

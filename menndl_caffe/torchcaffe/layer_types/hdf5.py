@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError, did_you_mean
-from menndl_caffe.nets.layer_rules.blob import text
+from menndl_caffe.nets.layer_rules.blob import Shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_list
+from menndl_caffe.torchcaffe.files import data_set, h5py, open_hdf5, read_array, read_list
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give
 
@@ -117,13 +117,11 @@ class HDF5Data(Source):
     def _load(self) -> None:
         """Read a file; its rows are shuffled here, and those of a later one a second time."""
         path = Path(self._files[self._order[self._file]])
+        names = list(self.param.top)
         with open_hdf5(path) as file:
-            self._arrays = [_read(file, name, path) for name in self.param.top]
-        counts = [len(array) for array in self._arrays]
-        if len(set(counts)) > 1 or not counts[0]:
-            shapes = ", ".join(f"{name} {text(array.shape)}" for name, array in zip(self.param.top, self._arrays))
-            raise UserError(f"{path}: its data sets must have as many rows, at least 1: {shapes}")
-        self._rows = list(range(counts[0]))
+            count = _check_rows(names, [_shape(file, name, path) for name in names], path)
+            self._arrays = [read_array(file, name, path) for name in names]
+        self._rows = list(range(count))
         self._shuffle(self._rows)
 
     def _shuffle(self, items: List[int]) -> None:
@@ -171,11 +169,19 @@ def _read_list(path: Path) -> List[str]:
     return names
 
 
-def _read(file: Any, name: str, path: Path) -> np.ndarray:
-    """A data set as float32."""
+def _shape(file: Any, name: str, path: Path) -> Shape:
     if name not in file:
         raise UserError(f"{path}: has no data set {name}{did_you_mean(name, file)}")
-    array = read_array(file, name, path)
-    if not array.ndim:
+    shape: Shape = data_set(file, name, path).shape
+    if not shape:
         raise UserError(f"{path}: {name} is a single number: a row for each item is needed")
-    return array
+    return shape
+
+
+def _check_rows(names: Sequence[str], shapes: Sequence[Shape], path: Path) -> int:
+    """The number of rows, which all data sets have in common."""
+    count = shapes[0][0]
+    if not count or any(shape[0] != count for shape in shapes):
+        found = ", ".join(f"{name} {text(shape)}" for name, shape in zip(names, shapes))
+        raise UserError(f"{path}: its data sets must have as many rows, at least 1: {found}")
+    return count

@@ -5,9 +5,11 @@ Sources: `python_layer.hpp`, `layer_factory.cpp`, `_caffe.cpp`.
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import Any, List, Sequence
 
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import did_you_mean
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, blob_of, register
 from menndl_caffe.torchcaffe.stand_in import stand_in
@@ -75,10 +77,35 @@ class Hosted(Layer):
 
 
 def _users_class(param: Any) -> Any:
-    """The class that `module` and `layer` name; UserError where it is not derived from `caffe.Layer`."""
+    """The class that `module` and `layer` name; ImpossibleNet where there is none derived from `caffe.Layer`."""
     stand_in()
-    found = getattr(importlib.import_module(param.module), param.layer)
-    if not (isinstance(found, type) and issubclass(found, PythonLayer)):
-        raise UserError(f"python_param: {param.module}.{param.layer} is {found!r}; expected a class derived from "
-                        "caffe.Layer")
+    module = _module(param.module)
+    if not hasattr(module, param.layer):
+        raise ImpossibleNet(f"python_param: module {param.module} has no {param.layer!r}"
+                            f"{did_you_mean(param.layer, _classes(module))}")
+    found = getattr(module, param.layer)
+    if not _is_layer(found):
+        raise ImpossibleNet(f"python_param: {param.module}.{param.layer} is {found!r}; expected a class derived from "
+                            "caffe.Layer")
     return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):  # else it is what the module itself imports
+            file = f"{name.replace('.', '/')}.py"
+            raise ImpossibleNet(f"python_param: there is no Python module {name!r}; expected {file} in a folder of "
+                                "PYTHONPATH") from None
+        raise
+    except (ValueError, TypeError):  # an empty name, one that begins with a dot
+        raise ImpossibleNet(f"python_param: module is {name!r}; expected the name of a Python module") from None
+
+
+def _is_layer(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, PythonLayer)
+
+
+def _classes(module: ModuleType) -> List[str]:
+    return [name for name, found in vars(module).items() if _is_layer(found)]
