@@ -27,7 +27,7 @@ from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
-from menndl_caffe.files import lock
+from menndl_caffe.files import fsync, lock
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import say
@@ -285,7 +285,7 @@ class Journal:
             self._file.write(json.dumps(line, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
         self._file.flush()  # whoever watches the run sees what is being trained
         if sync and self._fsync:
-            os.fsync(self._file.fileno())
+            fsync(self._file.fileno())
 
 
 def _locked(run: Path) -> IO[str]:
