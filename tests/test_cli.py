@@ -115,7 +115,7 @@ print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_c
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
     assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
-    assert loaded == {"cli", "errors", "text", "walltime", *rooms}
+    assert loaded == {"cli", "errors", "startup", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:
@@ -180,6 +180,26 @@ def test_doctor_says_what_works_and_what_to_do(menndl: Runner, fake: Runner) -> 
     assert re.search(r"^ok +caffe +fake 0 \(MENNDL_TRAINER: ", own, re.M)
     broken = fake("doctor", MENNDL_TRAINER="/bin/false").stdout
     assert re.search(r"^-- +caffe +MENNDL_TRAINER: /bin/false\n +-> trainer ended by exit code 1", broken, re.M)
+
+
+def test_doctor_tells_the_cause_where_the_mpi_library_gives_up(menndl: Runner, tmp_path: Path) -> None:
+    """Open MPI without HOME says it first, and much else after it."""
+    package = tmp_path / "mpi4py"
+    package.mkdir()
+    (package / "__init__.py").write_text("class rc: pass\n")
+    (package / "MPI.py").write_text("import os\nos.write(2, b'no home folder\\n---\\nSorry!\\n')\nos._exit(14)\n")
+    done = menndl("doctor", "--json", env=runs.environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY}"))
+    finding = next(finding for finding in json.loads(done.stdout) if finding["what"] == "mpi4py")
+    assert (finding["works"], finding["found"]) == (False, "no home folder")
+    assert finding["todo"] == f"all that it says: {sys.executable} -c 'import mpi4py.MPI'"
+
+
+def test_a_trainers_command_with_an_open_quote(refused: Refused, fake: Runner, search: Path, tmp_path: Path) -> None:
+    command = "exec.sh 'my image.sif python3"
+    said = refused("run", search, "--out", tmp_path / "run", MENNDL_TRAINER=command)
+    assert said.startswith(f"menndl run: MENNDL_TRAINER is `{command}`: No closing quotation; expected a command")
+    assert command in fake("doctor", MENNDL_TRAINER=command).stdout
+    assert command in fake("doctor", "--mpi", MENNDL_TRAINER=command).stdout
 
 
 # Mistakes on the command line

@@ -128,8 +128,11 @@ def _mpi4py() -> Finding:
     code = "from menndl_caffe.farm.world import library; print(library())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("mpi4py", False, last, MPI4PY_MISSING)
+        said = done.stderr.strip().splitlines() or ["no message"]
+        if "Traceback (most recent call last):" in said:
+            return Finding("mpi4py", False, said[-1], MPI4PY_MISSING)
+        # The library itself has given up, and its first words are the cause.
+        return Finding("mpi4py", False, said[0], f"all that it says: {sys.executable} -c 'import mpi4py.MPI'")
     return Finding("mpi4py", True, f"uses {done.stdout.strip()}")
 
 
