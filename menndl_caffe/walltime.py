@@ -27,10 +27,14 @@ class Walltime:
         self._limit = limit
         self._end = time.monotonic() - process_age() + limit if limit else math.inf
         self.terminated: Optional[int] = None  # by which signal
+        self.listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def listen(self) -> None:
+        """Note the signals from now on; again after Open MPI's start, which takes SIGHUP for itself."""
         for number in SIGNALS:
             if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):  # as under nohup
                 signal.signal(number, self.note)  # a function, not SIG_IGN, which the trainers would inherit
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def __call__(self) -> str:
         if self.terminated:
