@@ -20,6 +20,7 @@ from menndl_caffe.data import write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 from tests.conftest import REPOSITORY, Runner
 from tests.support import mixed_run, runs
+from tests.support.cluster import write_program
 
 Refused = Callable[..., str]
 Done = subprocess.CompletedProcess[str]
@@ -188,10 +189,14 @@ def test_doctor_tells_the_cause_where_the_mpi_library_gives_up(menndl: Runner, t
     package.mkdir()
     (package / "__init__.py").write_text("class rc: pass\n")
     (package / "MPI.py").write_text("import os\nos.write(2, b'no home folder\\n---\\nSorry!\\n')\nos._exit(14)\n")
-    done = menndl("doctor", "--json", env=runs.environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY}"))
-    finding = next(finding for finding in json.loads(done.stdout) if finding["what"] == "mpi4py")
-    assert (finding["works"], finding["found"]) == (False, "no home folder")
-    assert finding["todo"] == f"all that it says: {sys.executable} -c 'import mpi4py.MPI'"
+    write_program(tmp_path / "mpirun", "printf 'no home folder\\n---\\nSorry!\\n' >&2; exit 1")
+    done = menndl("doctor", "--json", env=runs.environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY}",
+                                                           PATH=f"{tmp_path}:{os.environ['PATH']}"))
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    mpi4py, mpirun = findings["mpi4py"], findings["mpirun"]
+    assert (mpi4py["works"], mpi4py["found"]) == (False, "no home folder")
+    assert mpi4py["todo"] == f"all it says: {sys.executable} -c 'import mpi4py.MPI'"
+    assert (mpirun["works"], mpirun["found"]) == (False, f"{tmp_path}/mpirun: no home folder")
 
 
 def test_a_trainers_command_with_an_open_quote(refused: Refused, fake: Runner, search: Path, tmp_path: Path) -> None:
