@@ -41,7 +41,7 @@ dir=$repository/build megabytes_needed=3000 # for private-apt.sh
 
 # What makes an image: its definitions, its packages, and menndl as it lies here.
 inputs() {
-    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock} \
+    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock,mpich.lock} \
         "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
 }
 
@@ -152,7 +152,7 @@ build_alone() { # IMAGE
 build_mpich() { # IMAGE
     local base=$repository/build/menndl-caffe.sif
     up_to_date "$base" || build_fast "$base"
-    fetch_wheels "$work/mpi4py" mpi4py
+    fetch_wheels "$work/mpi4py" --require-hashes --requirement "$containers/mpich.lock"
     find_suite "$work/apt" bullseye "$containers/packages.lock"
     apptainer_build "$1" --build-arg "BASE=$base" --build-arg "MPI4PY=$work/mpi4py" --build-arg "MIRROR=$mirror" \
         "$containers/menndl-caffe-mpich.def"

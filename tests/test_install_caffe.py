@@ -294,3 +294,10 @@ def test_the_command_line_tools_log_to_stderr(caffe_root: Path, tmp_path: Path) 
     finished = run(caffe_root / "bin" / "caffe", "time", "-model", net, "-iterations", 1, GLOG_log_dir=str(tmp_path))
     assert finished.returncode == 0 and "Average Forward pass" in finished.stderr
     assert list(tmp_path.iterdir()) == [net]
+
+
+@pytest.mark.parametrize("name", ["python.lock", "mpich.lock"])
+def test_every_locked_python_package_has_its_hash(name: str) -> None:
+    lines = [line for line in LOCK.with_name(name).read_text().splitlines() if not line.startswith("#")]
+    assert lines and all(re.fullmatch(r"\w+==[\d.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    assert f'--require-hashes --requirement "$containers/{name}"' in LOCK.with_name("build.sh").read_text()
