@@ -15,9 +15,17 @@ MPIRUN  ?= $(or $(shell command -v mpirun),$(BIN)/mpirun)
 
 SHELL  := bash
 BIN    := build/venv/bin
+# The versions that the tests were run with, one file a Python; with CONSTRAINTS= whatever is newest.
+CONSTRAINTS ?= constraints/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+TESTED = $(wildcard $(CONSTRAINTS))
 MENNDL := $(BIN)/menndl
 comma  := ,
 EXTRAS := report,search$(if $(shell command -v mpirun),,$(comma)mpi)
+
+# What programs keep for later goes into build/ too, in place of the home folder: pip's packages, matplotlib's fonts.
+export XDG_CACHE_HOME = $(CURDIR)/build/cache
+export MPLCONFIGDIR = $(CURDIR)/build/cache/matplotlib
+export APPTAINER_CONFIGDIR = $(CURDIR)/build/cache/apptainer
 
 # Open MPI 4 and 5: work as root, and with more ranks than cores; other MPIs do not look at these.
 export OMPI_ALLOW_RUN_AS_ROOT = 1
@@ -29,7 +37,7 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip and apt are used by more than one target
-.PHONY: help run cma-es gradients adaptive hypernet test test-slow data mnist caffe container container-run report paper bench bench-searches docs lint clean build/engine build/chromium
+.PHONY: help run cma-es gradients adaptive hypernet test test-slow data mnist caffe container container-run report paper bench bench-searches docs constraints lint clean chromium build/engine
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1/p' Makefile | awk '{n = $$1; $$1 = ""; printf "  make %-14s%s\n", n, $$0}'
@@ -68,12 +76,15 @@ hypernet: OUT = runs/hypernet
 hypernet: build/venv/$(if $(filter torch,$(ENGINE)),torch,run) build/engine mnist  ## the same with the decay of a linear classifier that a hypernet learns
 	$(call search,build/mnist-folder)
 
-test: build/venv/test build/venv/torch caffe build/chromium  ## every test but the slow ones, with real Caffe
+test: build/venv/test build/venv/torch caffe  ## every test but the slow ones, with real Caffe
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	    --durations 20 $(TESTS)
 
-test-slow: build/venv/test build/venv/torch caffe build/chromium  ## the slow tests
+test-slow: build/venv/test build/venv/torch caffe  ## the slow tests
 	$(BIN)/python -m pytest -m slow $(TESTS)
+
+chromium:  ## Debian's Chromium on this machine, by root, where there is none: for the tests of pages
+	@tests/support/chromium.sh
 
 caffe:  ## real Caffe 1.0 from Debian's packages into build/caffe; no root needed
 	@containers/install-caffe.sh build/caffe
@@ -89,9 +100,6 @@ container-run: build/venv/run container data  ## SEARCH on NP ranks through IMAG
 # A host that can `import caffe` uses its own; the torch engine needs no Caffe.
 build/engine: build/venv/run
 	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
-
-build/chromium:
-	@tests/support/chromium.sh
 
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
@@ -127,6 +135,13 @@ bench-searches: build/venv/test build/venv/torch build/venv/bench  ## our search
 docs: build/venv/test  ## write the pages and the picture in docs/ that are made from the code
 	$(BIN)/python -m tests.documents
 
+constraints:  ## the newest versions of all Python packages into constraints/; then: make clean lint test
+	@rm -rf build/newest && $(PYTHON) -m venv build/newest && mkdir -p constraints
+	@build/newest/bin/python -m pip install --quiet --editable '.[report,search,mpi,torch,test,lint]' hatchling editables
+	@{ echo "# What the tests were run with, by \`make constraints\`. The index says whether torch is a CPU's or a GPU's."; \
+	    build/newest/bin/python -m pip freeze --exclude-editable | sed 's/+.*//'; } >$(CONSTRAINTS)
+	@rm -rf build/newest
+
 lint: build/venv/lint build/venv/torch  ## ruff, mypy, shellcheck
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/shellcheck -x containers/*.sh containers/jobs/* tests/support/*.sh .ci/run
 
@@ -137,9 +152,9 @@ clean:  ## remove build/: the virtual environment, Caffe, images of containers; 
 
 # One virtual environment; each stamp adds the packages of one purpose. Debian's python3 may come without ensurepip,
 # then the system's pip puts pip into it. A download that breaks off is begun anew once.
-build/venv/%: pyproject.toml
+build/venv/%: pyproject.toml $(TESTED)
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv build/venv 2>/dev/null || \
 	    { $(PYTHON) -m venv --clear --without-pip build/venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; }
-	@echo "installing menndl for $* into build/venv"
-	@install() { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@echo "installing menndl for $* into build/venv, with $(if $(TESTED),the versions of $(TESTED),the newest of what it needs)"
+	@install() { PIP_CONSTRAINT=$(TESTED) PIP_BUILD_CONSTRAINT=$(TESTED) $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    --editable '.[$(EXTRAS)$(if $(filter-out run,$*),$(comma)$*)]'; }; install || { sleep 10; install; } && touch $@

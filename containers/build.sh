@@ -18,6 +18,9 @@ new as all that it is made of is only tested. Everything is written under build/
   --force         build anew
   --help          this text
 
+Where the mirror has bullseye no more, archives of old releases take its place: ARCHIVE=URL, or those that the machine's
+own configuration leads to.
+
 The host needs pip and mmdebstrap (debootstrap for --alone), and for an ordinary user also uidmap and a line in
 /etc/subuid.
 TEXT
@@ -34,10 +37,11 @@ here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 . "$here/private-apt.sh"
 
 work=$repository/build/container
+dir=$repository/build megabytes_needed=3000 # for private-apt.sh
 
 # What makes an image: its definitions, its packages, and menndl as it lies here.
 inputs() {
-    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock} \
+    find "$containers"/{menndl-caffe.def,menndl-caffe-mpich.def,image-packages,python.lock,mpich.lock} \
         "$repository"/{menndl_caffe,templates,solvers} -type f ! -name '*.pyc'
 }
 
@@ -70,16 +74,18 @@ as_full_root() { if lacks_capabilities; then "$containers/identity-namespace.py"
 
 # Device files are left out: they cannot be made everywhere, and every container gets its own.
 make_rootfs() {
-    local packages what
+    local packages what keyrings
     packages=$(grep -v '^#' "$containers/image-packages" | paste -s -d ,)
     what="$mirror $security $packages"
     if [[ -z $force && $(cat "$work/rootfs.made" 2>/dev/null) == "$what" ]]; then return; fi
     install_packages mmdebstrap mmdebstrap
+    find_suite "$work/apt" bullseye "$containers/packages.lock"
     say "a root file system of bullseye from $mirror"
     rm -f "$work/rootfs.made"
     as_root rm -rf "$work/rootfs"
     mkdir "$work/rootfs"
-    mmdebstrap --quiet --variant=minbase --include="$packages" --format=tar \
+    mapfile -d , -t keyrings < <(archive_keyring)
+    mmdebstrap --quiet --variant=minbase --include="$packages" --format=tar "${keyrings[@]/#/--keyring=}" \
         --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
         --aptopt='Acquire::Retries "5"' --dpkgopt=force-unsafe-io bullseye - "deb $mirror bullseye main" \
         ${security:+"deb $security bullseye-security main"} 2>"$work/mmdebstrap.log" |
@@ -137,6 +143,7 @@ build_fast() { # IMAGE
 
 build_alone() { # IMAGE
     install_packages debootstrap debootstrap
+    find_suite "$work/apt" bullseye "$containers/packages.lock"
     fetch_python
     apptainer_build "$1" --build-arg "MIRROR=$mirror" --build-arg "SECURITY=$security" --build-arg "COMMIT=$(commit)" \
         "$containers/menndl-caffe.def"
@@ -145,7 +152,8 @@ build_alone() { # IMAGE
 build_mpich() { # IMAGE
     local base=$repository/build/menndl-caffe.sif
     up_to_date "$base" || build_fast "$base"
-    fetch_wheels "$work/mpi4py" mpi4py
+    fetch_wheels "$work/mpi4py" --require-hashes --requirement "$containers/mpich.lock"
+    find_suite "$work/apt" bullseye "$containers/packages.lock"
     apptainer_build "$1" --build-arg "BASE=$base" --build-arg "MPI4PY=$work/mpi4py" --build-arg "MIRROR=$mirror" \
         "$containers/menndl-caffe-mpich.def"
 }
@@ -155,7 +163,7 @@ in_image() { APPTAINER=$apptainer "$containers/exec.sh" "$image" "$@"; }
 # An image with other versions than the lock's is as good; only Caffe's own is pinned, by the definition.
 compare_with_lock() {
     if [[ $kind == mpich ]]; then return; fi
-    diff <(grep -v '^#' "$containers/packages.lock") <(in_image cat /opt/menndl/packages.txt) >"$work/lock.diff" ||
+    diff <(sed '/^#/d; s/ .*//' "$containers/packages.lock") <(in_image cat /opt/menndl/packages.txt) >"$work/lock.diff" ||
         say "note: $(grep -c '^>' "$work/lock.diff") packages differ from packages.lock, see $work/lock.diff"
 }
 
@@ -189,7 +197,7 @@ if up_to_date "$image"; then
     say "$image is as new as what it is made of"
 else
     mirror=${mirror:-$(own_mirror)}
-    [[ -n $mirror ]] || fail "this machine's apt has no Debian mirror: give one with --mirror URL"
+    [[ -n $mirror ]] || no_mirror
     require_user_ids
     "build_$kind" "$image"
 fi

@@ -14,12 +14,15 @@ A second call returns at once; a call after an interruption goes on where the fi
 
   --mirror URL   a Debian mirror that carries bullseye (also: MIRROR=URL); default: the one this machine's apt uses
   --help         this text
+
+Where the mirror has bullseye no more, archives of old releases take its place: ARCHIVE=URL, or those that the machine's
+own configuration leads to. What is unpacked is checked by Debian's signatures and by the hashes in caffe.lock.
 TEXT
 }
 
 here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 lock=$here/caffe.lock
-pin=$(sed -n 's/^caffe=//p' "$lock")
+pin=$(sed -n 's/^caffe=\([^ ]*\).*/\1/p' "$lock")
 packages=(python3-caffe caffe caffe-doc libopenblas0-pthread python3-lmdb python3-jinja2 python3-protobuf python3-numpy)
 programs=(python3 caffe caffe-gtest classification compute_image_mean convert_cifar_data convert_imageset
     convert_mnist_data convert_mnist_siamese_data extract_features upgrade_net_proto_binary upgrade_net_proto_text
@@ -41,16 +44,14 @@ check_versions() {
         found=$(grep "^${wanted%%=*}=" "$work/plan" || true)
         [[ $found == "$wanted" ]] || fail "$mirror has ${found:-no ${wanted%%=*}}, but $lock pins $wanted"
     done < <(grep '^[^#=]*caffe' "$lock")
-    comm -13 <(sort "$lock") "$work/plan" | sed "s/^/install-caffe: warning: not in caffe.lock: /" >&2
+    comm -13 <(sort "$lock") "$work/plan" | sed 's/ .*//; s/^/install-caffe: warning: not in caffe.lock: /' >&2
 }
 
 download() {
-    say "reading the package lists of $mirror"
-    private_apt "$work" update ||
-        fail "cannot read Debian bullseye at $mirror: check the network, or name a mirror with --mirror URL"
     private_apt "$work" --simulate install "${packages[@]}" >"$work/simulation" ||
         fail "$mirror lacks packages that Caffe needs"
-    sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' "$work/simulation" | sort >"$work/plan"
+    sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' "$work/simulation" |
+        awk 'NR == FNR { hash[$1] = $2; next } { print $1, hash[$1] }' "$work/offered" - | sort >"$work/plan"
     check_versions
     say "downloading $(wc -l <"$work/plan") packages"
     private_apt "$work" --download-only install "${packages[@]}" >/dev/null || fail "download failed; run it again to go on"
@@ -61,7 +62,7 @@ unpack() {
     say "unpacking"
     rm -rf "$dir/root"
     mkdir "$dir/root"
-    while IFS='=' read -r package version; do
+    while IFS='= ' read -r package version _; do
         deb=$(echo "$work/var/cache/apt/archives/${package}_${version//:/%3a}_"*.deb)
         unpack_deb "$deb" "$dir/root" "${no_use_here[@]}" || {
             rm -f "$deb"
@@ -151,11 +152,10 @@ installed() { grep -qsF "\"$pin\"" "$dir/VERSION"; }
 
 install() {
     mirror=${mirror:-$(own_mirror)}
-    [[ -n $mirror ]] ||
-        fail "this machine's apt has no Debian mirror: give one with --mirror URL, and install debian-archive-keyring"
+    [[ -n $mirror ]] || no_mirror
     check_disk $((megabytes_needed - $(du -sm "$dir" | cut -f 1)))
     rm -f "$dir/VERSION"
-    configure_apt "$work" "$mirror" bullseye
+    find_suite "$work" bullseye "$lock"
     download
     unpack
     write_path_hook

@@ -18,10 +18,68 @@ own_mirror() {
     printf '%s' "${site%%$'\n'*}"
 }
 
+# Where a release may be once MIRROR has it no more: what ARCHIVE names, and nothing else then; beside it, as mirrors that
+# keep old releases have them; in the distribution's own archive; and in the dated snapshot that this machine was made
+# from. All of it from the machine's own configuration.
+archives() { # MIRROR
+    local domain
+    if [[ -n ${ARCHIVE:-} ]]; then printf '%s\n' "$ARCHIVE"; return; fi
+    printf '%s\n' "${1%/*}/debian-archive/debian"
+    if ! grep -qsx 'ID=debian' /etc/os-release; then return; fi
+    domain=$(sed -nE 's,^HOME_URL="?https?://(www\.)?([^/"]+).*,\2,p' /etc/os-release)
+    [[ -z $domain ]] || printf '%s\n' "http://archive.$domain/debian"
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        sed -nE 's,^# *([a-z]+:[^ ]*/archive/debian/[0-9]{8}T[0-9]{6}Z)/?$,\1,p'
+}
+
+# A private apt in FOLDER, with the lists of SUITE from the first of `mirror` and its archives that has it, which
+# `mirror` then is. With LOCK: a package of the version there must be the very file there.
+find_suite() { # FOLDER SUITE LOCK
+    local tried=() candidate
+    while read -r candidate; do
+        say "reading the package lists of $candidate, $2"
+        rm -rf "$1/var/lib/apt/lists"
+        configure_apt "$1" "$candidate" "$2"
+        if private_apt "$1" update; then
+            mirror=$candidate
+            check_hashes "$1" "$3"
+            return
+        fi
+        tried+=("$candidate")
+    done < <(printf '%s\n' "$mirror"; archives "${mirror%/}")
+    fail "cannot read Debian $2, tried $(printf '%s, ' "${tried[@]}")in vain: check the network, or name a mirror" \
+        "that has it with --mirror URL, or an archive of old releases with ARCHIVE=URL"
+}
+
+# What the lists of a private apt offer: package=version and the SHA-256 of the file.
+offered() { # FOLDER
+    APT_CONFIG=$1/apt.conf apt-cache dumpavail |
+        awk '/^Package:/ { name = $2 } /^Version:/ { version = $2 } /^SHA256:/ { print name "=" version, $2 }'
+}
+
+check_hashes() { # FOLDER LOCK
+    local other
+    offered "$1" >"$1/offered"
+    other=$(awk 'NR == FNR { if (!/^#/) hash[$1] = $2; next } $1 in hash && hash[$1] != $2 { print $1 }' "$2" "$1/offered")
+    [[ -z $other ]] || fail "$mirror has other files than $2 says, under the same versions: ${other//$'\n'/, }"
+}
+
+no_mirror() {
+    fail "this machine's apt has no Debian mirror, and this needs Debian's packages. On Ubuntu and others:
+    sudo apt-get install debian-archive-keyring
+    and the same command again with MIRROR=URL, a Debian mirror (or an archive of old releases) that you may use"
+}
+
+# With the keys of releases that are no longer supported, where the machine keeps them.
 archive_keyring() {
-    local keyring
-    for keyring in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do
-        if [[ -r $keyring ]]; then printf '%s' "$keyring"; return; fi
+    local kind folder=/usr/share/keyrings
+    for kind in pgp gpg; do
+        if [[ -r $folder/debian-archive-keyring.$kind ]]; then
+            printf '%s' "$folder/debian-archive-keyring.$kind"
+            [[ ! -r $folder/debian-archive-removed-keys.$kind ]] ||
+                printf ',%s' "$folder/debian-archive-removed-keys.$kind"
+            return
+        fi
     done
     fail "Debian's signing keys are missing: install the package debian-archive-keyring"
 }

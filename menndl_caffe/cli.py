@@ -9,9 +9,10 @@ import sys
 from typing import NoReturn, Optional, Sequence
 
 import menndl_caffe
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, in_utf8
+from menndl_caffe.startup import prepare
 from menndl_caffe.text import say
-from menndl_caffe.walltime import Stopped
+from menndl_caffe.walltime import SIGNALS, Stopped
 
 EPILOG = """\
 a first search:
@@ -20,8 +21,8 @@ a first search:
   menndl best RUN                                       the best individuals against Caffe's default
 The same `menndl run` command again goes on where a run was stopped, by whatever means.
 
-exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` ended early and in order, by --time-limit or SIGTERM;
-1 everything else
+exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` ended early and in order, by --time-limit, SIGTERM,
+SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU; 130 Ctrl-C; 1 everything else
 """
 
 
@@ -42,13 +43,18 @@ COMMANDS = {
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run one command; the exit code is 0 for success, 2 for a user's mistake, 75 for a run to go on with, 1 else."""
+    """Run one command; the exit code is one of those in EPILOG."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = _parser(words).parse_args(words)
+    parser = _parser(words)
+    try:
+        arguments = parser.parse_args(list(map(in_utf8, words)))
+    except UserError as error:
+        parser.error(str(error))
+    if arguments.name != "run":  # whose Walltime takes what has come
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         arguments.main(arguments)
-        if sys.stdout:  # which a shell may have closed
-            sys.stdout.flush()
+        sys.stdout.flush()
     except UserError as error:
         for line in str(error).split("\n"):
             say(f"menndl {arguments.name}: {line}")
@@ -100,17 +106,20 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def entry() -> None:
     """The installed command."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait until it is known what they shall do
+    prepare()
     try:
         code = main()
     finally:
         _drop_what_nobody_reads()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
     sys.exit(code)
 
 
 def _drop_what_nobody_reads() -> None:
     """What a stream holds and cannot write, since its reader is gone, would turn the exit code into 120."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:

@@ -12,6 +12,15 @@ class UserError(ValueError):
     """Something the user wrote or pointed at is wrong; the text says what was found, where, and what would be valid."""
 
 
+def in_utf8(name: str) -> str:
+    """A file's name as it is; UserError where it is not UTF-8, since no message of Caffe's or menndl's can have it."""
+    shown = name.encode(errors="backslashreplace").decode()
+    if shown != name:
+        raise UserError(f"{shown} is not UTF-8, in which Caffe's files and menndl's name others; expected a name in "
+                        "UTF-8: rename it, or give a link to it")
+    return name
+
+
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
     """The nearest valid names as the end of an error, and all of them where they are few; nothing where there is none.
 

@@ -10,7 +10,13 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import IO, Iterator, Optional, Union
+from typing import IO, Iterator, Optional, Set, Union
+
+from menndl_caffe.text import say
+
+# What a file system that has no fsync says to it (fsync(2)); all else is a disk that fails.
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+_warned_of: Set[int] = set()  # file systems, by the number of their device
 
 
 @contextlib.contextmanager
@@ -91,12 +97,27 @@ def opened(path: Path, flags: int = os.O_RDONLY, folder: Optional[int] = None) -
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are on the disk; as `fsync`."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync(descriptor: int) -> None:
+    """Wait until what was written to an open file is on the disk. OSError, which names fsync, where that fails; but a
+    file system that has none is told of once, since all else works there."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        path, device = os.readlink(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor).st_dev
+        if error.errno not in NO_FSYNC:
+            raise OSError(error.errno, f"fsync: {error.strerror}", path) from None
+        if device not in _warned_of:
+            _warned_of.add(device)
+            say(f"menndl: warning: the file system of {path} has no fsync ({error.strerror}): what menndl has written "
+                "there is lost where this machine loses its power before the system has saved it")
 
 
 def lock(opened: Union[int, IO[str]]) -> str:

@@ -28,7 +28,7 @@ from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import Field
-from menndl_caffe.files import lock, opened
+from menndl_caffe.files import fsync, lock, opened
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import printable, say
@@ -351,7 +351,7 @@ class Journal:
         while content:
             content = content[self._file.write(content):]
         if sync and self._fsync:
-            os.fsync(self._file.fileno())
+            fsync(self._file.fileno())
         self._check_size(os.fstat(self._file.fileno()).st_size)
 
     def _check_file(self) -> None:

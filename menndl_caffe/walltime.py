@@ -1,4 +1,4 @@
-"""When a run ends before its search is finished: at its time limit, or at SIGTERM, which comes before a job's kill."""
+"""When a run ends before its search is finished: at its time limit, or at a signal, which comes before a job's kill."""
 from __future__ import annotations
 
 import math
@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import Optional
 
+# By which people, terminals and schedulers tell a program to end, and which would end it at once.
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
 
 class Stopped(Exception):
     """The run ended early and in order; says why and how far it came. The exit code is then os.EX_TEMPFAIL, 75."""
@@ -16,24 +19,31 @@ class Stopped(Exception):
 class Walltime:
     """Called, says why the run must end now; an empty text while it may go on.
 
-    From its making to the end of the process SIGTERM is noted, and does no more than that.
+    From its making to the end of the process SIGNALS are noted, those that were blocked until then among them, and do
+    no more than that.
     """
 
     def __init__(self, limit: Optional[int] = None):
         self._limit = limit
         self._end = time.monotonic() - process_age() + limit if limit else math.inf
-        self.terminated = False
-        # A function, not SIG_IGN, which the trainers would inherit.
-        signal.signal(signal.SIGTERM, self.note)
+        self.terminated: Optional[int] = None  # by which signal
+        self.listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def listen(self) -> None:
+        """Note the signals from now on; again after Open MPI's start, which takes SIGHUP for itself."""
+        for number in SIGNALS:
+            if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):  # as under nohup
+                signal.signal(number, self.note)  # a function, not SIG_IGN, which the trainers would inherit
 
     def __call__(self) -> str:
         if self.terminated:
-            return "SIGTERM received"
+            return f"{signal.Signals(self.terminated).name} received"
         return f"time limit of {self._limit} s reached" if time.monotonic() >= self._end else ""
 
-    def note(self, *_: object) -> None:
-        """SIGTERM came, to this process or to another rank of the job."""
-        self.terminated = True
+    def note(self, number: int, *_: object) -> None:
+        """A signal came, to this process or to another rank of the job."""
+        self.terminated = number
 
 
 def process_age() -> float:

@@ -15,8 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("arguments", "errors", "fields", "files", "text", "walltime"),
-    ("genome", "nets"),
+    ("arguments", "errors", "fields", "startup", "text", "walltime"),
+    ("files", "genome", "nets"),
     ("trial", "data"),
     ("objective",),
     ("torchcaffe", "search", "journal"),

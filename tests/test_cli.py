@@ -20,6 +20,7 @@ from menndl_caffe.data import write_synthetic
 from menndl_caffe.data.lmdb_data import Images, write_lmdb, write_mean
 from tests.conftest import REPOSITORY, Runner
 from tests.support import mixed_run, runs
+from tests.support.cluster import write_program
 
 Refused = Callable[..., str]
 Done = subprocess.CompletedProcess[str]
@@ -115,7 +116,7 @@ print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_c
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
     assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
-    assert loaded == {"cli", "errors", "text", "walltime", *rooms}
+    assert loaded == {"cli", "errors", "startup", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:
@@ -216,6 +217,30 @@ def test_doctor_says_what_works_and_what_to_do(menndl: Runner, fake: Runner) -> 
     assert re.search(r"^ok +caffe +fake 0 \(MENNDL_TRAINER: ", own, re.M)
     broken = fake("doctor", MENNDL_TRAINER="/bin/false").stdout
     assert re.search(r"^-- +caffe +MENNDL_TRAINER: /bin/false\n +-> trainer ended by exit code 1", broken, re.M)
+
+
+def test_doctor_tells_the_cause_where_the_mpi_library_gives_up(menndl: Runner, tmp_path: Path) -> None:
+    """Open MPI without HOME says it first, and much else after it."""
+    package = tmp_path / "mpi4py"
+    package.mkdir()
+    (package / "__init__.py").write_text("class rc: pass\n")
+    (package / "MPI.py").write_text("import os\nos.write(2, b'no home folder\\n---\\nSorry!\\n')\nos._exit(14)\n")
+    write_program(tmp_path / "mpirun", "printf 'no home folder\\n---\\nSorry!\\n' >&2; exit 1")
+    done = menndl("doctor", "--json", env=runs.environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY}",
+                                                           PATH=f"{tmp_path}:{os.environ['PATH']}"))
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    mpi4py, mpirun = findings["mpi4py"], findings["mpirun"]
+    assert (mpi4py["works"], mpi4py["found"]) == (False, "no home folder")
+    assert mpi4py["todo"] == f"all it says: {sys.executable} -c 'import mpi4py.MPI'"
+    assert (mpirun["works"], mpirun["found"]) == (False, f"{tmp_path}/mpirun: no home folder")
+
+
+def test_a_trainers_command_with_an_open_quote(refused: Refused, fake: Runner, search: Path, tmp_path: Path) -> None:
+    command = "exec.sh 'my image.sif python3"
+    said = refused("run", search, "--out", tmp_path / "run", MENNDL_TRAINER=command)
+    assert said.startswith(f"menndl run: MENNDL_TRAINER is `{command}`: No closing quotation; expected a command")
+    assert command in fake("doctor", MENNDL_TRAINER=command).stdout
+    assert command in fake("doctor", "--mpi", MENNDL_TRAINER=command).stdout
 
 
 # Mistakes on the command line

@@ -1,6 +1,7 @@
 """Writing aside, staging and checksums: what stands under a name is whole at every moment, and nothing is left over."""
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Callable, Dict
 
 import pytest
 
+from menndl_caffe import files
 from menndl_caffe.files import replacing, sha256_of, staging
+from tests.support import in_process, runs
 
 Write = Callable[[Path, str], None]
 
@@ -108,3 +111,43 @@ def test_a_checksum_is_that_of_the_standard(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     (tmp_path / "a").write_bytes(b"a" * 1_000_000)
     assert sha256_of(tmp_path / "a") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+
+
+def without_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file system that answers so, of which nothing was said yet."""
+    def fsync(descriptor: int) -> None:
+        os.fstat(descriptor)
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(files, "_warned_of", set())
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_fsync_is_told_of_once(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    without_fsync(monkeypatch, number)
+    (tmp_path / "x").write_text("new")
+    for path in (tmp_path / "x", tmp_path):  # a file and a folder
+        files.sync(path)
+    with open(tmp_path / "x", "ab") as file:
+        files.fsync(file.fileno())
+    said, = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"menndl: warning: the file system of {tmp_path}/x has no fsync ({os.strerror(number)}): ")
+
+
+def test_a_disk_that_fails_is_an_error_of_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_fsync(monkeypatch, errno.EIO)
+    with pytest.raises(OSError) as caught:
+        files.sync(tmp_path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
+    assert caught.value.strerror == "fsync: Input/output error"
+
+
+def test_data_and_a_run_need_no_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    without_fsync(monkeypatch, errno.EINVAL)
+    menndl = in_process.Menndl(monkeypatch, capsys)
+    search = runs.write_search(tmp_path / "s.search.prototxt", runs.small_data(tmp_path / "data"), population=4,
+                               generations=2)
+    menndl.run(search, tmp_path / "run")
+    assert len(runs.individuals(tmp_path / "run")) == 8

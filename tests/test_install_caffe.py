@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -19,6 +20,8 @@ DEBIAN_KEYS = list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
 TOOLS = """caffe caffe-gtest classification compute_image_mean convert_cifar_data convert_imageset convert_mnist_data
     convert_mnist_siamese_data extract_features upgrade_net_proto_binary upgrade_net_proto_text
     upgrade_solver_proto_text""".split()
+
+Find = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +40,7 @@ def installed_python(root: Path, code: str, **environment: str) -> str:
 def locked_versions() -> dict[str, str]:
     """Package name to Debian version, from caffe.lock."""
     lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
-    return dict(line.split("=", 1) for line in lines)
+    return dict(line.split()[0].split("=", 1) for line in lines)
 
 
 def test_help_names_every_option() -> None:
@@ -67,9 +70,123 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.skipif(not DEBIAN_KEYS, reason="needs apt and the package debian-archive-keyring")
 def test_a_mirror_without_bullseye_ends_with_1_and_names_it(tmp_path: Path) -> None:
     mirror = f"file:{tmp_path}/no-mirror"
-    finished = run(SCRIPT, "--mirror", mirror, tmp_path / "caffe")
+    finished = run(SCRIPT, "--mirror", mirror, tmp_path / "caffe", ARCHIVE=f"file:{tmp_path}/no-archive")
     assert finished.returncode == 1
     assert mirror in finished.stderr.splitlines()[-1]
+    assert not (tmp_path / "caffe" / "VERSION").exists()
+
+
+# Where bullseye is, once mirrors have it no more
+
+APT_GET = """#!/bin/sh
+# An apt-get that reads from mirrors which exist as folders, and notes where it looked.
+for word; do case $word in update)
+    mirror=$(sed 's/.*] \\([^ ]*\\) .*/\\1/' "${APT_CONFIG%/apt.conf}/etc/apt/sources.list")
+    echo "$mirror" >>"$FAKE/tried"
+    [ -d "${mirror#copy:}/dists" ] && exit
+    echo "E: The repository '$mirror bullseye Release' does not have a Release file." >&2; exit 100 ;;
+esac; done"""
+APT_CACHE = """#!/bin/sh
+printf 'Package: caffe\\nVersion: 1.0\\nSHA256: %s\\n\\nPackage: libone\\nVersion: 2\\nSHA256: 22\\n' "$FAKE_HASH" """
+
+
+@pytest.fixture
+def bullseye(tmp_path: Path) -> Find:
+    """Looks for it with a fake apt: prints the mirror that has it."""
+    for name, body in (("apt-get", APT_GET), ("apt-cache", APT_CACHE)):
+        (tmp_path / name).write_text(body)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "lock").write_text("# a comment\ncaffe=1.0 aa\nlibone=1 11\n")
+    script = """set -euo pipefail
+        say() { echo "$@" >&2; }; fail() { say "error: $@"; exit 1; }
+        dir=$1 megabytes_needed=1 mirror=$2; . "$0"
+        find_suite "$dir/apt" bullseye "$dir/lock"; echo "$mirror" """
+
+    def find(mirror: object, archive: object = "", caffe: str = "aa") -> subprocess.CompletedProcess[str]:
+        return run("bash", "-c", script, SCRIPT.with_name("private-apt.sh"), tmp_path, mirror, ARCHIVE=str(archive),
+                   FAKE=str(tmp_path), FAKE_HASH=caffe, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    return find
+
+
+def tried(folder: Path) -> list[str]:
+    return (folder / "tried").read_text().split()
+
+
+def a_mirror(folder: Path) -> Path:
+    (folder / "dists").mkdir(parents=True)
+    return folder
+
+
+needs_keys = pytest.mark.skipif(not DEBIAN_KEYS, reason="needs apt and the package debian-archive-keyring")
+
+
+@needs_keys
+def test_the_mirror_is_taken_where_it_has_bullseye(bullseye: Find, tmp_path: Path) -> None:
+    mirror = a_mirror(tmp_path / "debian")
+    assert bullseye(f"file:{mirror}").stdout == f"file:{mirror}\n"
+    assert tried(tmp_path) == [f"copy:{mirror}"]
+
+
+@needs_keys
+def test_an_archive_that_is_named_is_the_only_other_place(bullseye: Find, tmp_path: Path) -> None:
+    archive = a_mirror(tmp_path / "old")
+    found = bullseye(f"file:{tmp_path}/empty", f"file:{archive}")
+    assert found.stdout == f"file:{archive}\n", found.stderr
+    assert tried(tmp_path) == [f"copy:{tmp_path}/empty", f"copy:{archive}"]
+    lost = bullseye(f"file:{tmp_path}/empty", f"file:{tmp_path}/nothing")
+    assert lost.returncode == 1 and len(tried(tmp_path)) == 4
+    assert f"tried file:{tmp_path}/empty, file:{tmp_path}/nothing, in vain" in lost.stderr.splitlines()[-1]
+    assert "ARCHIVE=URL" in lost.stderr.splitlines()[-1]
+
+
+@needs_keys
+def test_an_archive_beside_the_mirror_is_found(bullseye: Find, tmp_path: Path) -> None:
+    archive = a_mirror(tmp_path / "debian-archive" / "debian")
+    for mirror in (f"file:{tmp_path}/debian", f"file:{tmp_path}/debian/"):
+        assert bullseye(mirror).stdout == f"file:{archive}\n"
+
+
+@needs_keys
+def test_the_distributions_own_archive_comes_after_it(bullseye: Find, tmp_path: Path) -> None:
+    """As far as this machine's own configuration leads there."""
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    sources = [path for path in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*"))
+               if path.is_file()]
+    expected = [f"copy:{tmp_path}/debian", f"copy:{tmp_path}/debian-archive/debian"]
+    if release["ID"] == "debian":
+        expected.append(release["HOME_URL"].strip('"').replace("www.", "archive.").replace("https", "http") + "debian")
+        expected += [address for path in sources for address in
+                     re.findall(r"^# *(\S+/archive/debian/\d{8}T\d{6}Z)/?$", path.read_text(), re.MULTILINE)]
+    assert bullseye(f"file:{tmp_path}/debian").returncode == 1
+    assert tried(tmp_path) == expected
+
+
+@needs_keys
+def test_another_file_of_a_locked_version_is_refused(bullseye: Find, tmp_path: Path) -> None:
+    """Whoever has signed for it; another version of another package may come with a point release."""
+    mirror = a_mirror(tmp_path / "debian")
+    refused = bullseye(f"file:{mirror}", caffe="ab")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (f"error: file:{mirror} has other files than {tmp_path}/lock says, under "
+                                               "the same versions: caffe=1.0")
+
+
+@pytest.mark.parametrize("name", ["caffe.lock", "packages.lock"])
+def test_every_locked_package_has_its_hash(name: str) -> None:
+    lines = [line for line in LOCK.with_name(name).read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 200 and lines == sorted(lines, key=lambda line: line.encode())
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.+-]+=[^ =]+ [0-9a-f]{64}", line)] == []
+
+
+def test_a_machine_without_a_debian_mirror_is_told_what_to_do(tmp_path: Path) -> None:
+    """As Ubuntu: two lines to type."""
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")
+    (tmp_path / "grep").write_text("#!/bin/sh\ncase $* in *ID=debian*) exit 1;; esac\nexec /bin/grep \"$@\"\n")
+    for name in ("apt-get", "grep"):
+        (tmp_path / name).chmod(0o755)
+    finished = run(SCRIPT, tmp_path / "caffe", MIRROR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert finished.returncode == 1
+    assert "apt-get install debian-archive-keyring" in finished.stderr and "MIRROR=URL" in finished.stderr
     assert not (tmp_path / "caffe" / "VERSION").exists()
 
 
@@ -177,3 +294,10 @@ def test_the_command_line_tools_log_to_stderr(caffe_root: Path, tmp_path: Path) 
     finished = run(caffe_root / "bin" / "caffe", "time", "-model", net, "-iterations", 1, GLOG_log_dir=str(tmp_path))
     assert finished.returncode == 0 and "Average Forward pass" in finished.stderr
     assert list(tmp_path.iterdir()) == [net]
+
+
+@pytest.mark.parametrize("name", ["python.lock", "mpich.lock"])
+def test_every_locked_python_package_has_its_hash(name: str) -> None:
+    lines = [line for line in LOCK.with_name(name).read_text().splitlines() if not line.startswith("#")]
+    assert lines and all(re.fullmatch(r"\w+==[\d.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    assert f'--require-hashes --requirement "$containers/{name}"' in LOCK.with_name("build.sh").read_text()

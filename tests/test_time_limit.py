@@ -1,4 +1,4 @@
-"""A run that ends before its search is finished, by `--time-limit` or SIGTERM: in order, with exit code 75, and the
+"""A run that ends before its search is finished, by `--time-limit` or a signal: in order, with exit code 75, and the
 same command goes on."""
 from __future__ import annotations
 
@@ -138,6 +138,64 @@ def test_sigterm(search: Path, undisturbed: List, tmp_path: Path, ranks: int, wh
     check_goes_on(search, tmp_path, ranks, undisturbed)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_other_signals_that_end_a_program(search: Path, tmp_path: Path, ranks: int, number: signal.Signals) -> None:
+    """To the last rank, whose master has the name from it."""
+    process = start_held(search, tmp_path, ranks)
+    runs.tell(victims(process, "rank"), number)
+    code, text = end(process, tmp_path)
+    assert code == 75, text
+    assert check_ending(text, tmp_path, f"{number.name} received") < 18
+
+
+def test_nohup(search: Path, undisturbed: List, tmp_path: Path) -> None:
+    """Who starts a program with SIGHUP ignored means it to go on."""
+    held, run = tmp_path / "held", tmp_path / "run"
+    held.mkdir()
+    command = ["nohup", sys.executable, "-m", "menndl_caffe.cli", "run", str(search), "--out", str(run)]
+    with subprocess.Popen(command, cwd=runs.REPOSITORY, env=runs.environment(FAKE_HELD=str(held)),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert runs.are_held(held, 1)
+        process.send_signal(signal.SIGHUP)
+        held.rename(tmp_path / "free")
+        said, _ = process.communicate(timeout=runs.PATIENCE)
+    assert process.returncode == 0, said
+    assert runs.individuals(run) == undisturbed
+
+
+@pytest.mark.parametrize("module", ["menndl_caffe.run.command", "numpy", "menndl_caffe.run.loop"])
+def test_a_signal_before_the_run_begins(search: Path, tmp_path: Path, module: str) -> None:
+    """While a module is loaded: the command's own, the first that takes long, and the last."""
+    code = f"""import os, signal, sys
+
+class Now:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Now())
+sys.argv[1:] = ["run", {str(search)!r}, "--out", {str(tmp_path / "run")!r}]
+from menndl_caffe import cli
+cli.entry()"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs.REPOSITORY, env=runs.environment(),
+                          capture_output=True, text=True, timeout=runs.PATIENCE)
+    assert done.returncode == 75, done
+    assert check_ending(done.stderr, tmp_path, "SIGTERM received") == 0
+
+
+def test_other_commands_end_by_sigterm(tmp_path: Path) -> None:
+    code = """import os, signal, sys
+from menndl_caffe import cli
+from menndl_caffe.report import command
+
+command.main = lambda arguments: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv[1:] = ["status", "nowhere"]
+cli.entry()"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs.REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
 def victims(process: subprocess.Popen[bytes], whom: str) -> List[int]:
     ranks = ranks_of(process) or {0: process.pid}
     trainers = [pid for pid, command in runs.descendants(process.pid).items() if "fake_trainer" in command]
@@ -163,4 +221,5 @@ def test_a_limit_is_whole_seconds(menndl: Any, search: Path, tmp_path: Path, lim
 def test_help_tells_of_the_exit_code(menndl: Any) -> None:
     for command in (["--help"], ["run", "--help"]):
         said = menndl(*command).stdout
-        assert "75" in said and "SIGTERM" in said
+        assert "75" in said and all(f"SIG{name}" in said for name in ("TERM", "HUP", "USR1", "USR2", "XCPU"))
+    assert "130 Ctrl-C" in menndl("--help").stdout

@@ -260,6 +260,11 @@ def test_threads_are_set_for_every_blas(environment: Dict[str, str]) -> None:
     assert counts == {f"{library}_NUM_THREADS": "3" for library in libraries}
 
 
+def test_a_trainer_reads_and_writes_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    assert Engine("caffe", "here", ()).environment(1)["PYTHONUTF8"] == "1"
+
+
 @pytest.mark.parametrize(("log", "words"), [
     ("", ""),
     ("one\ntwo\n\n", "two"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.files import sha256_of
+from menndl_caffe.files import fsync, sha256_of
 
 BLOCK = 1 << 18
 PROGRESS_BYTES = 1 << 24
@@ -68,6 +68,6 @@ def _receive(file: WebFile, part: Path, report: Callable[[str], None], timeout: 
                 if have // PROGRESS_BYTES > (have - len(block)) // PROGRESS_BYTES:
                     report(f"  {have / 1e6:.0f} of {file.size / 1e6:.0f} MB")
             target.flush()
-            os.fsync(target.fileno())
+            fsync(target.fileno())
     if have != file.size:
         raise OSError(f"the connection ended at byte {have} of {file.size}; the same command goes on from there")

@@ -64,7 +64,8 @@ class LmdbInfo:
 def write_lmdb(folder: Path, images: Images, key_digits: int) -> None:
     """A new LMDB of one `Datum` an image; the keys are the running index in `key_digits` decimal digits.
 
-    `folder` holds data.mdb alone: no lock file, so whoever reads it first owns the lock. Raises OSError or lmdb.Error.
+    `folder` holds data.mdb alone: no lock file, so whoever reads it first owns the lock. When it is on the disk is left
+    to files.sync. Raises OSError or lmdb.Error.
     """
     folder.mkdir()
     channels, height, width = images.shape
@@ -76,7 +77,6 @@ def write_lmdb(folder: Path, images: Images, key_digits: int) -> None:
                     datum.data = images.pixels[index].tobytes()
                     datum.label = int(images.labels[index])
                     transaction.put(b"%0*d" % (key_digits, index), datum.SerializeToString(), append=True)
-        environment.sync(True)
 
 
 def _map_size(images: Images) -> int:

@@ -121,6 +121,8 @@ def _mpirun() -> Finding:
     version = ""
     if launcher is not None:
         done = subprocess.run([launcher, "--version"], capture_output=True, text=True)
+        if done.returncode:
+            return Finding("mpirun", False, f"{launcher}: {_cause(done.stderr)}", f"all it says: {launcher} --version")
         version = (done.stdout.splitlines() or [""])[0]
     return Finding("mpirun", True, ", ".join([f"{launcher} {version}".strip()] * bool(launcher) + others))
 
@@ -130,9 +132,15 @@ def _mpi4py() -> Finding:
     code = "from menndl_caffe.farm.world import library; print(library())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("mpi4py", False, last, MPI4PY_MISSING)
+        if "Traceback (most recent call last):" in done.stderr:
+            return Finding("mpi4py", False, done.stderr.strip().splitlines()[-1], MPI4PY_MISSING)
+        return Finding("mpi4py", False, _cause(done.stderr), f"all it says: {sys.executable} -c 'import mpi4py.MPI'")
     return Finding("mpi4py", True, f"uses {done.stdout.strip()}")
+
+
+def _cause(said: str) -> str:
+    """Why an MPI library gave up: its first words, such as that there is no home folder; much else follows."""
+    return (said.strip().splitlines() or ["no message"])[0]
 
 
 def _cores() -> Finding:

@@ -7,7 +7,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
-from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.errors import UserError, did_you_mean, in_utf8
 from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_file, find_template
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
@@ -33,7 +33,7 @@ def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
     if seed is not None:
         message.random_seed = seed
     if data is not None:
-        message.data = data
+        message.data = in_utf8(data)
     if max_iter is not None:
         message.max_iter = max_iter
     return _checked(document, _missing_templates(document))

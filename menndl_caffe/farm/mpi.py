@@ -142,7 +142,7 @@ class MpiFarm:
                 self._idle_ranks.append(rank)
                 results.append(result)
             elif tag == TERMINATED:
-                self._walltime.note()
+                self._walltime.note(content)
         for rank in sorted(self._dead - self._buried):
             self._bury(rank)
         return results
@@ -212,7 +212,7 @@ def serve(comm: MPI.Comm, evaluator: Evaluator, walltime: Walltime) -> None:
                 backoff.reset()
             results = farm.poll(PATIENCE)
             if walltime.terminated and not told:
-                comm.send(None, dest=MASTER, tag=TERMINATED)
+                comm.send(walltime.terminated, dest=MASTER, tag=TERMINATED)
                 told = True
             for result in results if not told else []:
                 comm.send(_message(result), dest=MASTER, tag=RESULT)

@@ -47,6 +47,7 @@ def play(job: Job, expected: Optional[int] = None) -> None:
     others wait for ever.
     """
     comm = MPI.COMM_WORLD
+    job.walltime.listen()
     check_world(comm, expected)
     if comm.rank == MASTER:
         _lead(comm, job)

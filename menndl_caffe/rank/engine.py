@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 from menndl_caffe.errors import UserError
 from menndl_caffe.rank.messages import Message
 from menndl_caffe.rank.process import TrainerDied, TrainerProcess
+from menndl_caffe.startup import blas_threads
 from menndl_caffe.walltime import Stopped
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -42,11 +43,10 @@ class Engine:
     version: str = ""  # that its trainers must have, as `version_of` tells it; "" for any
 
     def environment(self, threads: int) -> Dict[str, str]:
-        """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores."""
-        count = str(threads)
+        """The trainer's environment: `threads` for every BLAS and OpenMP, so that ranks do not fight over cores, and
+        texts in UTF-8 whatever the locale."""
         kept = {} if self.name == "caffe" else {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", _KEEP_MEMORY)}
-        return {**os.environ, "OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
-                "BLIS_NUM_THREADS": count, "PYTHONDONTWRITEBYTECODE": "1", **kept}
+        return {**os.environ, **blas_threads(threads), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **kept}
 
     def trainer(self, threads: int = 1) -> TrainerProcess:
         """A new trainer, which starts when it is needed."""
@@ -107,10 +107,19 @@ def find(name: str, math: str = MATHS[0]) -> Engine:
         raise UserError(f"--engine {name}: valid: {', '.join(NAMES)}")
     if name == "caffe" and math != MATHS[0]:
         raise UserError(f"--math {math}: real Caffe computes in {MATHS[0]} only; {math} is for --engine torch")
-    trainer = os.environ.get("MENNDL_TRAINER")  # any command that speaks the protocol, such as one in a container
-    if trainer:
-        return Engine(name, "MENNDL_TRAINER", tuple(shlex.split(trainer)), math=math)
+    own = _own_trainer()
+    if own:
+        return Engine(name, "MENNDL_TRAINER", own, math=math)
     return _torch(math) if name == "torch" else _caffe()
+
+
+def _own_trainer() -> Tuple[str, ...]:
+    """Any command that speaks the protocol, such as one in a container; empty where the user names none."""
+    command = os.environ.get("MENNDL_TRAINER", "")
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:  # a quote that nobody closes
+        raise UserError(f"MENNDL_TRAINER is `{command}`: {error}; expected a command as a shell takes it") from None
 
 
 def _torch(math: str) -> Engine:

@@ -8,6 +8,7 @@ from menndl_caffe.arguments import add_search, new_folder, whole
 from menndl_caffe.experiment.command import add_overrides
 from menndl_caffe.rank.arguments import add_engine
 from menndl_caffe.text import show
+from menndl_caffe.walltime import Walltime
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -21,18 +22,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="stop at once unless the MPI world has N ranks")
     command.add_argument("--time-limit", type=whole(1), metavar="SECONDS",
                          help="end so many seconds after this process was started, everything recorded, with exit "
-                              "code 75: the same command goes on; SIGTERM does the same")
+                              "code 75: the same command goes on; SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU do "
+                              "the same")
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
 def main(arguments: Any) -> None:
     """Run or go on with the search, and print its best individuals on the master."""
+    walltime = Walltime(arguments.time_limit)  # first: a signal may come while the rest is loaded
     from menndl_caffe.experiment.recorded import Run
     from menndl_caffe.report.best import best_text
     from menndl_caffe.run.launch import Options, run
 
     record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.math, arguments.seed,
                          arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
-                         live=not arguments.plain, time_limit=arguments.time_limit))
+                         live=not arguments.plain), walltime)
     if record is not None:
         show(best_text(Run(arguments.out, record)))

@@ -53,7 +53,6 @@ class Options:
     expect_ranks: Optional[int] = None
     threads: int = 1
     live: bool = False
-    time_limit: Optional[int] = None
 
 
 class Parts:
@@ -101,8 +100,8 @@ def _check_locks(where: Sources) -> None:
 class _Job:
     """A run, as the ranks of a world play it (farm.world.Job)."""
 
-    def __init__(self, options: Options):
-        self._options, self.walltime = options, Walltime(options.time_limit)
+    def __init__(self, options: Options, walltime: Walltime):
+        self._options, self.walltime = options, walltime
         self.record: Optional[Record] = None  # of the master, in the end
 
     @functools.cached_property
@@ -140,12 +139,12 @@ class _Job:
         self.record = _master(self._parts, self._options, farm, ranks, self.walltime)
 
 
-def run(options: Options) -> Optional[Record]:
+def run(options: Options, walltime: Walltime) -> Optional[Record]:
     """Run or go on with a search; the record of the run on the master, None on the other ranks.
 
-    Stopped where SIGTERM or the time limit came before the end.
+    Stopped where a signal or the time limit came before the end.
     """
-    job = _Job(options)
+    job = _Job(options, walltime)
     if launched_size() or options.expect_ranks:
         over_mpi("started under MPI, but").play(job, options.expect_ranks)
     else:

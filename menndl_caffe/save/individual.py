@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Tuple
 
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.appraise import subtracts_mean
@@ -81,7 +81,7 @@ def _parts(run: Run, data: Any) -> Parts:
     if not where.is_dir():
         raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
                         "--data DIR says where they are now")
-    run.message.data = str(where.resolve())
+    run.message.data = in_utf8(str(where.absolute()))
     parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
     now = features(parts.identity, run.folder)
     changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]

@@ -69,7 +69,7 @@ def executable() -> str:
     """The path of a Chromium; the test is skipped, or fails under CI, where there is none."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        missing("no Chromium: install Debian's package chromium")
+        missing("no Chromium: `make chromium` installs Debian's, by root")
     return str(found)
 
 
