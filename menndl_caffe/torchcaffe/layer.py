@@ -89,13 +89,13 @@ class Layer:
         except LayerError as error:
             shapes = {name: blob.shape for name, blob in zip(self.param.bottom, bottom)}
             raise type(error)(with_bottoms(error.reason, shapes), self.param.name) from None
+        self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
 
     def reshape_if_needed(self, bottom: Blobs, top: Blobs) -> None:
         """Before every forward pass: reshape where the shape of a bottom, or of a top by hand, has changed."""
         shapes = [blob.shape for blob in bottom], [blob.shape for blob in top]
         if self.dynamic or shapes != self._shapes_seen:
             self.reshape_again(bottom, top)
-            self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         """Compute the tops' values from the bottoms'."""
@@ -120,6 +120,19 @@ class Layer:
 
 
 Class = TypeVar("Class", bound=Type[Layer])
+
+
+class InputReader(Layer):
+    """A layer whose gradient reads its input: what the bottom then holds, or in place what it has kept."""
+
+    def input_now(self, bottom: Blobs, top: Blobs) -> torch.Tensor:
+        """The input of a forward pass."""
+        self._kept_input = bottom[0].kept_value() if top[0] is bottom[0] else None
+        return bottom[0].value
+
+    def input_again(self, bottom: Blobs) -> torch.Tensor:
+        """The input for the backward pass."""
+        return bottom[0].value if self._kept_input is None else self._kept_input
 
 
 def register(*names: str) -> Callable[[Class], Class]:
