@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import replacing, sync
+from menndl_caffe.text import printable
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 FIXED_SIZES = {1: 8, 5: 4}  # bytes of protobuf's wire types that are neither a varint (0) nor bytes with a length (2)
@@ -62,22 +64,57 @@ def is_hdf5(path: Path) -> bool:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def open_hdf5(path: Path) -> Any:
-    """An HDF5 file to read; UserError where it cannot be read, is none or truncated."""
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """An HDF5 file to read; UserError where it cannot be read, is none or truncated, or is found damaged within."""
     library = h5py()
     is_hdf5(path)  # says in one clear line why a file cannot be read
     try:
-        return library.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
-
-
-def read_array(group: Any, name: str, path: Path) -> np.ndarray:
-    """A dataset of numbers as float32; UserError for anything else."""
+        file = library.File(path, "r")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: not an HDF5 file, or truncated: {printable(str(error))}") from None
     try:
-        return np.array(group[name], np.float32)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {group.name}/{name}: expected a dataset of numbers: {error}") from None
+        with file:
+            yield file
+    except UserError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # h5py's, one or the other for the same damage
+        raise UserError(f"{path}: damaged: {printable(str(error))}") from None
+
+
+def read_group(parent: Any, name: str, path: Path) -> Any:
+    """A group within a group of an HDF5 file; UserError for anything else."""
+    group = parent.get(name)
+    if not isinstance(group, h5py().Group):
+        raise _unexpected(parent, name, path, "a group of datasets")
+    return group
+
+
+def dataset_of(group: Any, name: str, path: Path) -> Any:
+    """A dataset of numbers, for `read_array` once its shape is known to fit; UserError for anything else."""
+    dataset = group.get(name)
+    is_one = isinstance(dataset, h5py().Dataset) and dataset.shape is not None and dataset.dtype.kind in "biuf"
+    if not is_one:
+        raise _unexpected(group, name, path, "a dataset of numbers")
+    return dataset
+
+
+def read_array(dataset: Any) -> np.ndarray:
+    """The numbers of a dataset as float32."""
+    return np.array(dataset, np.float32)
+
+
+def read_value(group: Any, name: str, path: Path) -> Any:
+    """The number or the bytes, up to a 0, of a dataset that has just one; UserError for anything else."""
+    dataset = group.get(name)
+    if not isinstance(dataset, h5py().Dataset) or dataset.size != 1:
+        raise _unexpected(group, name, path, "a dataset of one value")
+    value = np.ravel(dataset[()])[0]
+    return value.rstrip(b"\0") if isinstance(value, bytes) else np.asarray(value).item()
+
+
+def _unexpected(group: Any, name: str, path: Path, expected: str) -> UserError:
+    return UserError(f"{path}: {printable(group.name.rstrip('/'))}/{printable(name)}: expected {expected}")
 
 
 def h5py() -> Any:

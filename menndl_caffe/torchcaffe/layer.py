@@ -5,6 +5,7 @@ settings Caffe refuses is known to `menndl_caffe.nets.layer_rules`; a layer here
 """
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar
 
 import numpy as np
@@ -12,7 +13,15 @@ import torch
 
 from menndl_caffe.errors import did_you_mean
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, LayerError, Outcome, Shapes, blob_shape, text
+from menndl_caffe.nets.layer_rules.blob import (
+    ImpossibleNet,
+    LayerError,
+    Outcome,
+    Shapes,
+    blob_shape,
+    check_size,
+    text,
+)
 from menndl_caffe.nets.shapes import with_bottoms
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
@@ -164,12 +173,22 @@ def _texts(shapes: Shapes) -> str:
 
 def blob_of(proto: Any) -> Blob:
     """The blob of a BlobProto (`Blob::FromProto`)."""
-    blob = Blob(blob_shape(proto))
-    blob.value = numbers_of(proto).view(blob.shape)
+    shape, numbers = blob_shape(proto), numbers_of(proto)
+    check_size(shape, "a parameter")
+    if len(numbers) != prod(shape):
+        raise ImpossibleNet(f"a parameter of shape {text(shape)} comes with {len(numbers)} numbers")
+    blob = Blob(shape)
+    blob.value = numbers.view(shape)
     return blob
 
 
-def numbers_of(proto: Any) -> torch.Tensor:
-    """All numbers of a BlobProto, in one row."""
-    numbers = np.array(proto.data or proto.double_data, np.float32)
+def numbers_of(proto: Any, gradient: bool = False) -> torch.Tensor:
+    """All numbers of a BlobProto, or of its gradient, in one row."""
+    numbers = np.array(repeated_of(proto, gradient), np.float32)
     return torch.from_numpy(numbers).to(mode.device(), mode.dtype())
+
+
+def repeated_of(proto: Any, gradient: bool = False) -> Sequence[float]:
+    """The field of a BlobProto that holds its numbers, or those of its gradient."""
+    fields = (proto.double_diff, proto.diff) if gradient else (proto.double_data, proto.data)
+    return fields[0] or fields[1]

@@ -15,7 +15,7 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.files import h5py, open_hdf5, read_array, read_list
+from menndl_caffe.torchcaffe.files import dataset_of, h5py, open_hdf5, read_array, read_list
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give
 
@@ -175,7 +175,7 @@ def _read(file: Any, name: str, path: Path) -> np.ndarray:
     """A data set as float32."""
     if name not in file:
         raise UserError(f"{path}: has no data set {name}{did_you_mean(name, file)}")
-    array = read_array(file, name, path)
+    array = read_array(dataset_of(file, name, path))
     if not array.ndim:
         raise UserError(f"{path}: {name} is a single number: a row for each item is needed")
     return array
