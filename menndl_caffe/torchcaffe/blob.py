@@ -101,10 +101,6 @@ class Memory:
             target = first if first is not None and first.numel() == count else self.numbers((count,))
             target.copy_(torch.from_numpy(self._array)[:count].view(target.shape))
 
-    def is_held(self) -> bool:
-        """Whether the user has an array of it."""
-        return self._array is not None
-
     def copy_numbers(self) -> None:
         """Go on with a copy, which no user has."""
         self.sync()
