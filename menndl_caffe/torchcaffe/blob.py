@@ -3,12 +3,15 @@
 Sources: `blob.hpp`, `syncedmem.cpp`. A tensor that a layer computes becomes the blob's memory, without a copy and in
 whatever order its kernel likes (channels-last, on a GPU). Once a user has taken the array, the memory stays that array:
 it is contiguous, later results are copied into it, and what the user writes there the next pass sees.
+
+As in Caffe memory never shrinks: a blob that becomes smaller, and then larger again, has its numbers still. Only one
+that becomes larger than ever before gets another memory, of zeros, which it has alone until a layer shares it again.
 """
 from __future__ import annotations
 
 from contextlib import contextmanager
 from math import prod
-from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -21,118 +24,102 @@ Shape = Tuple[int, ...]
 
 
 class Memory:
-    """The numbers of a blob, made when first needed; several blobs may have one memory."""
+    """Room for `count` numbers, taken when first needed; blobs that share have one memory, each in a shape of its own.
 
-    def __init__(self, shape: Shape, tensor: Optional[torch.Tensor] = None) -> None:
-        self.shape = shape
-        self._tensor = tensor
-        self._array: Optional[np.ndarray] = None
-        self._array_is_newer = False  # on a GPU, where the array is a copy that the user may have written to
+    `_first` are the first numbers as they were last given or asked for, `_row` is all of it in C order: older than
+    `_first`, and there only once a user has the array, or blobs have seen different numbers of numbers.
+    """
 
-    @property
-    def tensor(self) -> torch.Tensor:
-        if self._tensor is None:
-            self._tensor = torch.zeros(self.shape, device=mode.device())
-        self.sync()
-        return self._tensor
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._first: Optional[torch.Tensor] = None
+        self._row: Optional[torch.Tensor] = None
+        self._is_lent = False  # whether someone counts on `_first` to stay as it is
+        self._array: Optional[np.ndarray] = None  # the row; on a GPU a copy
+        self._shown = 0  # on a GPU, how many numbers of that copy the user may have written to
 
-    @tensor.setter
-    def tensor(self, tensor: torch.Tensor) -> None:
-        if tensor is self._tensor:
+    def numbers(self, shape: Shape) -> torch.Tensor:
+        """The first numbers, in this shape."""
+        if self._shown:
+            self.sync()
+        first = self._first
+        if first is None or first.shape != shape:
+            if first is None or first.numel() != prod(shape):
+                first = self._whole()[:prod(shape)]
+            first = self._first = first.contiguous().view(shape)
+        return first
+
+    def give(self, tensor: torch.Tensor) -> None:
+        """Make these the first numbers: handed over, or copied where a user has the array."""
+        first = self._first
+        if tensor is first:
             return
-        if tensor.shape != self.shape:
-            raise ValueError(f"a blob of shape {self.shape} cannot hold a tensor of shape {tuple(tensor.shape)}")
-        if self._array is not None and self._shared_with_array():
-            self.tensor.copy_(tensor)
-        else:
-            self._tensor, self._array_is_newer = tensor, False
+        if self._shown > tensor.numel():
+            self.sync()
+        if self._array is not None and tensor.device.type == "cpu":
+            self.numbers(tensor.shape).copy_(tensor)
+            return
+        if tensor.numel() == self.count:
+            self._row = None
+        elif first is not None and first.numel() != tensor.numel():
+            self._whole()
+        self._first, self._is_lent, self._shown = tensor, False, 0
 
-    @property
-    def array(self) -> np.ndarray:
-        tensor = self.tensor
-        if tensor.device.type != "cpu":
+    def kept(self, shape: Shape) -> torch.Tensor:
+        """The first numbers, which stay what they are whatever becomes of the memory; nobody may write to them."""
+        numbers = self.numbers(shape)
+        if self._row is not None:
+            return numbers.clone()
+        self._is_lent = True
+        return numbers
+
+    def own(self, shape: Shape) -> torch.Tensor:
+        """The first numbers, to be changed where they are."""
+        numbers = self.numbers(shape)
+        if self._is_lent:
+            self._first, self._is_lent = numbers.clone(), False
+        return self.numbers(shape)
+
+    def array(self, shape: Shape) -> np.ndarray:
+        """The first numbers as an array, which the user may write to."""
+        count, numbers = prod(shape), self.numbers(shape)
+        if numbers.device.type != "cpu":
             if self._array is None:
-                self._array = torch.empty(self.shape, dtype=tensor.dtype).numpy()
-            torch.from_numpy(self._array).copy_(tensor)
-            self._array_is_newer = True
+                self._array = torch.empty(self.count, dtype=numbers.dtype).numpy()
+            torch.from_numpy(self._array)[:count].view(shape).copy_(numbers)
+            self._shown = count
         elif self._array is None:
-            self._tensor = tensor.contiguous()
-            self._array = self._tensor.numpy()
-        return self._array
+            row = self._whole()
+            self._array, self._first = row.numpy(), row[:count].view(shape)
+        return self._array[:count].reshape(shape)
 
     def sync(self) -> None:
         """Take over what the user has written to the array, where it is a copy."""
-        if self._array_is_newer and self._tensor is not None:
-            self._tensor.copy_(torch.from_numpy(self._array))
-            self._array_is_newer = False
-
-    def is_held(self) -> bool:
-        """Whether the user has an array of it."""
-        return self._array is not None
-
-    def reshaped(self, shape: Shape) -> Memory:
-        """A memory of another shape: with the same numbers, or zeros where it is larger (`Blob::Reshape`)."""
-        if self._tensor is None or prod(shape) > prod(self.shape):
-            return Memory(shape)
-        return Memory(shape, self.tensor.contiguous().view(-1)[:prod(shape)].view(shape))
-
-    def viewed(self, shape: Shape) -> Memory:
-        """The same numbers in another shape: what is written to one is seen in both."""
-        return View(shape, self)
-
-    @property
-    def owner(self) -> Memory:
-        """The memory whose numbers these are."""
-        return self
+        count, self._shown = self._shown, 0
+        if count:
+            first = self._first
+            target = first if first is not None and first.numel() == count else self.numbers((count,))
+            target.copy_(torch.from_numpy(self._array)[:count].view(target.shape))
 
     def copy_numbers(self) -> None:
         """Go on with a copy, which no user has."""
-        if self._tensor is not None:
-            self._tensor, self._array, self._array_is_newer = self.tensor.clone(), None, False
+        self.sync()
+        self._first, self._row = (None if one is None else one.clone() for one in (self._first, self._row))
+        self._is_lent, self._array = False, None
 
-    def _shared_with_array(self) -> bool:
-        return self._tensor is not None and self._tensor.device.type == "cpu"
-
-
-class View(Memory):
-    """The numbers of another memory, in C order, in a shape of its own."""
-
-    def __init__(self, shape: Shape, base: Memory) -> None:
-        super().__init__(shape)
-        self._base = base
-
-    @property
-    def tensor(self) -> torch.Tensor:
-        if not self._base.tensor.is_contiguous():
-            self._base.tensor = self._base.tensor.contiguous()
-        return self._base.tensor.view(self.shape)
-
-    @tensor.setter
-    def tensor(self, tensor: torch.Tensor) -> None:
-        if tensor.shape != self.shape:
-            raise ValueError(f"a blob of shape {self.shape} cannot hold a tensor of shape {tuple(tensor.shape)}")
-        self._base.tensor = tensor.reshape(self._base.shape)
-
-    @property
-    def array(self) -> np.ndarray:
-        return self._base.array.reshape(self.shape)
-
-    @property
-    def owner(self) -> Memory:
-        """As Memory's."""
-        return self._base.owner
-
-    def sync(self) -> None:
-        """As Memory's."""
-        self._base.sync()
-
-    def is_held(self) -> bool:
-        """Whether the user has an array of it, or of the other."""
-        return self._base.is_held()
-
-    def reshaped(self, shape: Shape) -> Memory:
-        """A memory of its own, starting with the same numbers."""
-        return Memory(self.shape, self.tensor).reshaped(shape)
+    def _whole(self) -> torch.Tensor:
+        """The row, as new as the first numbers; these are views of it from now on."""
+        first = self._first
+        if first is not None and first.numel() == self.count:
+            first = first.clone() if self._is_lent else first
+            self._row = first.contiguous().view(-1)
+        else:
+            if self._row is None:
+                self._row = torch.zeros(self.count, device=mode.device())
+            if first is not None:
+                self._row[:first.numel()] = first.reshape(-1)
+        self._first, self._is_lent = None, False
+        return self._row
 
 
 class Blob:
@@ -142,39 +129,44 @@ class Blob:
     """
 
     def __init__(self, shape: Shape = ()) -> None:
-        self._data, self._diff = Memory(shape), Memory(shape)
+        self._shape = shape
+        self._data, self._diff = Memory(prod(shape)), Memory(prod(shape))
 
     @property
     def data(self) -> np.ndarray:
         """The numbers as a writable array in C order; the next forward or backward pass sees what is written."""
-        return self._data.array
+        return self._data.array(self._shape)
 
     @property
     def diff(self) -> np.ndarray:
         """The gradient, as `data`."""
-        return self._diff.array
+        return self._diff.array(self._shape)
 
     @property
     def value(self) -> torch.Tensor:
         """The numbers as a tensor. Assigning one hands it over: no one else may write to it."""
-        return self._data.tensor
+        return self._data.numbers(self._shape)
 
     @value.setter
     def value(self, tensor: torch.Tensor) -> None:
-        self._data.tensor = tensor
+        self._data.give(self._checked(tensor))
 
-    def is_held(self) -> bool:
-        """Whether a user has taken the array `data`: the next value will be copied into it."""
-        return self._data.is_held()
+    def kept_value(self) -> torch.Tensor:
+        """The numbers as a tensor that stays what it is, whatever is written to the blob later; not to be changed."""
+        return self._data.kept(self._shape)
+
+    def own_value(self) -> torch.Tensor:
+        """The numbers as a tensor to be changed where it is."""
+        return self._data.own(self._shape)
 
     @property
     def grad(self) -> torch.Tensor:
         """The gradient, as `value`."""
-        return self._diff.tensor
+        return self._diff.numbers(self._shape)
 
     @grad.setter
     def grad(self, tensor: torch.Tensor) -> None:
-        self._diff.tensor = tensor
+        self._diff.give(self._checked(tensor))
 
     def sync(self) -> None:
         """Take over what the user has written to the arrays: on a GPU they are copies."""
@@ -184,12 +176,12 @@ class Blob:
     @property
     def shape(self) -> Shape:
         """Sizes of the axes; () for a scalar."""
-        return self._data.shape
+        return self._shape
 
     @property
     def count(self) -> int:
         """Number of elements."""
-        return prod(self.shape)
+        return prod(self._shape)
 
     num = property(lambda self: self._legacy(0), doc="Size of axis 0, 1 where there is none.")
     channels = property(lambda self: self._legacy(1), doc="Size of axis 1, 1 where there is none.")
@@ -199,42 +191,50 @@ class Blob:
     def reshape(self, *dims: int) -> None:
         """Change the shape; layers follow in the next forward pass. ImpossibleNet where Caffe could not hold it."""
         shape = tuple(int(dim) for dim in dims)
-        if shape == self.shape:
+        if shape == self._shape:
             return
         if 0 not in shape:  # Caffe allows a blob without elements
             check_size(shape, "a blob")
-        self._data, self._diff = self._data.reshaped(shape), self._diff.reshaped(shape)
+        if prod(shape) > min(self._data.count, self._diff.count):
+            self._data, self._diff = Memory(prod(shape)), Memory(prod(shape))
+        self._shape = shape
 
     def share_data(self, other: Blob) -> None:
-        """From now on the other's numbers are this blob's (`Blob::ShareData`)."""
-        self._data = self._shared(self._data, other._data)
+        """From now on the other's numbers are this blob's, in its own shape, of as many (`Blob::ShareData`)."""
+        self._data = self._memory_of(other, other._data)
 
     def share_diff(self, other: Blob) -> None:
         """From now on the other's gradient is this blob's (`Blob::ShareDiff`)."""
-        self._diff = self._shared(self._diff, other._diff)
+        self._diff = self._memory_of(other, other._diff)
 
-    def share_as_view(self, other: Blob) -> None:
-        """Share both, but keep the own shape, which holds as many numbers."""
-        self._data, self._diff = other._data.viewed(self.shape), other._diff.viewed(self.shape)
+    def share(self, other: Blob) -> None:
+        """Both."""
+        self.share_data(other)
+        self.share_diff(other)
 
     def to_proto(self, diff: bool = False) -> Any:
         """The BlobProto, with its gradient if `diff` (`Blob::ToProto`)."""
         proto = caffe_pb2.BlobProto()
-        proto.shape.dim.extend(self.shape)
+        proto.shape.dim.extend(self._shape)
         proto.data.extend(_numbers(self.value).tolist())
         if diff:
             proto.diff.extend(_numbers(self.grad).tolist())
         return proto
 
     def _legacy(self, axis: int) -> int:
-        if len(self.shape) > 4:
-            raise ValueError(f"num, channels, height and width are for blobs of at most 4 axes, not {self.shape}")
-        return self.shape[axis] if axis < len(self.shape) else 1
+        if len(self._shape) > 4:
+            raise ValueError(f"num, channels, height and width are for blobs of at most 4 axes, not {self._shape}")
+        return self._shape[axis] if axis < len(self._shape) else 1
 
-    def _shared(self, own: Memory, other: Memory) -> Memory:
-        if prod(own.shape) != prod(other.shape):
-            raise ValueError(f"a blob of shape {own.shape} cannot share the memory of one of shape {other.shape}")
-        return other
+    def _memory_of(self, other: Blob, memory: Memory) -> Memory:
+        if self.count != other.count:
+            raise ValueError(f"a blob of shape {self._shape} cannot share the memory of one of shape {other.shape}")
+        return memory
+
+    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape != self._shape:
+            raise ValueError(f"a blob of shape {self._shape} cannot hold a tensor of shape {tuple(tensor.shape)}")
+        return tensor
 
 
 @contextmanager
@@ -243,18 +243,17 @@ def set_aside(blobs: Iterable[Blob]) -> Iterator[None]:
 
     Afterwards all is as it was before: numbers and shapes, who shares with whom, and whose array is whose.
     """
-    pairs = [(blob, blob._data, blob._diff) for blob in blobs]
-    owners: Dict[Memory, Dict[str, Any]] = {
-        memory.owner: dict(vars(memory.owner)) for _, *both in pairs for memory in both}
-    for owner in owners:
-        owner.copy_numbers()
+    blobs = list(blobs)
+    memories = {memory for blob in blobs for memory in (blob._data, blob._diff)}
+    owners: List[Union[Blob, Memory]] = [*blobs, *memories]
+    before = [dict(vars(owner)) for owner in owners]
+    for memory in memories:
+        memory.copy_numbers()
     try:
         yield
     finally:
-        for owner, attributes in owners.items():
+        for owner, attributes in zip(owners, before):
             vars(owner).update(attributes)
-        for blob, data, diff in pairs:
-            blob._data, blob._diff = data, diff
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -4,10 +4,14 @@
     python -m menndl_caffe.torchcaffe test -model net.prototxt -weights W.caffemodel [-iterations 50]
     python -m menndl_caffe.torchcaffe time -model net.prototxt [-phase TRAIN] [-iterations 50]
     python -m menndl_caffe.torchcaffe device_query -gpu all
+
+glog's flags are taken as well. All lines go to standard error, as they do in Caffe beside its log files; there are none
+here.
 """
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Sequence, Set
@@ -19,13 +23,15 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import LayerError
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.log import log
+from menndl_caffe.torchcaffe.log import WARNING, init_log, log, show_prefix
 from menndl_caffe.torchcaffe.net import Net
 from menndl_caffe.torchcaffe.scores import outputs, scores
 from menndl_caffe.torchcaffe.solver import Action, load_solver, solver_of
 from menndl_caffe.torchcaffe.timer import Timer
 
 PROGRAM = "python -m menndl_caffe.torchcaffe"
+VERSION = "caffe version 1.0.0"
+OWN_LINES = "command.py:1"
 FLAGS: Dict[str, Dict[str, Any]] = {  # -name value, -name=value, --name value and --name=value, as gflags takes them
     "solver": {"metavar": "FILE", "help": "the solver's prototxt (train)"},
     "model": {"metavar": "FILE", "help": "the net's prototxt (test, time)"},
@@ -43,12 +49,26 @@ FLAGS: Dict[str, Dict[str, Any]] = {  # -name value, -name=value, --name value a
              "help": "arithmetic of convolutions and inner products (float32, as Caffe)"},
 }
 
+GLOG: Dict[str, Dict[str, Any]] = {
+    "minloglevel": {"metavar": "N", "type": whole(0), "default": 0, "help": "least level shown, INFO (0) to FATAL (3)"},
+    "log_dir": {"metavar": "DIR", "help": "taken for Caffe's sake: no log files are written"},
+    **{name: {"type": int, "default": 0, "help": argparse.SUPPRESS} for name in (
+        "v", "stderrthreshold", "max_log_size", "logbufsecs", "logbuflevel", "logfile_mode", "logemaillevel")},
+    **{name: {"help": argparse.SUPPRESS} for name in ("vmodule", "log_link", "log_backtrace_at", "alsologtoemail")},
+}
+SWITCHES = ("log_prefix", "logtostderr", "alsologtostderr", "colorlogtostderr", "stop_logging_if_full_disk")
+TRUTHS = {**dict.fromkeys(("1", "t", "true", "y", "yes"), True), **dict.fromkeys(("0", "f", "false", "n", "no"), False)}
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; exit code 2 and one line on standard error for a user's mistake."""
     parser = _parser()
     try:
-        flags = parser.parse_args(arguments)
+        flags = parser.parse_args(_without_switches(arguments))
+        if flags.minloglevel:
+            init_log(flags.minloglevel)
+        if flags.log_dir:
+            log("-log_dir: no log files are written here; standard error has all lines", WARNING, OWN_LINES)
         if flags.command is None:
             parser.print_help()
             return 0
@@ -73,9 +93,26 @@ def _parser() -> argparse.ArgumentParser:
                      description="\n".join(f"{name:14}{command.__doc__}" for name, command in COMMANDS.items()))
     parser.add_argument("-h", "-help", "--help", action="help", help="show this help")
     parser.add_argument("command", nargs="?", metavar="|".join(COMMANDS))
-    for name, settings in FLAGS.items():
+    parser.add_argument("-version", "--version", action="version", version=VERSION, help="show Caffe's version")
+    for name, settings in {**FLAGS, **GLOG}.items():
         parser.add_argument(f"-{name}", f"--{name}", **{"default": "", **settings})
     return parser
+
+
+def _without_switches(arguments: Sequence[str]) -> List[str]:
+    """The other arguments: a switch of gflags is `-name`, `-noname` or `-name=true`, and takes no word after it."""
+    others = []
+    for argument in arguments:
+        found = re.fullmatch(f"--?(no)?({'|'.join(SWITCHES)})(?:=(.*))?", argument)
+        if not found:
+            others.append(argument)
+            continue
+        no, name, value = found.groups()
+        if value is not None and (no or value.lower() not in TRUTHS):
+            raise UserError(f"{argument}: valid: -{name}, -no{name}, -{name}=true and -{name}=false")
+        if name == "log_prefix":
+            show_prefix(not no if value is None else TRUTHS[value.lower()])
+    return others
 
 
 # Commands ------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Files of messages and of arrays: read or refused in one clear line, written whole or not at all."""
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
 
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from menndl_caffe.errors import UserError
 from menndl_caffe.files import replacing, sync
 from menndl_caffe.nets.layer_rules.blob import INT_MAX, text
+from menndl_caffe.text import printable
 
 MOST_PACKED = 1100  # times its size a file can become: gzip's best is 1032
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -65,41 +66,63 @@ def is_hdf5(path: Path) -> bool:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-@contextlib.contextmanager
+@contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
-    """An HDF5 file to read; UserError where it cannot be read, is none or truncated, and for damage found within."""
+    """An HDF5 file to read; UserError where it cannot be read, is none or truncated, or is found damaged within."""
     library = h5py()
     is_hdf5(path)  # says in one clear line why a file cannot be read
     try:
         file = library.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: not an HDF5 file, or truncated: {error}") from None
-    with file:
-        try:
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: not an HDF5 file, or truncated: {printable(str(error))}") from None
+    try:
+        with file:
             yield file
-        except UserError:
-            raise
-        except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # all are h5py's
-            raise UserError(f"{path}: damaged, or not as Caffe writes it: {error}") from None
+    except UserError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # all are h5py's
+        raise UserError(f"{path}: damaged: {printable(str(error))}") from None
 
 
-def data_set(group: Any, name: str, path: Path) -> Any:
-    """A dataset of numbers, of which nothing is read yet but its `shape`; UserError for anything else.
+def read_group(parent: Any, name: str, path: Path) -> Any:
+    """A group within a group of an HDF5 file; UserError for anything else."""
+    group = parent.get(name)
+    if not isinstance(group, h5py().Group):
+        raise _unexpected(parent, name, path, "a group of datasets")
+    return group
+
+
+def dataset_of(group: Any, name: str, path: Path) -> Any:
+    """A dataset of numbers, for `read_array` once its shape is known to fit; UserError for anything else.
 
     A file can claim more numbers than it has. As in Caffe a blob has up to INT_MAX.
     """
-    found = group[name] if name in group else None
-    if not isinstance(found, h5py().Dataset) or found.shape is None or found.dtype.kind not in "iuf":
-        raise UserError(f"{path}: {group.name.rstrip('/')}/{name}: expected a dataset of numbers")
-    if found.size > INT_MAX or found.nbytes > MOST_PACKED * path.stat().st_size:
-        raise UserError(f"{path}: {found.name}: of shape {text(found.shape)}, {found.nbytes:,} bytes in a file of "
-                        f"{path.stat().st_size:,}")
-    return found
+    dataset = group.get(name)
+    is_one = isinstance(dataset, h5py().Dataset) and dataset.shape is not None and dataset.dtype.kind in "biuf"
+    if not is_one:
+        raise _unexpected(group, name, path, "a dataset of numbers")
+    if dataset.size > INT_MAX or dataset.nbytes > MOST_PACKED * path.stat().st_size:
+        raise UserError(f"{path}: {printable(dataset.name)}: of shape {text(dataset.shape)}, {dataset.nbytes:,} bytes "
+                        f"in a file of {path.stat().st_size:,}")
+    return dataset
 
 
-def read_array(group: Any, name: str, path: Path) -> np.ndarray:
-    """A dataset of numbers as float32; UserError for anything else."""
-    return np.array(data_set(group, name, path), np.float32)
+def read_array(dataset: Any) -> np.ndarray:
+    """The numbers of a dataset as float32."""
+    return np.array(dataset, np.float32)
+
+
+def read_value(group: Any, name: str, path: Path) -> Any:
+    """The number or the bytes, up to a 0, of a dataset that has just one; UserError for anything else."""
+    dataset = group.get(name)
+    if not isinstance(dataset, h5py().Dataset) or dataset.size != 1:
+        raise _unexpected(group, name, path, "a dataset of one value")
+    value = np.ravel(dataset[()])[0]
+    return value.rstrip(b"\0") if isinstance(value, bytes) else np.asarray(value).item()
+
+
+def _unexpected(group: Any, name: str, path: Path, expected: str) -> UserError:
+    return UserError(f"{path}: {printable(group.name.rstrip('/'))}/{printable(name)}: expected {expected}")
 
 
 def h5py() -> Any:

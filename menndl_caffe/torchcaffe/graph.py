@@ -205,7 +205,7 @@ def _share(learnable: Learnable, layer: Layer, index: int, spec: Any) -> None:
     if blob.shape == learnable.blob.shape:
         layer.blobs[index] = learnable.blob
     else:  # share_mode PERMISSIVE: as many numbers in another shape
-        blob.share_as_view(learnable.blob)
+        blob.share(learnable.blob)
     if spec.HasField("lr_mult"):
         learnable.lr_mult = spec.lr_mult
     if spec.HasField("decay_mult"):

@@ -5,6 +5,7 @@ settings Caffe refuses is known to `menndl_caffe.nets.layer_rules`; a layer here
 """
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Callable, Dict, List, Sequence, Type, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from menndl_caffe.nets.layer_rules.blob import (
     Outcome,
     Shapes,
     blob_shape,
+    check_size,
     text,
     unknown_type,
 )
@@ -96,13 +98,13 @@ class Layer:
         except LayerError as error:
             shapes = {name: blob.shape for name, blob in zip(self.param.bottom, bottom)}
             raise type(error)(with_bottoms(error.reason, shapes), self.param.name) from None
+        self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
 
     def reshape_if_needed(self, bottom: Blobs, top: Blobs) -> None:
         """Before every forward pass: reshape where the shape of a bottom, or of a top by hand, has changed."""
         shapes = [blob.shape for blob in bottom], [blob.shape for blob in top]
         if self.dynamic or shapes != self._shapes_seen:
             self.reshape_again(bottom, top)
-            self._shapes_seen = [blob.shape for blob in bottom], [blob.shape for blob in top]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         """Compute the tops' values from the bottoms'."""
@@ -127,6 +129,19 @@ class Layer:
 
 
 Class = TypeVar("Class", bound=Type[Layer])
+
+
+class InputReader(Layer):
+    """A layer whose gradient reads its input: what the bottom then holds, or in place what it has kept."""
+
+    def input_now(self, bottom: Blobs, top: Blobs) -> torch.Tensor:
+        """The input of a forward pass."""
+        self._kept_input = bottom[0].kept_value() if top[0] is bottom[0] else None
+        return bottom[0].value
+
+    def input_again(self, bottom: Blobs) -> torch.Tensor:
+        """The input for the backward pass."""
+        return bottom[0].value if self._kept_input is None else self._kept_input
 
 
 def register(*names: str) -> Callable[[Class], Class]:
@@ -158,12 +173,22 @@ def _texts(shapes: Shapes) -> str:
 
 def blob_of(proto: Any) -> Blob:
     """The blob of a BlobProto (`Blob::FromProto`)."""
-    blob = Blob(blob_shape(proto))
-    blob.value = numbers_of(proto).view(blob.shape)
+    shape, numbers = blob_shape(proto), numbers_of(proto)
+    check_size(shape, "a parameter")
+    if len(numbers) != prod(shape):
+        raise ImpossibleNet(f"a parameter of shape {text(shape)} comes with {len(numbers)} numbers")
+    blob = Blob(shape)
+    blob.value = numbers.view(shape)
     return blob
 
 
-def numbers_of(proto: Any) -> torch.Tensor:
-    """All numbers of a BlobProto, in one row."""
-    numbers = np.array(proto.data or proto.double_data, np.float32)
+def numbers_of(proto: Any, gradient: bool = False) -> torch.Tensor:
+    """All numbers of a BlobProto, or of its gradient, in one row."""
+    numbers = np.array(repeated_of(proto, gradient), np.float32)
     return torch.from_numpy(numbers).to(mode.device(), mode.dtype())
+
+
+def repeated_of(proto: Any, gradient: bool = False) -> Sequence[float]:
+    """The field of a BlobProto that holds its numbers, or those of its gradient."""
+    fields = (proto.double_diff, proto.diff) if gradient else (proto.double_data, proto.data)
+    return fields[0] or fields[1]

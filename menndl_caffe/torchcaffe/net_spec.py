@@ -90,7 +90,7 @@ class Function:
     def __init__(self, type_name: str, inputs: Tuple[Top, ...], params: Dict[str, Any]) -> None:
         for index, bottom in enumerate(inputs):
             if not isinstance(bottom, Top):
-                raise TypeError(f"{type_name} input {index} is not a Top but {bottom!r} (type is {type(bottom)})")
+                raise TypeError(f"{type_name} input {index} is not a Top (type is {type(bottom)})")
         self.type_name, self.inputs, self.params = type_name, inputs, params
         self.ntop: int = params.pop("ntop", 1)
         self.in_place: bool = params.pop("in_place", False)
@@ -183,7 +183,7 @@ class NetSpec:
         functions = []
         for name, value in self.tops.items():
             if not isinstance(value, (Top, Function)):
-                raise TypeError(f"{name} is not a Top but {value!r} (type is {type(value)})")
+                raise TypeError(f"{name} is not a Top (type is {type(value)})")
             functions.append(value.fn if isinstance(value, Top) else value)
         return _net(functions, {value: name for name, value in self.tops.items()})
 

@@ -5,7 +5,8 @@
     PREFIX_iter_N.solverstate.resume.json       random generator, and what layers keep, such as their place in the data
 
 With `snapshot_format: HDF5` the first two end in `.h5`. Caffe (`solver.cpp`, `sgd_solver.cpp`) has not the third: it
-goes on with the first record and other random numbers, and so does a solver here whose snapshot comes from Caffe.
+goes on with the first record and other random numbers, and so does a solver here whose snapshot comes from Caffe. The
+third has a checksum of itself, and one of the state that it belongs to.
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -22,17 +23,30 @@ import torch
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.text import printable
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.files import data_set, h5py, open_hdf5, read_array, read_message, write_file
+from menndl_caffe.torchcaffe.files import (
+    dataset_of,
+    h5py,
+    open_hdf5,
+    read_array,
+    read_group,
+    read_message,
+    read_value,
+    write_file,
+)
+from menndl_caffe.torchcaffe.layer import numbers_of
 from menndl_caffe.torchcaffe.log import WARNING, log
-from menndl_caffe.torchcaffe.weights import copy_from, fill_from, save, save_hdf5
+from menndl_caffe.torchcaffe.weights import check_numbers, copy_from, save, save_hdf5
 
 if TYPE_CHECKING:
     from menndl_caffe.torchcaffe.net import Net
     from menndl_caffe.torchcaffe.solver import Solver
 
 OWN_LINES = "snapshots.py:1"
+OWN_SUM = "sha256"  # of what the .resume.json itself holds
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError)
 
 
 def check_prefix(solver: Solver) -> None:
@@ -67,13 +81,25 @@ def write(solver: Solver) -> None:
 def restore(solver: Solver, path: Path) -> None:
     """Set weights, histories and iteration to those of a .solverstate; data and random numbers too if it is from here.
 
-    UserError where the file is none, or another net's or another type of solver's.
+    UserError, and the solver as it was, where a file is none, damaged, or another net's or another type of solver's.
     """
-    if path.name.endswith(".h5"):
-        _restore_hdf5(solver, path)
-    else:
-        _restore_message(solver, path)
-    _restore_resume(solver, path)
+    state = (_read_hdf5 if path.name.endswith(".h5") else _read_message)(solver, path)
+    resume = _read_resume(solver, state, path)
+    before = _kept(solver)
+    try:
+        if resume is not None:
+            _set_kept(solver, resume, _resume_file(path))
+        if state.model is not None:
+            copy_from(solver.net, state.model)
+    except UserError:
+        _set_kept(solver, before, path)
+        raise
+    solver.iter, solver.current_step = state.iter, state.current_step
+    log("SGDSolver: restoring history", source="sgd_solver.cpp:336")
+    for tensor, history in zip(solver.updates.history, state.histories):
+        tensor.copy_(history)
+    if resume is not None:
+        log(f"Data and random numbers go on where {_resume_file(path)} was written", source=OWN_LINES)
 
 
 def _name(solver: Solver, extension: str) -> str:
@@ -100,34 +126,46 @@ def _state_as_hdf5(solver: Solver, model: str) -> bytes:
     return content.getvalue()
 
 
-def _restore_message(solver: Solver, path: Path) -> None:
+class _State(NamedTuple):
+    """What Caffe keeps, read and found to fit the solver; `model` is the weights' file."""
+
+    iter: int
+    current_step: int
+    model: Optional[Path]
+    histories: List[torch.Tensor]
+
+
+def _read_message(solver: Solver, path: Path) -> _State:
     state = read_message(path, caffe_pb2.SolverState)
     if not state.HasField("iter"):
         raise UserError(f"{path}: has no iter: not a .solverstate")
     _check_shapes(solver, [blob_shape(proto) for proto in state.history], path)
-    if state.HasField("learned_net"):
-        copy_from(solver.net, _model(state.learned_net, path))
-    solver.iter, solver.current_step = state.iter, state.current_step
-    log("SGDSolver: restoring history", source="sgd_solver.cpp:336")
-    for blob, proto in zip(_histories(solver), state.history):
-        fill_from(blob, proto, path)
+    for index, proto in enumerate(state.history):
+        check_numbers(proto, f"{path}: history {index}")
+    histories = [numbers_of(proto).view(tensor.shape) for proto, tensor in zip(state.history, solver.updates.history)]
+    model = _model(state.learned_net, path) if state.HasField("learned_net") else None
+    return _State(_count("iter", state.iter, path), _count("current_step", state.current_step, path), model, histories)
 
 
-def _restore_hdf5(solver: Solver, path: Path) -> None:
+def _read_hdf5(solver: Solver, path: Path) -> _State:
     with open_hdf5(path) as file:
         missing = [name for name in ("iter", "current_step", "history") if name not in file]
         if missing:
             raise UserError(f"{path}: has no {', '.join(missing)}: not a .solverstate.h5")
-        group = file["history"]
-        names = [str(index) for index in range(len(group))]
-        _check_shapes(solver, [data_set(group, name, path).shape for name in names], path)
-        arrays = [read_array(group, name, path) for name in names]
-        if "learned_net" in file:
-            copy_from(solver.net, _model(os.fsdecode(bytes(file["learned_net"][()]).rstrip(b"\0")), path))
-        solver.iter = int(np.ravel(file["iter"][()])[0])
-        solver.current_step = int(np.ravel(file["current_step"][()])[0])
-    for tensor, array in zip(solver.updates.history, arrays):
-        tensor.copy_(torch.from_numpy(array))
+        group = read_group(file, "history", path)
+        datasets = [dataset_of(group, str(index), path) for index in range(len(group))]
+        _check_shapes(solver, [dataset.shape for dataset in datasets], path)
+        histories = [torch.from_numpy(read_array(dataset)) for dataset in datasets]
+        model = _model(read_value(file, "learned_net", path), path) if "learned_net" in file else None
+        counts = [_count(name, read_value(file, name, path), path) for name in ("iter", "current_step")]
+    return _State(counts[0], counts[1], model, histories)
+
+
+def _count(name: str, number: Any, path: Path) -> int:
+    """A number of iterations or steps."""
+    if not isinstance(number, int) or not 0 <= number < 2**31:
+        raise UserError(f"{path}: {name} is {number!r}; expected an integer from 0 to 2^31 - 1")
+    return number
 
 
 def _histories(solver: Solver) -> Iterator[Blob]:
@@ -147,13 +185,17 @@ def _check_shapes(solver: Solver, found: List[Any], path: Path) -> None:
             raise UserError(f"{path}: history {index} has shape {text(one)} there, {text(other)} here")
 
 
-def _model(recorded: str, state: Path) -> Path:
+def _model(recorded: Any, state: Path) -> Path:
     """The weights' file as the state names it, or, when both were moved, of this name beside the state."""
-    places = Path(recorded), state.parent / Path(recorded).name
+    if not isinstance(recorded, (str, bytes)):
+        raise UserError(f"{state}: learned_net is {recorded!r}; expected the name of a file")
+    name = Path(os.fsdecode(recorded))
+    places = name, state.parent / name.name
     for place in places:
         if place.exists():
             return place
-    raise UserError(f"{state}: its weights are neither at {places[0]} nor at {places[1]}")
+    raise UserError(f"{state}: its weights are neither at {printable(str(places[0]))} nor at "
+                    f"{printable(str(places[1]))}")
 
 
 # What exact resuming needs besides ----------------------------------------------------------------------------------
@@ -163,48 +205,60 @@ def _resume_file(state: Path) -> Path:
 
 
 def _resume(solver: Solver, state: bytes) -> Dict[str, Any]:
-    return {
-        "iteration": solver.iter,
-        "solverstate_sha256": hashlib.sha256(state).hexdigest(),
-        "generator": mode.generator().state(),
-        "nets": [[[layer.param.name, layer.state()] for layer in net.layers] for net in _nets(solver)],
-    }
+    resume = {"iteration": solver.iter, "solverstate_sha256": hashlib.sha256(state).hexdigest(), **_kept(solver)}
+    return {**resume, OWN_SUM: _digest(resume)}
+
+
+def _digest(resume: Dict[str, Any]) -> str:
+    """The checksum of everything in it but the checksum."""
+    rest = {name: value for name, value in resume.items() if name != OWN_SUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(solver: Solver) -> Dict[str, Any]:
+    """What an exact resume needs of the process and of the solver's layers."""
+    nets = [[[layer.param.name, layer.state()] for layer in net.layers] for net in _nets(solver)]
+    return {"generator": mode.generator().state(), "nets": nets}
 
 
 def _nets(solver: Solver) -> List[Net]:
     return [solver.net, *solver.test_nets]
 
 
-def _restore_resume(solver: Solver, state: Path) -> None:
-    path = _resume_file(state)
+def _read_resume(solver: Solver, state: _State, state_path: Path) -> Optional[Dict[str, Any]]:
+    """What was kept beside the state; None, with a warning, where nothing was, or of another snapshot or net."""
+    path = _resume_file(state_path)
     if not path.exists():
         log(f"There is no {path}: as in Caffe, data start with the first record and random numbers anew", WARNING,
             OWN_LINES)
-        return
+        return None
     try:
-        resume = json.loads(path.read_bytes())
-        belongs = _belongs(solver, resume, state)
-        if belongs:
-            _set_states(solver, resume)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what a snapshot wrote ({error!r}); without this file data start with the first "
-                        f"record") from None
-    if not belongs:
-        log(f"{path} is of another snapshot or net: data start with the first record and random numbers anew", WARNING,
-            OWN_LINES)
-        return
-    log(f"Data and random numbers go on where {path} was written", source=OWN_LINES)
+        resume: Dict[str, Any] = json.loads(path.read_bytes())
+        if resume.get(OWN_SUM, _digest(resume)) != _digest(resume):  # older versions wrote none
+            raise ValueError("its checksum is another")
+        belongs = (resume["iteration"] == state.iter
+                   and resume["solverstate_sha256"] == hashlib.sha256(state_path.read_bytes()).hexdigest()
+                   and [[name for name, _ in layers] for layers in resume["nets"]]
+                   == [[layer.param.name for layer in net.layers] for net in _nets(solver)])
+    except UNREADABLE as error:
+        raise _not_a_resume(path, error) from None
+    if belongs:
+        return resume
+    log(f"{path} is of another snapshot or net: data start with the first record and random numbers anew", WARNING,
+        OWN_LINES)
+    return None
 
 
-def _set_states(solver: Solver, resume: Dict[str, Any]) -> None:
-    mode.generator().set_state(resume["generator"])
-    for net, states in zip(_nets(solver), resume["nets"]):
-        for layer, (_, kept) in zip(net.layers, states):
-            layer.set_state(kept)
+def _set_kept(solver: Solver, kept: Dict[str, Any], path: Path) -> None:
+    try:
+        mode.generator().set_state(kept["generator"])
+        for net, states in zip(_nets(solver), kept["nets"]):
+            for layer, (_, state) in zip(net.layers, states):
+                layer.set_state(state)
+    except UNREADABLE as error:
+        raise _not_a_resume(path, error) from None
 
 
-def _belongs(solver: Solver, resume: Dict[str, Any], state: Path) -> bool:
-    names = [[layer.param.name for layer in net.layers] for net in _nets(solver)]
-    return bool(resume["iteration"] == solver.iter
-                and resume["solverstate_sha256"] == hashlib.sha256(state.read_bytes()).hexdigest()
-                and [[name for name, _ in states] for states in resume["nets"]] == names)
+def _not_a_resume(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not what a snapshot wrote ({error!r}); without this file data start with the first "
+                     f"record")

@@ -7,6 +7,7 @@ gradients `/diff/LAYER/INDEX` for all.
 from __future__ import annotations
 
 import io
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set, Tuple
 
@@ -17,9 +18,19 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import blob_shape, has_old_axes, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.text import printable
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.files import data_set, h5py, is_hdf5, open_hdf5, read_array, read_message, write_file
-from menndl_caffe.torchcaffe.layer import Layer, numbers_of
+from menndl_caffe.torchcaffe.files import (
+    dataset_of,
+    h5py,
+    is_hdf5,
+    open_hdf5,
+    read_array,
+    read_group,
+    read_message,
+    write_file,
+)
+from menndl_caffe.torchcaffe.layer import Layer, numbers_of, repeated_of
 from menndl_caffe.torchcaffe.log import WARNING, log
 
 if TYPE_CHECKING:
@@ -91,13 +102,16 @@ def load_hdf5(net: Net, path: Path) -> None:
     owned, layers = _owned(net), {layer.param.name: layer for layer in net.layers}
     with open_hdf5(path) as file:
         if "data" not in file:
-            raise UserError(f"{path}: has no group `data`, but {', '.join(file) or 'nothing'}: not a .caffemodel.h5")
+            names = printable(', '.join(file)) or 'nothing'
+            raise UserError(f"{path}: has no group `data`, but {names}: not a .caffemodel.h5")
+        data = read_group(file, "data", path)
         pairs: List[Tuple[Blob, np.ndarray]] = []
-        for name, group in file["data"].items():
+        for name in data:
             if name not in layers:
-                log(f"Ignoring source layer {name}", source="net.cpp:801")
+                log(f"Ignoring source layer {printable(name)}", source="net.cpp:801")
                 continue
-            if len(group.keys()) > len(layers[name].blobs):
+            group = read_group(data, name, path)
+            if len(group) > len(layers[name].blobs):
                 _same_number(layers[name], len(group), str(path))
             pairs += _datasets(group, layers[name], owned, path)
     for blob, array in pairs:
@@ -141,20 +155,26 @@ def copy_layers(net: Net, source: Any, path: Path) -> None:
         for index, (blob, proto) in enumerate(zip(blobs, source_layer.blobs)):
             if not _fits(blob.shape, proto):
                 raise _mismatch(str(path), source_layer.name, index, blob_shape(proto), blob.shape)
+            check_numbers(proto, f"{path}: layer {source_layer.name}")
             pairs.append((blob, proto))
     for blob, proto in pairs:
-        fill_from(blob, proto, path)
+        fill_from(blob, proto)
 
 
-def fill_from(blob: Blob, proto: Any, path: Path) -> None:
-    """The numbers of a BlobProto, and its gradient if it has one, in a blob of as many; UserError otherwise."""
-    diff = caffe_pb2.BlobProto(data=proto.diff, double_data=proto.double_diff)
-    for target, source in ((blob.value, proto), (blob.grad, diff)):
-        numbers = numbers_of(source)
-        if len(numbers) == blob.count:
-            target.copy_(numbers.view(blob.shape))
-        elif source is proto or len(numbers):
-            raise UserError(f"{path}: a blob of shape {text(blob_shape(proto))} comes with {len(numbers)} numbers")
+def check_numbers(proto: Any, where: str) -> None:
+    """UserError unless a BlobProto has as many numbers as its shape says, and as many in its gradient, or none."""
+    shape, count, gradients = blob_shape(proto), len(repeated_of(proto)), len(repeated_of(proto, gradient=True))
+    if count != prod(shape):
+        raise UserError(f"{where}: a blob of shape {text(shape)} comes with {count} numbers")
+    if gradients not in (0, count):
+        raise UserError(f"{where}: a blob of shape {text(shape)} comes with a gradient of {gradients} numbers")
+
+
+def fill_from(blob: Blob, proto: Any) -> None:
+    """The numbers of a BlobProto, and its gradient if it has one, in a blob of as many."""
+    blob.value.copy_(numbers_of(proto).view(blob.shape))
+    if len(repeated_of(proto, gradient=True)):
+        blob.grad.copy_(numbers_of(proto, gradient=True).view(blob.shape))
 
 
 def _fits(shape: Tuple[int, ...], proto: Any) -> bool:
@@ -170,10 +190,10 @@ def _datasets(group: Any, layer: Layer, owned: Set[Tuple[str, int]], path: Path)
     name = layer.param.name
     for index, blob in enumerate(layer.blobs):
         if str(index) in group:
-            shape = data_set(group, str(index), path).shape
-            if shape != blob.shape:
-                raise _mismatch(str(path), name, index, shape, blob.shape)
-            yield blob, read_array(group, str(index), path)
+            dataset = dataset_of(group, str(index), path)
+            if dataset.shape != blob.shape:
+                raise _mismatch(str(path), name, index, dataset.shape, blob.shape)
+            yield blob, read_array(dataset)
         elif (name, index) in owned:
             _same_number(layer, len(group), str(path))
             raise UserError(f"{path}: layer {name}: parameter {index} is missing there, beside {', '.join(group)}")

@@ -12,9 +12,11 @@ from typing import Callable, Iterator, List, Sequence
 import lmdb
 import pytest
 
+from menndl_caffe import torchcaffe
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.command import Signals, main
+from menndl_caffe.torchcaffe.log import init_log, show_prefix
 from menndl_caffe.torchcaffe.solver import Action
 from tests.conftest import REPOSITORY
 
@@ -162,6 +164,40 @@ def test_timing_says_what_caffe_says(logs: Logs) -> None:
     assert [NUMBER.sub("#", record) for record in ours] == [NUMBER.sub("#", record) for record in theirs]
 
 
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    yield
+    init_log()
+    show_prefix(True)
+
+
+@pytest.mark.parametrize("flags", [
+    "-logtostderr=1", "--logtostderr", "-nologtostderr", "-alsologtostderr=true", "-v=1", "--v 1", "-vmodule=a=1",
+    "--stderrthreshold=2", "-colorlogtostderr=F", "-max_log_size=2", "-log_prefix=yes"])
+def test_flags_of_glog_change_nothing_here(flags: str, folder: Path, capsys: pytest.CaptureFixture[str],
+                                           log_as_before: None) -> None:
+    """The switch before the command takes it not for a value."""
+    assert main([*flags.split(), "time", "-model", "net.prototxt", "-iterations", "1"]) == 0
+    assert re.match(r"I\d{4} .* caffe.cpp:343\] Use CPU.\n", capsys.readouterr().err)
+
+
+def test_flags_of_glog_for_what_is_shown(folder: Path, capsys: pytest.CaptureFixture[str], log_as_before: None) -> None:
+    command = "time -model net.prototxt -iterations 1".split()
+    assert main([*command, "-log_prefix=false", "--log_dir=logs"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["-log_dir: no log files are written here; standard error has all lines", "Use CPU."]
+    assert main([*command, "-minloglevel=1"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_version_is_caffes(caffe_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("-version", "--version"):
+        with pytest.raises(SystemExit, match="0"):
+            main([flag])
+        said = subprocess.run([str(caffe_root / "bin" / "caffe"), flag], capture_output=True, text=True, check=True)
+        assert capsys.readouterr().out == said.stdout == f"caffe version {torchcaffe.__version__}\n"
+
+
 def test_device_query_without_a_gpu(logs: Logs) -> None:
     theirs, ours = logs(["device_query"])
     assert ours == theirs
@@ -176,6 +212,8 @@ MISTAKES = {
     "train -solver plain.prototxt -snapshot made.caffemodel": r"made.caffemodel: .*(not a|expected).*",
     "train -solver plain.prototxt -sigint_effect foo": r".*-sigint_effect.*invalid choice: 'foo'.*",
     "train -solver plain.prototxt -gpu x": r"-gpu x: expected a GPU's number, or all",
+    "time -logtostderr=maybe": "-logtostderr=maybe: valid: -logtostderr, -nologtostderr, .*",
+    "time -v=x": "argument -v/--v: invalid int value: 'x'",
     "train -sovler plain.prototxt": r"unrecognized arguments: .*-sovler.*",
     "train -solver plain.prototxt --math half": r".*--math.*invalid choice: 'half'.*",
     "test -model net.prototxt": r"-weights: need model weights to score",

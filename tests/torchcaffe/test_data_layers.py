@@ -324,6 +324,17 @@ def test_arrays_that_memory_data_does_not_take(inside: Path, data: Any, labels: 
         net.set_input_arrays(np.zeros((2, 3, 4, 5)), np.zeros(2, np.float32))
 
 
+@pytest.mark.parametrize("turned", [lambda data: data[::-1], lambda data: data[::2], np.asfortranarray])
+def test_memory_data_keeps_what_is_contiguous(inside: Path, turned: Any) -> None:
+    """As pycaffe, which copies labels where they are not."""
+    net, data = net_of(MEMORY % ""), np.zeros((4, 3, 4, 5), np.float32)
+    with pytest.raises(UserError, match="layer read: set_input_arrays takes C contiguous data"):
+        net.set_input_arrays(turned(data), np.zeros(len(turned(data)), np.float32))
+    net.set_input_arrays(data, np.arange(4, dtype=np.float32)[::-1])
+    net.forward()
+    assert net.blobs["label"].data.ravel().tolist() == [3, 2]
+
+
 @pytest.mark.parametrize("text, wrong", [
     (data_layer("nowhere_lmdb"), "layer read: nowhere_lmdb: no such LMDB"),
     (data_layer("raw_lmdb").replace("backend: LMDB", ""), "layer read: raw_lmdb: an LMDB, .* say backend: LMDB"),

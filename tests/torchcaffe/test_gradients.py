@@ -245,6 +245,7 @@ def test_fast_layers_work_in_place_without_new_memory(type_: str) -> None:
 def test_what_is_held_stays_shared_through_flatten_and_split() -> None:
     for example in (Example("Flatten", "", (spaced(*IMAGES),)), Example("Split", "", (spaced(*IMAGES),), tops=2)):
         run = Run(example)
+        run.forward()
         held = run.tops[0].data
         run.bottoms[0].value = torch.full(IMAGES, 5.0)
         run.forward()

@@ -139,7 +139,7 @@ def test_what_is_assigned_can_be_read() -> None:
 def test_a_bottom_that_is_no_top() -> None:
     n = NetSpec()
     n.data, n.label = L.Data(ntop=2)
-    with pytest.raises(TypeError, match=r"^Convolution input 1 is not a Top but 'label' \(type is <class 'str'>\)$"):
+    with pytest.raises(TypeError, match=r"^Convolution input 1 is not a Top \(type is <class 'str'>\)$"):
         L.Convolution(n.data, "label")
     n.pair = L.Data(ntop=2)
     with pytest.raises(TypeError, match="pair is not a Top"):

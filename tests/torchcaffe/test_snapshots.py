@@ -191,7 +191,9 @@ def test_a_full_disk_leaves_nothing_behind(images: Path, monkeypatch: pytest.Mon
 def test_without_the_own_file_resuming_is_caffes(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     caffe.get_solver("solver.prototxt").solve()
     resume = Path("snap_iter_6.solverstate.resume.json")
-    foreign = json.dumps({**json.loads(resume.read_text()), "solverstate_sha256": "0"})
+    written = json.loads(resume.read_text())
+    del written["sha256"]
+    foreign = json.dumps({**written, "solverstate_sha256": "0"})
     first = []
     for content, said in ((foreign, "is of another snapshot"), (None, "There is no snap_iter_6.solverstate.resume")):
         resume.write_text(content) if content else resume.unlink()
@@ -204,7 +206,7 @@ def test_without_the_own_file_resuming_is_caffes(images: Path, capsys: pytest.Ca
     assert first == [[0, 1, 2, 0, 1]] * 2
     whole = json.loads(foreign)
     whole["solverstate_sha256"] = hashlib.sha256(Path("snap_iter_6.solverstate").read_bytes()).hexdigest()
-    for damaged in ("{", "[]", json.dumps({**whole, "generator": {"key": [1], "pos": 0}}),
+    for damaged in ("{", "[]", '["a"]', json.dumps({**whole, "generator": {"key": [1], "pos": 0}}),
                     json.dumps({name: value for name, value in whole.items() if name != "generator"})):
         resume.write_text(damaged)
         with pytest.raises(UserError, match="resume.json: not what a snapshot wrote"):
@@ -277,6 +279,97 @@ def test_a_truncated_state(name: str, share: float, snapshot: Path) -> None:
     with pytest.raises(UserError, match="ends at byte|truncated"):
         solver.restore(str(path))
     assert solver.iter == 0
+
+
+def _all_of(solver: Any) -> List[np.ndarray]:
+    """Weights, gradients, histories, counts, and what layers and the generator go on from."""
+    kept = [[layer.state() for layer in net.layers] for net in (solver.net, *solver.test_nets)]
+    blobs = [blob for blobs in solver.net.params.values() for blob in blobs]
+    return [*(side.copy() for blob in blobs for side in (blob.data, blob.diff)),
+            *(tensor.numpy().copy() for tensor in solver.updates.history),
+            np.array([solver.iter, solver.current_step, json.dumps([kept, caffe.mode.generator().state()])])]
+
+
+def _damaged(content: bytes, random: Any) -> bytes:
+    """One to three bytes changed, added or lost: near the beginning as often as anywhere."""
+    damaged = bytearray(content)
+    for _ in range(random.randint(1, 4)):
+        place = random.randint(min(len(damaged), 400) if random.randint(2) else len(damaged))
+        new = bytes(random.randint(0, 256, random.randint(3), dtype=np.uint8))
+        damaged[place:place + random.randint(3)] = new
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("name", ["SGD-binary", "SGD-hdf5"])
+@pytest.mark.parametrize("what", ["caffemodel", "solverstate", "solverstate.resume.json"])
+def test_whatever_is_damaged_is_read_or_one_clear_error(name: str, what: str, snapshot: Path) -> None:
+    suffix = ".h5" if "hdf5" in name else ""
+    state = Path(name, f"snap_iter_4.solverstate{suffix}")
+    path = Path(f"{state}.resume.json") if what.endswith("json") else Path(name, f"snap_iter_4.{what}{suffix}")
+    content, random, solver, errors = path.read_bytes(), np.random.RandomState(1), _solver(), 0
+    for _ in range(60):
+        path.write_bytes(_damaged(content, random))
+        before = _all_of(solver)
+        try:
+            solver.restore(str(state))
+        except UserError as error:
+            assert "\n" not in str(error) and str(error).isprintable()
+            assert all(map(np.array_equal, _all_of(solver), before)), str(error)
+            errors += 1
+        assert solver.iter >= 0 and solver.current_step >= 0
+    assert errors > (50 if what.endswith("json") else 20)
+
+
+@pytest.mark.parametrize("field, value, wrong", [
+    ("iter", -1, "iter is -1; expected an integer from 0"), ("current_step", -2, "current_step is -2; expected"),
+    ("iter", 2**31, "iter is 2147483648; expected"), ("iter", 1.5, "iter is 1.5; expected an integer"),
+    ("iter", b"four", "iter is b'four'; expected an integer"), ("iter", [4, 4], "/iter: expected a dataset of one"),
+    ("learned_net", 3, "learned_net is 3; expected the name of a file"), ("history", 3, "/history: expected a group"),
+    ("learned_net", b"\x1b[1m", r"neither at \\u001b\[1m nor at"),
+])
+def test_an_hdf5_state_of_odd_things(field: str, value: Any, wrong: str, snapshot: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = Path("SGD-hdf5/snap_iter_4.solverstate.h5")
+    with h5py.File(path, "r+") as file:
+        del file[field]
+        file[field] = value
+    solver = _solver()
+    before = _all_of(solver)
+    with pytest.raises(UserError, match=wrong):
+        solver.restore(str(path))
+    assert all(map(np.array_equal, _all_of(solver), before))
+
+
+@pytest.mark.parametrize("change, wrong", [
+    ({"iter": -1}, "iter is -1; expected an integer from 0"), ({"current_step": -7}, "current_step is -7; expected"),
+    ({"history": 2}, "history 3: a blob of shape 2 comes with 1 numbers"),
+])
+def test_a_state_of_odd_numbers(change: Dict[str, int], wrong: str, snapshot: Path) -> None:
+    path = Path("SGD-binary/snap_iter_4.solverstate")
+    state = caffe_pb2.SolverState.FromString(path.read_bytes())
+    for field, number in change.items():
+        if field == "history":
+            state.history[-1].data.pop()
+        else:
+            setattr(state, field, number)
+    path.write_bytes(state.SerializeToString())
+    solver = _solver()
+    before = _all_of(solver)
+    with pytest.raises(UserError, match=wrong):
+        solver.restore(str(path))
+    assert all(map(np.array_equal, _all_of(solver), before))
+
+
+def test_a_resume_file_of_an_older_version_has_no_checksum(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solver = caffe.get_solver("solver.prototxt")
+    solver.step(2)
+    solver.snapshot()
+    path = Path("snap_iter_2.solverstate.resume.json")
+    resume = json.loads(path.read_text())
+    del resume["sha256"]
+    path.write_text(json.dumps(resume))
+    caffe.get_solver("solver.prototxt").restore("snap_iter_2.solverstate")
+    assert "Data and random numbers go on" in capsys.readouterr().err
 
 
 def test_an_hdf5_state_ends_its_string_as_c_does(snapshot: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import menndl_caffe.torchcaffe as caffe
 from menndl_caffe.errors import UserError
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
 from menndl_caffe.nets.proto import caffe_pb2
 from tests.support.torchcaffe.training import NET, Arrays, Job, run_in_real_caffe, run_job, solver_text
 
@@ -384,3 +385,71 @@ def test_shared_weights_are_one_memory(net: Any) -> None:
     narrow = _other(lambda text: text.replace("num_output: 5", "num_output: 4"))
     with pytest.raises(UserError, match="the other net: layer ip1: parameter 0 has shape 5x3 there, 4x3 here"):
         narrow.share_with(net)
+
+
+@pytest.mark.parametrize("damage, wrong", [
+    (lambda blobs: blobs[1].data.pop(), "layer ip2: a blob of shape 2 comes with 1 numbers"),
+    (lambda blobs: blobs[1].data.append(1), "layer ip2: a blob of shape 2 comes with 3 numbers"),
+    (lambda blobs: blobs[0].ClearField("data"), "layer ip2: a blob of shape 2x5 comes with 0 numbers"),
+    (lambda blobs: blobs[0].double_data.append(1), "layer ip2: a blob of shape 2x5 comes with 1 numbers"),
+    (lambda blobs: blobs[1].diff.append(1), "layer ip2: a blob of shape 2 comes with a gradient of 1 numbers"),
+    (lambda blobs: blobs[0].shape.dim.append(1), "layer ip2: parameter 0 has shape 2x5x1 there, 2x5 here"),
+])
+def test_a_model_that_is_damaged_in_its_last_layer_changes_nothing(net: Any, damage: Any, wrong: str) -> None:
+    net.save("whole.caffemodel")
+    model = caffe_pb2.NetParameter.FromString(Path("whole.caffemodel").read_bytes())
+    damage(model.layer[2].blobs)
+    Path("short.caffemodel").write_bytes(model.SerializeToString())
+    for blob in (blob for blobs in net.params.values() for blob in blobs):
+        blob.data[...] = 7
+    before = _weights(net)
+    with pytest.raises(UserError, match=f"short.caffemodel: {wrong}"):
+        net.copy_from("short.caffemodel")
+    _assert_equal(_weights(net), before)
+
+
+def test_numbers_in_double_precision_count_first(net: Any) -> None:
+    """As in `Blob::FromProto`."""
+    blobs = [caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[5, 3]), data=range(15), double_data=[3] * 15),
+             caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[5]), double_data=[4] * 5)]
+    model = caffe_pb2.NetParameter(layer=[caffe_pb2.LayerParameter(name="ip1", blobs=blobs)])
+    Path("double.caffemodel").write_bytes(model.SerializeToString())
+    net.copy_from("double.caffemodel")
+    assert [(blob.data == value).all() for blob, value in zip(net.params["ip1"], (3, 4))] == [True, True]
+
+
+def _datasets(file: Any, **more: Any) -> None:
+    for name, array in {"data/ip1/0": np.zeros((5, 3)), "data/ip1/1": np.zeros(5), **more}.items():
+        file[name] = array
+
+
+@pytest.mark.parametrize("write, wrong", [
+    (lambda file, h5py: file.create_dataset("data", data=np.zeros(3)), "/data: expected a group of datasets"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2": np.zeros(3)}), "/data/ip2: expected a group of datasets"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2": h5py.SoftLink("/nowhere")}), "/data/ip2: expected a group"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2": h5py.ExternalLink("none.h5", "/")}), "/data/ip2: expected"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2/0/0": np.zeros(3)}), "/data/ip2/0: expected a dataset of numbers"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2/0": h5py.Empty("f")}), "/data/ip2/0: expected a dataset"),
+    (lambda file, h5py: _datasets(file, **{"data/ip2/0": np.zeros(10, "complex64")}), "/data/ip2/0: expected a data"),
+    (lambda file, h5py: file.create_dataset("data/ip2/0", (2**20, 2**20), chunks=(1024, 1024), dtype="f"),
+     "layer ip2: parameter 0 has shape 1048576x1048576 there, 2x5 here"),  # 4 TB, of which nothing is in the file
+])
+def test_an_hdf5_file_of_odd_things_changes_nothing(net: Any, write: Any, wrong: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("odd.h5", "w") as file:
+        write(file, h5py)
+    before = _weights(net)
+    with pytest.raises(UserError, match=f"odd.h5: {wrong}"):
+        net.copy_from("odd.h5")
+    _assert_equal(_weights(net), before)
+
+
+@pytest.mark.parametrize("blobs, wrong", [
+    ("blobs { shape { dim: 5 dim: 3 } data: 1 }", "a parameter of shape 5x3 comes with 1 numbers"),
+    ("blobs { shape { dim: -5 } }", "a parameter would have shape -5, which holds no element"),
+])
+def test_parameters_within_a_net_that_are_damaged(net: Any, blobs: str, wrong: str) -> None:
+    text = NET.replace('name: "ip1" type: "InnerProduct"', f'name: "ip1" type: "InnerProduct" {blobs}')
+    Path("with.prototxt").write_text(text)
+    with pytest.raises(ImpossibleNet, match=f"layer ip1: {wrong}"):
+        caffe.Net("with.prototxt", caffe.TRAIN)

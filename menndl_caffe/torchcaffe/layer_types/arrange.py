@@ -2,6 +2,8 @@
 
 Sources: `batch_reindex_layer.cpp`, `concat_layer.cpp`, `embed_layer.cpp`, `filter_layer.cpp`, `flatten_layer.cpp`,
 `reshape_layer.cpp`, `silence_layer.cpp`, `slice_layer.cpp`, `split_layer.cpp`, `tile_layer.cpp`.
+
+What shares its bottom's memory does so again in every pass: since the last one either blob may have got another.
 """
 from __future__ import annotations
 
@@ -21,14 +23,17 @@ class BatchReindex(Layer):
     """The images of the first bottom that the second one lists."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        self._index = bottom[1].value.floor().long()
-        check_indices(self._index, bottom[0].shape[0], f"layer {self.param.name}: image")
-        top[0].value = bottom[0].value.index_select(0, self._index)
+        top[0].value = bottom[0].value.index_select(0, self._index(bottom))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         super().backward(top, [False, *propagate_down[1:]], bottom)
         if propagate_down[0]:
-            bottom[0].grad = torch.zeros_like(bottom[0].value).index_add_(0, self._index, top[0].grad)
+            bottom[0].grad = torch.zeros_like(bottom[0].value).index_add_(0, self._index(bottom), top[0].grad)
+
+    def _index(self, bottom: Blobs) -> Tensor:
+        index = bottom[1].value.floor().long()
+        check_indices(index, bottom[0].shape[0], f"layer {self.param.name}: image")
+        return index
 
 
 @register("Concat", "Slice")
@@ -44,11 +49,11 @@ class ConcatOrSlice(Layer):
         self._axis = axis_or_dim(param, older, bottom[0].shape)
         self._is_alone = len(bottom) == len(top) == 1
         if self._is_alone:
-            top[0].share_data(bottom[0])
-            top[0].share_diff(bottom[0])
+            top[0].share(bottom[0])
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         if self._is_alone:
+            top[0].share(bottom[0])
             return
         if self.type == "Concat":
             top[0].value = torch.cat([blob.value for blob in bottom], self._axis)
@@ -78,21 +83,23 @@ class Embed(Layer):
         return self.param.embed_param.weight_filler, self.param.embed_param.bias_filler
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        weight = self.blobs[0].value
-        self._index = bottom[0].value.reshape(-1).long()
-        check_indices(self._index, len(weight), f"layer {self.param.name}: index")
-        rows = weight.index_select(0, self._index)
+        rows = self.blobs[0].value.index_select(0, self._index(bottom))
         if len(self.blobs) > 1:
             rows += self.blobs[1].value
         top[0].value = rows.view(top[0].shape)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         super().backward(top, propagate_down, bottom)
-        rows = top[0].grad.reshape(len(self._index), -1)
+        rows = top[0].grad.reshape(bottom[0].count, -1)
         if self.propagates_to[0]:
-            self.blobs[0].grad.index_add_(0, self._index, rows)
+            self.blobs[0].grad.index_add_(0, self._index(bottom), rows)
         if len(self.blobs) > 1 and self.propagates_to[1]:
             self.blobs[1].grad += rows.sum(0)
+
+    def _index(self, bottom: Blobs) -> Tensor:
+        index = bottom[0].value.reshape(-1).long()
+        check_indices(index, self.blobs[0].shape[0], f"layer {self.param.name}: index")
+        return index
 
 
 @register("Filter")
@@ -129,10 +136,12 @@ class Reshape(Layer):
 
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
         super().reshape(bottom, top)
-        top[0].share_as_view(bottom[0])
+        top[0].share_diff(bottom[0])
+        if self.type == "Reshape":
+            top[0].share_data(bottom[0])
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        """Nothing is left to do."""
+        top[0].share(bottom[0])
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         """Nothing is left to do."""
@@ -155,13 +164,9 @@ class Silence(Layer):
 class Split(Layer):
     """The bottom's numbers for several readers: shared, never copied; the sum of their gradients."""
 
-    def reshape(self, bottom: Blobs, top: Blobs) -> None:
-        super().reshape(bottom, top)
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
         for blob in top:
             blob.share_data(bottom[0])
-
-    def forward(self, bottom: Blobs, top: Blobs) -> None:
-        """Nothing is left to do."""
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:

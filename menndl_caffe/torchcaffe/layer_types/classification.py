@@ -121,22 +121,22 @@ class SoftmaxWithLoss(Classifier):
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         self._probabilities = bottom[0].value.softmax(self._axis)
-        self._label, self._ignored = self._labels(bottom, self.param.loss_param)
-        logs = self._probabilities.gather(self._axis, self._label).clamp_min_(FLT_MIN).log_()
-        if self._ignored is not None:
-            logs.masked_fill_(self._ignored, 0)
-        self._divisor = self._normalizer(self._ignored)
-        top[0].value = logs.sum().neg_().div_(self._divisor)
+        label, ignored = self._labels(bottom, self.param.loss_param)
+        logs = self._probabilities.gather(self._axis, label).clamp_min_(FLT_MIN).log_()
+        if ignored is not None:
+            logs.masked_fill_(ignored, 0)
+        top[0].value = logs.sum().neg_().div_(self._normalizer(ignored))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         refuse_labels(self, propagate_down)
         if not propagate_down[0]:
             return
+        label, ignored = self._labels(bottom, self.param.loss_param)
         minus_one = self._probabilities.new_full(self._places, -1)
-        gradient = self._probabilities.scatter_add(self._axis, self._label, minus_one)
-        if self._ignored is not None:
-            gradient.masked_fill_(self._ignored, 0)
-        bottom[0].grad = gradient.mul_(top[0].grad / self._divisor)
+        gradient = self._probabilities.scatter_add(self._axis, label, minus_one)
+        if ignored is not None:
+            gradient.masked_fill_(ignored, 0)
+        bottom[0].grad = gradient.mul_(top[0].grad / self._normalizer(ignored))
 
 
 @register("InfogainLoss")
@@ -148,6 +148,7 @@ class InfogainLoss(Classifier):
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         super().setup(bottom, top)
+        self._p = Blob()
         if len(bottom) == 2:
             source = self.param.infogain_loss_param.source
             self._h = numbers_of(read_message(Path(source), caffe_pb2.BlobProto))
@@ -161,30 +162,34 @@ class InfogainLoss(Classifier):
             self._h = self._h.view(self._classes, self._classes)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        if len(bottom) > 2:
-            self._h = bottom[2].value.reshape(self._classes, self._classes)
-        self._probabilities = bottom[0].value.softmax(self._axis)
+        self._p.reshape(*bottom[0].shape)
+        self._p.value = bottom[0].value.softmax(self._axis)
+        matrix = self._matrix(bottom)
         label, ignored = self._labels(bottom, self.param.loss_param)
-        self._label, self._ignored = label.squeeze(self._axis), ignored
-        logs = self._probabilities.movedim(self._axis, -1).clamp_min(LEAST_PROBABILITY).log_()
-        gains = logs.mul_(self._h[self._label]).sum(-1)
+        logs = self._p.value.movedim(self._axis, -1).clamp_min(LEAST_PROBABILITY).log_()
+        gains = logs.mul_(matrix[label.squeeze(self._axis)]).sum(-1)
         if ignored is not None:
             gains.masked_fill_(ignored.squeeze(self._axis), 0)
-        self._divisor = self._normalizer(ignored)
-        top[0].value = gains.sum().neg_().div_(self._divisor)
-        if len(top) > 1:
-            top[1].value = self._probabilities.clone()
+        top[0].value = gains.sum().neg_().div_(self._normalizer(ignored))
+        for blob in top[1:]:
+            blob.share_data(self._p)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         refuse_labels(self, propagate_down)
         if not propagate_down[0]:
             return
-        rows = self._h[self._label].movedim(-1, self._axis)
-        sums = self._h.sum(1)[self._label].unsqueeze(self._axis)
-        gradient = (self._probabilities * sums).sub_(rows)
-        if self._ignored is not None:
-            gradient.masked_fill_(self._ignored, 0)
-        bottom[0].grad = gradient.mul_(top[0].grad / self._divisor)
+        label, ignored = self._labels(bottom, self.param.loss_param)
+        label, matrix = label.squeeze(self._axis), self._matrix(bottom)
+        rows = matrix[label].movedim(-1, self._axis)
+        sums = matrix.sum(1)[label].unsqueeze(self._axis)
+        gradient = (self._p.value * sums).sub_(rows)
+        if ignored is not None:
+            gradient.masked_fill_(ignored, 0)
+        bottom[0].grad = gradient.mul_(top[0].grad / self._normalizer(ignored))
+
+    def _matrix(self, bottom: Blobs) -> Tensor:
+        """H."""
+        return bottom[2].value.reshape(self._classes, self._classes) if len(bottom) > 2 else self._h
 
 
 @register("Accuracy")

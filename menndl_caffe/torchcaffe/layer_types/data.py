@@ -210,9 +210,11 @@ class MemoryData(Source):
             wrong = f"takes arrays of float32, not {data.dtype} and {labels.dtype}"
         elif n == 0 or n % param.batch_size:
             wrong = f"takes a multiple of its batch_size {param.batch_size}, not {n} items"
+        elif not data.flags.c_contiguous:
+            wrong = "takes C contiguous data, which it keeps: numpy.ascontiguousarray makes such a copy"
         if wrong:
             raise UserError(f"layer {self.param.name}: set_input_arrays {wrong}")
-        self._arrays, self._position = (data, labels), 0
+        self._arrays, self._position = (data, np.ascontiguousarray(labels)), 0
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         if self._arrays is None:

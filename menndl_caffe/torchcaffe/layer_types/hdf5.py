@@ -15,7 +15,7 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.layer_rules.blob import Shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.files import data_set, h5py, open_hdf5, read_array, read_list
+from menndl_caffe.torchcaffe.files import dataset_of, h5py, open_hdf5, read_array, read_list
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.layer_types.data import Source, give
 
@@ -120,7 +120,7 @@ class HDF5Data(Source):
         names = list(self.param.top)
         with open_hdf5(path) as file:
             count = _check_rows(names, [_shape(file, name, path) for name in names], path)
-            self._arrays = [read_array(file, name, path) for name in names]
+            self._arrays = [read_array(dataset_of(file, name, path)) for name in names]
         self._rows = list(range(count))
         self._shuffle(self._rows)
 
@@ -172,7 +172,7 @@ def _read_list(path: Path) -> List[str]:
 def _shape(file: Any, name: str, path: Path) -> Shape:
     if name not in file:
         raise UserError(f"{path}: has no data set {name}{did_you_mean(name, file)}")
-    shape: Shape = data_set(file, name, path).shape
+    shape: Shape = dataset_of(file, name, path).shape
     if not shape:
         raise UserError(f"{path}: {name} is a single number: a row for each item is needed")
     return shape

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
-from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.layer import Blobs, InputReader, Layer, register
 from menndl_caffe.torchcaffe.numbers import are_dual, real
 
 aten: Any = torch.ops.aten
@@ -101,7 +101,8 @@ class Dropout(Layer):
             shape = bottom[0].shape
             mask = torch.from_numpy(mode.generator().bernoulli(self._kept, bottom[0].count)).view(shape)
             self._factors = mask.to(bottom[0].value.device) * self._scale
-            top[0].value = _scaled(bottom[0].value, self._factors, top[0] is bottom[0])
+            x = bottom[0].own_value() if top[0] is bottom[0] else bottom[0].value
+            top[0].value = _scaled(x, self._factors, top[0] is bottom[0])
         elif top[0] is not bottom[0]:
             top[0].value = bottom[0].value.clone()
 
@@ -185,7 +186,7 @@ class Power(Neuron):
 
 
 @register("PReLU")
-class PReLU(Layer):
+class PReLU(InputReader):
     """x, below 0 slope x: slopes of C channels, or a single one if `channel_shared`."""
 
     def fillers(self) -> Sequence[Any]:
@@ -193,12 +194,11 @@ class PReLU(Layer):
         return (param.filler if param.HasField("filler") else caffe_pb2.FillerParameter(type="constant", value=0.25),)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        x = bottom[0].value
-        self._input = x.clone() if top[0] is bottom[0] else x
+        x = self.input_now(bottom, top)
         top[0].value = x.clamp_min(0).add_(x.clamp_max(0).mul_(self._slopes(x)))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-        x, dy, slopes = self._input, top[0].grad, self.blobs[0]
+        x, dy, slopes = self.input_again(bottom), top[0].grad, self.blobs[0]
         if self.propagates_to[0]:
             by_slope = (dy * x).mul_(x <= 0)
             others = [axis for axis in range(x.dim()) if axis != 1 or not slopes.shape]
@@ -217,8 +217,11 @@ class ReLU(Layer):
     """x, below 0 negative_slope x: NaN for -inf and a slope of 0, as 0 times infinity is."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        x, slope = bottom[0].value, self.param.relu_param.negative_slope
-        top[0].value = aten.leaky_relu_(x, slope) if self._in_place(bottom, top) else aten.leaky_relu(x, slope)
+        slope = self.param.relu_param.negative_slope
+        if self._in_place(bottom, top):
+            aten.leaky_relu_(bottom[0].own_value(), slope)
+        else:
+            top[0].value = aten.leaky_relu(bottom[0].value, slope)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
@@ -285,8 +288,9 @@ def _scaled(x: Tensor, factors: Tensor, in_place: bool) -> Tensor:
 
 
 def _line(x: Tensor, param: Any) -> Tensor:
-    """shift + scale x"""
-    return (x * param.scale).add_(param.shift)
+    """shift + scale x; of -0 without a shift it is -0."""
+    line = x * param.scale
+    return line.add_(param.shift) if param.shift else line
 
 
 def _log_of(base: float) -> float:

@@ -4,6 +4,7 @@ Source: `pooling_layer.cpp`.
 """
 from __future__ import annotations
 
+from math import prod
 from typing import Any, List, NamedTuple, Sequence, Union
 
 import torch
@@ -13,8 +14,9 @@ from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape
 from menndl_caffe.nets.layer_rules.pooling import pooling_window
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, real
+from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, check_indices, real
 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
@@ -72,6 +74,10 @@ class MaxPool:
             pooled, self.mask = aten.max_pool2d_with_indices(images, *self._settings)
             self._has_gaps = not all_finite(pooled)
         return self._with_gaps(images) if self._has_gaps else pooled
+
+    def use(self, mask: torch.Tensor) -> None:
+        """Go on with other places of the maxima."""
+        self.mask, self._has_gaps = mask, True
 
     def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """The gradient of the images that `forward` has had."""
@@ -149,6 +155,14 @@ class Pooling(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[0]:
             images, gradient = bottom[0].value, top[0].grad
+            if len(top) > 1 and isinstance(self._pool, MaxPool):
+                self._pool.use(self._mask(top[1], prod(images.shape[2:])))
             if images.is_contiguous(memory_format=torch.channels_last):  # the kernels are slow where orders differ
                 gradient = gradient.contiguous(memory_format=torch.channels_last)
             bottom[0].grad = self._pool.backward(gradient, images)
+
+    def _mask(self, blob: Blob, pixels: int) -> torch.Tensor:
+        """What the second top holds now."""
+        mask = blob.value.long()
+        check_indices(mask.masked_fill(mask == NO_MAXIMUM, 0), pixels, f"layer {self.param.name}: place")
+        return mask

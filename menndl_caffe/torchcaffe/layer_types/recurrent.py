@@ -13,7 +13,7 @@ d...        the gradient of ...
 """
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -61,8 +61,8 @@ class Recurrent(Layer):
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         states = [state.value[0].clone() for state in self._first_states]
-        marks = bottom[MARKS].value.unsqueeze(2)
-        output, last = self.run(self._inputs(bottom), marks, states)
+        self._marks = bottom[MARKS].value.unsqueeze(2).clone()
+        output, last = self.run(self._inputs(bottom), self._marks, states)
         top[0].value = output
         for blob, state in zip(self._states, last):
             blob.value.copy_(state)  # where a replayed pass looks for its first states
@@ -72,6 +72,8 @@ class Recurrent(Layer):
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[MARKS]:
             raise ImpossibleNet(f"{self.type} has no gradient for its bottom {MARKS}, the marks", self.param.name)
+        if self._steps == 1:  # Caffe's Slice of one step shares its memory
+            self._marks = bottom[MARKS].value.unsqueeze(2)
         sums = self.run_back(top[0].grad)
         rows = sums.flatten(0, 1)
         self._hand(0, rows, bottom[0], 2)
@@ -129,7 +131,7 @@ class LSTM(Recurrent):
     def run(self, inputs: torch.Tensor, marks: torch.Tensor, states: Tensors) -> Run:
         hidden, cell = states
         weight = self.recurrent_weight().value.t()
-        self._marks, self._units, befores, outputs = marks, [], [], []
+        self._units, self._first_cell, befores, outputs = [], cell, [], []
         for gates, mark in zip(inputs, marks):
             befores.append(hidden * mark)
             unit = Unit(torch.addmm(gates, befores[-1], weight), cell, mark)
@@ -143,11 +145,18 @@ class LSTM(Recurrent):
         weight = self.recurrent_weight()
         sums = torch.empty(*gradient.shape[:2], weight.shape[0], device=gradient.device)
         later_hidden, later_cell = torch.zeros_like(gradient[0]), torch.zeros_like(gradient[0])
+        cells = [self._cell_before(), *(unit.cell for unit in self._units)]
         for step in reversed(range(len(gradient))):
-            sums[step], later_cell = self._units[step].back(later_cell, gradient[step] + later_hidden)
+            sums[step], later_cell = self._units[step].back(later_cell, gradient[step] + later_hidden, cells[step],
+                                                            self._marks[step])
             later_hidden = (sums[step] @ weight.value) * self._marks[step]
         weight.grad += sums.flatten(0, 1).t() @ self._before
         return sums
+
+    def _cell_before(self) -> torch.Tensor:
+        """The first step's c: what a bottom now holds, or where the pass before ended."""
+        is_own = self._first_states is self._states
+        return self._first_cell if is_own else self._first_states[1].value[0]
 
 
 @register("RNN")
@@ -166,7 +175,7 @@ class RNN(Recurrent):
             before.append(hidden * mark)
             hidden = torch.addmm(step_inputs, before[-1], weight).tanh_()
             hiddens.append(hidden)
-        self._marks, self._before, self._hiddens = marks, torch.cat(before), torch.stack(hiddens)
+        self._before, self._hiddens = torch.cat(before), torch.stack(hiddens)
         output = torch.addmm(self.blobs[-1].value, self._hiddens.flatten(0, 1), self.blobs[-2].value.t()).tanh_()
         self._output = output.view(self._hiddens.shape)
         return self._output.clone(), [hidden]
@@ -190,36 +199,47 @@ class LSTMUnit(Layer):
     """One step of LSTM: bottoms c (1 x N x H), the sums before the gates (1 x N x 4H) and r (1 x N), tops c and h."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        cell, gates, marks = (blob.value[0] for blob in bottom)
-        self._unit = Unit(gates, cell, marks.unsqueeze(1))
-        top[0].value, top[1].value = self._unit.cell.unsqueeze(0).clone(), self._unit.hidden.unsqueeze(0)
+        unit = Unit(*self._inputs(bottom))
+        top[0].value, top[1].value = unit.cell.unsqueeze(0), unit.hidden.unsqueeze(0)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if propagate_down[2]:
             raise ImpossibleNet(f"{self.type} has no gradient for its bottom 2, the marks", self.param.name)
-        gates, cell = self._unit.back(top[0].grad[0], top[1].grad[0])
+        sums, before, marks = self._inputs(bottom)
+        unit = Unit(sums, before, marks, top[0].value[0])
+        gates, cell = unit.back(top[0].grad[0], top[1].grad[0], before, marks)
         bottom[0].grad, bottom[1].grad = cell.unsqueeze(0), gates.unsqueeze(0)
+
+    @staticmethod
+    def _inputs(bottom: Blobs) -> Tensors:
+        """The sums, c and r as n x 1."""
+        cell, gates, marks = (blob.value[0] for blob in bottom)
+        return gates, cell, marks.unsqueeze(1)
 
     def allows_force_backward(self, bottom: int) -> bool:
         return bottom != 2
 
 
 class Unit:
-    """One step of some streams: `cell` and `hidden` of the sums before the gates, the cell before, and the marks."""
+    """One step of some streams: `cell` and `hidden` of the sums before the gates, the cell before, and the marks.
 
-    def __init__(self, sums: torch.Tensor, before: torch.Tensor, marks: torch.Tensor) -> None:
+    With `cell` for its gradient alone: the step has been made.
+    """
+
+    def __init__(self, sums: torch.Tensor, before: torch.Tensor, marks: torch.Tensor,
+                 cell: Optional[torch.Tensor] = None) -> None:
         size = before.shape[1]
-        self._before = before
-        self._i, forget, self._o = sums[:, :3 * size].sigmoid().chunk(3, 1)
-        self._f, self._g = forget * marks, sums[:, 3 * size:].tanh()
-        self.cell = torch.addcmul(self._i * self._g, self._f, before)
+        self._i, self._forget, self._o = sums[:, :3 * size].sigmoid().chunk(3, 1)
+        self._g = sums[:, 3 * size:].tanh()
+        self.cell = torch.addcmul(self._i * self._g, self._forget * marks, before) if cell is None else cell
         self._tanh = self.cell.tanh()
         self.hidden = self._o * self._tanh
 
-    def back(self, d_cell: torch.Tensor, d_hidden: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    def back(self, d_cell: torch.Tensor, d_hidden: torch.Tensor, before: torch.Tensor, marks: torch.Tensor
+             ) -> Tuple[torch.Tensor, torch.Tensor]:
         """The gradients of the sums and of the cell before. That of f is Caffe's, exact for marks of 0 and 1 only."""
-        i, f, o, g = self._i, self._f, self._o, self._g
+        i, f, o, g = self._i, self._forget * marks, self._o, self._g
         d_cell = d_cell + aten.tanh_backward(d_hidden * o, self._tanh)
-        pairs = ((d_cell * g, i), (d_cell * self._before, f), (d_hidden * self._tanh, o))
+        pairs = ((d_cell * g, i), (d_cell * before, f), (d_hidden * self._tanh, o))
         sums = [aten.sigmoid_backward(gradient, output) for gradient, output in pairs]
         return torch.cat([*sums, aten.tanh_backward(d_cell * i, g)], 1), d_cell * f

@@ -20,7 +20,7 @@ import torch
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe.blob import Blob
-from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
+from menndl_caffe.torchcaffe.layer import Blobs, InputReader, Layer, register
 from menndl_caffe.torchcaffe.numbers import are_dual, factors, real
 
 aten: Any = torch.ops.aten
@@ -71,7 +71,7 @@ class BatchNorm(Layer):
         self._is_global = param.use_global_stats if param.HasField("use_global_stats") else is_test
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        self._x = unchanging(bottom[0], top[0])
+        self._x = bottom[0].value if self._is_global else bottom[0].kept_value()
         self._mean, variance = self._summed() if self._is_global else self._of_batch()
         self._deviation = variance.add_(self.param.batch_norm_param.eps).sqrt_()
         top[0].value = (self._x - self._by_channel(self._mean)).div_(self._by_channel(self._deviation))
@@ -105,7 +105,7 @@ class BatchNorm(Layer):
 
 
 @register("Scale")
-class Scale(Layer):
+class Scale(InputReader):
     """Times a factor that spans some axes, plus a bias of its shape if `bias_term`; the factor may be a bottom."""
 
     def fillers(self) -> Sequence[Any]:
@@ -115,12 +115,12 @@ class Scale(Layer):
         return [*own, param.bias_filler]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        self._x = unchanging(bottom[0], top[0])
-        factor = self._aligned(self._factor(bottom), self._x)
+        x = self.input_now(bottom, top)
+        factor = self._aligned(self._factor(bottom), x)
         if self.param.scale_param.bias_term:
-            top[0].value = torch.addcmul(self._aligned(self.blobs[-1], self._x), self._x, factor)
+            top[0].value = torch.addcmul(self._aligned(self.blobs[-1], x), x, factor)
         else:
-            top[0].value = self._x * factor
+            top[0].value = x * factor
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         dy, blob, is_own = top[0].grad, self._factor(bottom), len(bottom) == 1
@@ -128,7 +128,8 @@ class Scale(Layer):
         if self.param.scale_param.bias_term and self.propagates_to[-1]:
             _hand(self.blobs[-1], dy, factor.shape, adding=True)
         if self.propagates_to[0] if is_own else propagate_down[1]:
-            _hand(blob, dy * self._x, factor.shape, adding=is_own and not self._forgets(factor.shape, dy.shape))
+            adding = is_own and not self._forgets(factor.shape, dy.shape)
+            _hand(blob, dy * self.input_again(bottom), factor.shape, adding)
         if propagate_down[0]:
             bottom[0].grad = dy * factor
 
@@ -174,8 +175,7 @@ class Parameter(Layer):
     """A parameter as a top: one memory, so that what the layers above do to the top's gradient, they do to its own."""
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        top[0].share_data(self.blobs[0])
-        top[0].share_diff(self.blobs[0])
+        top[0].share(self.blobs[0])
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         """Nothing is left to do."""
@@ -193,11 +193,6 @@ def _moments(x: torch.Tensor) -> Tensors:
         variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
         return mean, variance
     return aten.batch_norm_update_stats(x, None, None, 0.0)
-
-
-def unchanging(bottom: Blob, top: Blob) -> torch.Tensor:
-    """The bottom's numbers, to be kept for the backward pass though the layer may work in place."""
-    return bottom.value.clone() if bottom is top and bottom.is_held() else bottom.value
 
 
 def _hand(blob: Blob, gradients: torch.Tensor, shape: Shape, adding: bool) -> None:

@@ -34,6 +34,7 @@ class Case(NamedTuple):
     `params` maps `layer/index` to an array; others keep what their fillers gave, which is compared as well. Tops that
     no layer reads, those of a loss aside, get random gradients. Names in `exact` (such as `data/mask`, `data/*`) must
     agree in every bit, the rest to 1e-5 of the array's largest number. `passes`: how often forward and backward run.
+    The numbers of blobs in `edited` are turned round between forward and backward, through arrays taken then.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Case(NamedTuple):
     passes: int = 1
     backward: bool = True
     files: Mapping[str, bytes] = {}  # written to the folder in which the net runs
+    edited: Sequence[str] = ()
 
 
 def numbers(*shape: int, seed: int = 1, low: float = -1.0, high: float = 1.0) -> np.ndarray:
@@ -71,6 +73,9 @@ def run_case(caffe: Any, case: Case) -> Arrays:
             for name in net.outputs:
                 if not net.blob_loss_weights[name]:
                     net.blobs[name].diff[...] = numbers(*net.blobs[name].data.shape, seed=7)
+            for name in case.edited:
+                data = net.blobs[name].data
+                data[...] = data.ravel()[::-1].reshape(data.shape).copy()
             net.backward()
     return _harvest(net, case.backward)
 
