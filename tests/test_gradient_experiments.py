@@ -1,18 +1,19 @@
 """The experiments of docs/results.md with gradients of hyper-parameters: each at a small size, and the page."""
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, List, Tuple
 
 import numpy as np
 import pytest
 
-from menndl_caffe.trainer.groups import PER_WEIGHT
-from tests.bench.gradients import mnist, results, series, sparse, trainings
+from menndl_caffe.trainer.groups import PER_BLOB, PER_NET, PER_WEIGHT
+from tests.bench.gradients import mnist, nets, results, searches, series, sparse, trainings
 from tests.bench.gradients.__main__ import EXPERIMENTS, main
 from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend
-from tests.bench.gradients.trainings import Images, Problem
+from tests.bench.gradients.trainings import Images, Plain, Problem
 from tests.conftest import REPOSITORY
 from tests.support import hands
 
@@ -147,14 +148,17 @@ def test_series_data_have_every_method_and_seed() -> None:
 
 # ---- a linear net on MNIST ----
 
+def part(seed: int, count: int) -> Images:
+    """Images of 64 pixels in 4 classes."""
+    labels, pixels = hands.draw_images(seed, count)
+    return Images(pixels.reshape(count, -1) / 256, labels.astype(int))
+
+
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
-    """Of images of 64 pixels in 4 classes: 200, 100 and 100."""
-    def part(seed: int, count: int) -> Images:
-        labels, pixels = hands.draw_images(seed, count)
-        return Images(pixels.reshape(count, -1) / 256, labels.astype(int))
-
-    return Problem(tmp_path_factory.mktemp("mnist"), part(0, 200), part(1, 100), part(2, 100), 1, iterations=20)
+    """A linear net, 650 weights in 2 blobs, for 20 iterations; 2 batches to train on, 1 of validation, 1 of test."""
+    folder = tmp_path_factory.mktemp("mnist")
+    return Problem(Plain(nets.LINEAR, 20), folder, part(0, 200), part(1, 100), part(2, 100), 1)
 
 
 def test_mnist_rows_count_what_was_spent(problem: Problem) -> None:
@@ -168,14 +172,23 @@ def test_mnist_rows_count_what_was_spent(problem: Problem) -> None:
         assert 0 < row.validation < 2.4 and 0 < row.test < 2.4 and 0 < row.accuracy <= 1
 
 
-def test_mnist_losses_are_the_nets_own(problem: Problem) -> None:
+def test_mnist_losses_are_those_of_the_trained_weights(problem: Problem) -> None:
+    """Of a softmax in numpy."""
     decay = np.full(650, 0.01)
     hand = trainings.with_decays(problem, decay)
     for iteration in range(20):
         hand.show("train", iteration)
         hand.step()
-    hand.show("validation", 0)
-    assert problem.trained(decay).validation == pytest.approx(hand.loss(), rel=1e-5)
+    weights = hand.take().astype(float)
+
+    def judged(images: Images) -> Tuple[float, float]:
+        powers = np.exp(images.pixels @ weights[:640].reshape(10, 64).T + weights[640:])
+        likely = powers[np.arange(100), images.labels] / powers.sum(axis=1)
+        return -np.log(likely).mean(), (powers.argmax(axis=1) == images.labels).mean()
+
+    found = problem.trained(decay)
+    assert found.validation == pytest.approx(judged(part(1, 100))[0], rel=1e-5)
+    assert found[1:] == pytest.approx(judged(part(2, 100)), rel=1e-5)
 
 
 def test_mnist_a_step_of_unrolled_lowers_the_validation_loss(problem: Problem) -> None:
@@ -207,3 +220,131 @@ def test_mnist_data_have_every_method_and_seed() -> None:
     steps = Counter((row.seed, row.method, row.decays) for row in rows)
     assert steps == {(seed, method, kind): trainings.OUTER if method in mnist.ESTIMATORS else 1
                      for seed in mnist.SEEDS for method, kind in mnist.METHODS}
+
+
+# ---- decays of blobs, with and without gradients ----
+
+def test_searches_nets_have_the_weights_that_they_say(tmp_path: Path) -> None:
+    for layers, side, weights, blobs in ((nets.LINEAR, 28, 7850, 2), (nets.MLP, 14, 10360, 4),
+                                         (nets.LENET, 14, 2618, 8)):
+        images = Images(np.random.RandomState(1).random_sample((100, side * side)), np.arange(100) % 10)
+        hand = Problem(Plain(layers, 1), tmp_path, images, images, images, 1).hand()
+        assert (hand.size, len(hand.parameters)) == (weights, blobs)
+        assert hand.decay == pytest.approx(np.full(weights, trainings.START))
+
+
+def test_searches_halve_images() -> None:
+    """The pixels of a row are side by side."""
+    image = np.arange(32).reshape(2, 16)  # two of 4 x 4
+    halved = searches.halved(Images(image, np.array([3, 5])))
+    assert halved.pixels.tolist() == [[2.5, 4.5, 10.5, 12.5], [18.5, 20.5, 26.5, 28.5]]
+    assert halved.labels.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("method", searches.WITHOUT)
+def test_searches_without_gradients_train_as_often_as_the_budget_says(problem: Problem, method: str) -> None:
+    tried = list(searches.tried_by(problem, method, PER_BLOB))
+    assert [each.cost for each in tried] == list(range(1, searches.BUDGET + 1))
+    decays = np.array([each.decay for each in tried])
+    assert ((1e-8 <= decays) & (decays <= 2)).all()
+    assert (np.ptp(decays[:, :640], axis=1) == 0).all() and (np.ptp(decays[:, 640:], axis=1) == 0).all()
+    assert len({tuple(decay[[0, 640]]) for decay in decays}) == searches.BUDGET
+    assert (decays[0] == trainings.START).all() == (method == searches.GUIDED_GA)
+    assert tried[3].losses == problem.trained(tried[3].decay)
+
+
+def test_searches_are_told_the_validation_loss(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: List[float] = []
+    monkeypatch.setattr(searches.Ours, "tell", lambda self, number, cost: told.append(cost))
+    monkeypatch.setattr(searches, "BUDGET", 3)
+    tried = list(searches.tried_by(problem, searches.RANDOM, PER_BLOB))
+    assert told == [each.losses.validation for each in tried]
+
+
+def test_searches_by_descent_stop_before_the_budget_is_spent(problem: Problem) -> None:
+    tried = list(searches.tried_by(problem, searches.UNROLLED, PER_BLOB))
+    step = (20 + 1 + 2 * (20 + 8)) / 20  # see test_mnist_rows_count_what_was_spent
+    assert [each.cost for each in tried] == pytest.approx([1 + step * number for number in range(1, 7)])
+    assert 1 + 6 * step <= searches.BUDGET < 1 + 7 * step
+
+
+def test_searches_by_hoag_count_a_training_at_each_step(problem: Problem) -> None:
+    decay = np.full(650, trainings.START)
+    _, gradients = trainings.by_hoag(problem, decay, 0)
+    first = next(searches.tried_by(problem, searches.HOAG, PER_BLOB))
+    assert first.cost == gradients / 20 + 1
+
+
+def test_searches_warm_hoag_begins_where_it_ended(problem: Problem) -> None:
+    """So it ends nearer to the minimum than from the first weights, to the same relative tolerance."""
+    decay = np.full(650, 0.01)
+    warm = trainings.warm_hoag(problem)
+    first, second = (warm(problem, decay, step)[0].by_decay for step in (0, 1))
+    assert np.array_equal(first, trainings.by_hoag(problem, decay, 0)[0].by_decay)
+    exact = trainings.by_hoag(problem, decay, 9)[0].by_decay
+    cold = trainings.by_hoag(problem, decay, 1)[0].by_decay
+    assert np.linalg.norm(second - exact) < np.linalg.norm(cold - exact)
+
+
+def test_searches_a_hypernet_gives_each_blob_a_decay(problem: Problem) -> None:
+    found = trainings.by_hypernet(problem, PER_BLOB)
+    assert found.gradients == 100 * (10 * 2 + 1)
+    assert np.ptp(found.decay[:640]) == np.ptp(found.decay[640:]) == 0 < abs(found.decay[0] - found.decay[640])
+
+
+def test_searches_rows_say_what_counts(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "BUDGET", 3)
+    methods = (searches.GRID_NAME, PER_NET), (searches.RANDOM, PER_BLOB)
+    rows = list(searches.rows_of(searches.LENET, problem, methods))
+    assert [(row.method, row.step) for row in rows] == [
+        *((searches.GRID_NAME, step) for step in range(1, 8)), *((searches.RANDOM, step) for step in range(1, 4))]
+    for method, group in itertools.groupby(rows, lambda row: row.method):
+        of_it = list(group)
+        best = min(of_it, key=lambda row: row.validation)
+        assert [row for row in of_it if row.test_of_both == row.test_of_both] == [best]
+        if method == searches.GRID_NAME:
+            decay = mnist.GRID[best.step - 1]
+            assert best.test_of_both == problem.trained_on_both(np.full(650, decay)).test
+
+
+def test_searches_go_on_from_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped within one method, and begun again: the same rows as at once."""
+    monkeypatch.setattr(searches, "TABLE", tmp_path / "searches.csv")
+    monkeypatch.setattr(searches, "SEEDS", {searches.MLP: (1, 2)})
+    monkeypatch.setattr(searches, "METHODS", ((searches.GRID_NAME, PER_NET), (searches.RANDOM, PER_BLOB)))
+    monkeypatch.setattr(searches, "NETS", {searches.MLP: Plain(nets.LINEAR, 2, batch=50)})
+    monkeypatch.setattr(searches, "SIZES", (50, 50, 100))
+    monkeypatch.setattr(searches, "BUDGET", 2)
+    images = Images(np.random.RandomState(1).random_sample((200, 784)), np.arange(200) % 10)
+    monkeypatch.setattr(searches, "images_in", lambda arguments: images)
+    results.write(searches.TABLE, searches.run(None), [])
+    whole = searches.TABLE.read_text().splitlines()
+    assert len(whole) == 1 + 2 * (7 + 2)
+    for stop in (8, 10):  # in front of RANDOM; of the second seed
+        searches.TABLE.write_text("\n".join(whole[:stop]) + "\n")
+        results.write(searches.TABLE, searches.run(None), [])
+        assert searches.TABLE.read_text().splitlines() == whole
+
+
+def test_searches_paths_are_of_the_best_so_far() -> None:
+    def row(seed: int, step: int, validation: float, test: float) -> searches.Row:
+        return searches.Row(searches.MLP, seed, searches.RANDOM, PER_BLOB, step, step, validation, test, 0.5, np.nan, 0)
+
+    rows = [row(1, 1, 0.5, 0.9), row(1, 2, 0.6, 0.1), row(1, 3, 0.4, 0.7),
+            row(2, 1, 0.7, 0.3), row(2, 2, 0.3, 0.5)]
+    assert searches.path(rows, searches.RANDOM, "validation") == ([1, 2], pytest.approx([0.6, 0.4]))
+    assert searches.path(rows, searches.RANDOM, "test") == ([1, 2], pytest.approx([0.6, 0.7]))
+    assert searches.path(rows, searches.HOAG, "test") == ([], [])
+    assert {seed: found.step for seed, found in searches.best(rows, searches.RANDOM).items()} == {1: 3, 2: 2}
+
+
+def test_searches_data_have_every_method_and_seed() -> None:
+    rows = searches.load()
+    counted = {(row.net, row.seed, row.method): row for row in rows if row.test_of_both == row.test_of_both}
+    assert set(counted) == {(net, seed, method) for net, seeds in searches.SEEDS.items() for seed in seeds
+                            for method, _ in searches.METHODS}
+    for net, seed, method in counted:
+        tried = searches.of_method([row for row in rows if row.net == net], method)[seed]
+        assert [row.step for row in tried] == list(range(1, len(tried) + 1))
+        assert min(row.validation for row in tried) == counted[net, seed, method].validation
+        assert len(tried) == 1 or tried[-1].cost <= searches.BUDGET

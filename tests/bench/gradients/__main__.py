@@ -1,7 +1,7 @@
 """What the gradients of hyper-parameters are worth, on small data: docs/results.md.
 
     python -m tests.bench.gradients sparse|series run          # results/sparse.csv, results/series.csv
-    python -m tests.bench.gradients mnist run --mnist FOLDER   # results/mnist.csv
+    python -m tests.bench.gradients mnist|searches run --mnist FOLDER   # results/mnist.csv, results/searches.csv
     python -m tests.bench.gradients NAME draw                  # the page's figure and tables, of the CSV
 """
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 import menndl_caffe.torchcaffe as engine
 from menndl_caffe.errors import UserError
 from menndl_caffe.report.figures import files_of
-from tests.bench.gradients import mnist, series, sparse
+from tests.bench.gradients import mnist, searches, series, sparse
 from tests.bench.gradients.results import write
 
-EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series)}
+EXPERIMENTS = {each.NAME: each for each in (sparse, mnist, series, searches)}
 
 
 def run(arguments: argparse.Namespace) -> None:

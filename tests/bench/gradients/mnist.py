@@ -10,17 +10,17 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-import menndl_caffe.torchcaffe as engine
 from menndl_caffe.data.mnist import images_of, read_files
 from menndl_caffe.errors import UserError
 from menndl_caffe.trainer.groups import PER_BLOB, PER_NET, PER_WEIGHT
-from menndl_caffe.trainer.net_in_hand import NetInHand
+from tests.bench.gradients.nets import LINEAR
 from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
 from tests.bench.gradients.trainings import (
     OUTER,
     Found,
     Images,
     Losses,
+    Plain,
     Problem,
     by_drmad,
     by_hoag,
@@ -66,7 +66,7 @@ def rows_of(problem: Problem, seed: int, outer: int = OUTER) -> Iterator[Row]:
         return Row(seed, method, kind, step, found.gradients / problem.iterations + 1, *losses, both,
                    float(np.exp(np.log(found.decay).mean())), found.distrusted)
 
-    size = NetInHand(engine, *problem.texts(), own_decay=True).size
+    size = problem.hand().size
     trained = {decay: problem.trained(np.full(size, decay)) for decay in GRID}
     best = min(GRID, key=lambda decay: trained[decay].validation)
     spent = (len(GRID) - 1) * problem.iterations
@@ -78,29 +78,32 @@ def rows_of(problem: Problem, seed: int, outer: int = OUTER) -> Iterator[Row]:
                 yield row(method, kind, step, found, step == outer)
 
 
-def split(images: Images, seed: int) -> List[Images]:
+def split(images: Images, seed: int, sizes: Sequence[int] = (TRAINED, HELD, TESTED)) -> List[Images]:
     """Training, validation and test images, in an order drawn by chance."""
     order = np.random.RandomState(seed).permutation(len(images.labels))
-    ends = np.cumsum([TRAINED, HELD, TESTED])
+    ends = np.cumsum(sizes)
     return [Images(images.pixels[part], images.labels[part]) for part in np.split(order[:ends[-1]], ends[:-1])]
 
 
-def load_images(folder: Path) -> Images:
-    """MNIST's 10,000 test images, which are all that is needed; UserError where they are not there or damaged."""
-    found = images_of(read_files(folder, T10K), "t10k")
+def images_in(arguments: Any) -> Images:
+    """MNIST's 10,000 test images, which are all that is needed, from the folder `arguments.mnist`.
+
+    UserError where they are not there or damaged.
+    """
+    if arguments.mnist is None:
+        raise UserError(f"--mnist FOLDER is missing; expected the folder of {' and '.join(T10K)}, packed or not")
+    found = images_of(read_files(arguments.mnist, T10K), "t10k")
     return Images(found.pixels.reshape(len(found.labels), -1) / 255, found.labels.astype(int))
 
 
 def run(arguments: Any) -> Sequence[Row]:
     """All rows; `arguments.mnist` is the folder of the files."""
-    if arguments.mnist is None:
-        raise UserError(f"--mnist FOLDER is missing; expected the folder of {' and '.join(T10K)}, packed or not")
-    images = load_images(arguments.mnist)
+    images = images_in(arguments)
     rows: List[Row] = []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
             fit, held, test = split(images, seed)
-            rows += rows_of(Problem(Path(folder), fit, held, test, seed, ITERATIONS), seed)
+            rows += rows_of(Problem(Plain(LINEAR, ITERATIONS), Path(folder), fit, held, test, seed), seed)
         print(f"seed {seed}: done", flush=True)
     return rows
 

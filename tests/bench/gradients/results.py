@@ -14,13 +14,15 @@ PAGES = REPOSITORY / "docs"
 Row = TypeVar("Row")  # a NamedTuple whose fields are str, int or float; nan is an empty field
 
 
-def write(path: Path, rows: Sequence[Row], notes: Iterable[str]) -> None:
-    """A line a row, after the notes of where they come from."""
-    with path.open("w", newline="") as file:
+def write(path: Path, rows: Iterable[Row], notes: Iterable[str]) -> None:
+    """A line a row as soon as there is one, after the notes of where they come from."""
+    with path.open("w", newline="", buffering=1) as file:
         file.writelines(f"# {note}\n" for note in notes)
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(rows[0]._fields)  # type: ignore[attr-defined]
-        writer.writerows(map(_written, rows))
+        for number, row in enumerate(rows):
+            if number == 0:
+                writer.writerow(row._fields)  # type: ignore[attr-defined]
+            writer.writerow(_written(row))
 
 
 def _written(row: Any) -> List[str]:

@@ -1,26 +1,29 @@
-"""Plain trainings of a linear net on images, with any decays, and every method that finds decays for them.
+"""Plain trainings of a net on images, with any decays, and every method that finds decays for them.
 
 | symbol | here | meaning |
 |---|---|---|
-| T | `Problem.iterations` | of a training: SGD, base_lr 0.05, momentum 0.9, 100 images each |
-| z | | logarithms of the decays, 2 (PER_BLOB) or 7,850 (PER_WEIGHT), from log START on |
+| T | `Problem.iterations` | of a training: SGD, momentum 0.9 |
+| a | `Plain.rate` | base_lr |
+| z | | logarithms of the decays, one a blob (PER_BLOB) or one a weight (PER_WEIGHT), from log START on |
 | E | | validation loss |
 
-    z <- z - Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG; 8 times
-    log 1e-8 <= z <= log 2                           (2)   as `adaptive` has it, for this learning rate
+    z <- z - Adam's step with dE/dz, rate 0.5        (1)   UNROLLED, DRMAD, HOAG
+    log 1e-8 <= z <= log 0.1/a                       (2)   as `adaptive` has it
 
 What is found is judged by a plain training with it: `Problem.trained`, or on training and validation images together.
 """
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import h5py
 import numpy as np
+from jinja2 import Template
 
 import menndl_caffe.torchcaffe as engine
-from menndl_caffe.trainer import adaptive
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.trainer import adaptive, hypernet
 from menndl_caffe.trainer.adam import Adam
 from menndl_caffe.trainer.adaptive import adapt
 from menndl_caffe.trainer.groups import grouped
@@ -29,21 +32,19 @@ from menndl_caffe.trainer.hypergradient.estimate import Estimate
 from menndl_caffe.trainer.hypergradient.implicit import Settings
 from menndl_caffe.trainer.hypergradient.implicit import estimate as implicit
 from menndl_caffe.trainer.hypergradient.unrolled import unrolled
-from menndl_caffe.trainer.net_in_hand import NetInHand
+from menndl_caffe.trainer.net_in_hand import VALIDATION, NetInHand
 from menndl_caffe.trainer.plain import retrain
+from menndl_caffe.trainer.train import test
+from tests.conftest import REPOSITORY
 
-BATCH, RATE, MOMENTUM = 100, 0.05, 0.9
-START, LOWEST, HIGHEST = 1e-3, adaptive.LOWEST, adaptive.HIGHEST / RATE
+MOMENTUM = 0.9
+START = 1e-3
 OUTER, OUTER_RATE = 8, 0.5
 TOLERANCE = 1e-2  # HOAG's first, halved from step to step
+HYPERNET_SOLVER = "templates/hypernet/solver.prototxt.j2"
 READ = """\
 layer {{ name: "{phase}" type: "HDF5Data" top: "data" top: "label" include {{ phase: {phase} }}
   hdf5_data_param {{ source: "{source}" batch_size: {batch} }} }}
-"""
-NET = """\
-layer { name: "score" type: "InnerProduct" bottom: "data" top: "score"
-  inner_product_param { num_output: 10 weight_filler { type: "gaussian" std: 0.01 } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
 """
 SOLVER = """\
 type: "SGD" base_lr: {rate} momentum: {momentum} weight_decay: {decay} lr_policy: "fixed" max_iter: {iterations}
@@ -66,33 +67,53 @@ class Losses(NamedTuple):
     accuracy: float  # of the test images
 
 
+class Plain(NamedTuple):
+    """A training."""
+
+    layers: str  # of the net, from `data` to the loss
+    iterations: int
+    batch: int = 100  # images
+    rate: float = 0.05
+
+
 class Problem:
     """Images in three parts, and trainings of them."""
 
-    def __init__(self, folder: Path, fit: Images, held: Images, test: Images, seed: int, iterations: int):
+    def __init__(self, plain: Plain, folder: Path, fit: Images, held: Images, test: Images, seed: int):
         """`folder`: an existing one, into which the images are written. `seed`: of the first weights."""
-        both = Images(*(np.concatenate(pair) for pair in zip(fit, held)))
-        self._folder, self._held, self._test, self._seed = folder, held, test, seed
-        self.iterations = iterations
+        self._plain, self._folder, self.seed = plain, folder, seed
         self._batches = {}
-        for name, images in (("fit", fit), ("held", held), ("both", both)):
+        for name, images in (("fit", fit), ("held", held), ("both", _joined(fit, held)),
+                             ("judged", _joined(held, test))):
             with h5py.File(folder / f"{name}.h5", "w") as file:
                 file["data"], file["label"] = images.pixels.astype("f"), images.labels.astype("f")
             (folder / f"{name}.txt").write_text(f"{folder / name}.h5\n")
-            self._batches[name] = len(images.labels) // BATCH
+            self._batches[name] = len(images.labels) // plain.batch
+
+    @property
+    def iterations(self) -> int:
+        """Of a training."""
+        return self._plain.iterations
+
+    @property
+    def bounds(self) -> Tuple[float, float]:
+        """Of decays, (2)."""
+        return adaptive.LOWEST, adaptive.HIGHEST / self._plain.rate
 
     @property
     def batches(self) -> Tuple[int, int]:
         """Of training and validation."""
         return self._batches["fit"], self._batches["held"]
 
-    def texts(self, part: str = "fit", iterations: Optional[int] = None) -> Tuple[str, str, Tuple[int, int]]:
-        """What a net in hand is made of; `part`: `fit` or `both`, which it trains on."""
-        net = "".join(READ.format(phase=phase, source=self._folder / f"{name}.txt", batch=BATCH)
-                      for phase, name in (("TRAIN", part), ("TEST", "held"))) + NET
-        solver = SOLVER.format(rate=RATE, momentum=MOMENTUM, decay=START, seed=self._seed,
+    def hand(self, part: str = "fit", shown: str = "held", iterations: Optional[int] = None) -> NetInHand:
+        """A net whose weights have decays of their own, all START at first. It trains on `part`, `fit` or `both`, and
+        is shown `held`, or `judged`: these and the test images.
+        """
+        net = "".join(READ.format(phase=phase, source=self._folder / f"{name}.txt", batch=self._plain.batch)
+                      for phase, name in (("TRAIN", part), ("TEST", shown))) + self._plain.layers
+        solver = SOLVER.format(rate=self._plain.rate, momentum=MOMENTUM, decay=START, seed=self.seed,
                                iterations=iterations or self.iterations)
-        return net, solver, (self._batches[part], self._batches["held"])
+        return NetInHand(engine, net, solver, (self._batches[part], self._batches[shown]), own_decay=True)
 
     def trained(self, decay: np.ndarray) -> Losses:
         """After a plain training with the decay of each weight."""
@@ -103,29 +124,31 @@ class Problem:
         return self._losses("both", decay / 2, 2 * self.iterations)
 
     def _losses(self, part: str, decay: np.ndarray, iterations: int) -> Losses:
-        hand = with_decays(self, decay, part, iterations)
+        hand = self.hand(part, "judged", iterations)
+        hand.decay = decay
         retrain(hand, _nothing)
-        weights = hand.take().astype(float)
-        (validation, _), (test, accuracy) = _judged(weights, self._held), _judged(weights, self._test)
-        return Losses(validation, test, accuracy)
+        held, judged = self._batches["held"], self._batches["judged"]
+        of_test = _judged(hand, range(held, judged))
+        return Losses(_judged(hand, range(held))["loss"], of_test["loss"], of_test["accuracy"])
 
 
 def _nothing(iteration: int) -> None:
     """No test pass is due."""
 
 
-def _judged(weights: np.ndarray, images: Images) -> Tuple[float, float]:
-    """Loss and accuracy."""
-    scores = images.pixels @ weights[:-10].reshape(10, -1).T + weights[-10:]
-    scores -= scores.max(axis=1, keepdims=True)
-    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    of_label = logs[np.arange(len(logs)), images.labels]
-    return float(-of_label.mean()), float((scores.argmax(axis=1) == images.labels).mean())
+def _joined(one: Images, other: Images) -> Images:
+    return Images(*(np.concatenate(pair) for pair in zip(one, other)))
 
 
-def with_decays(problem: Problem, decay: np.ndarray, part: str = "fit", iterations: Optional[int] = None) -> NetInHand:
-    """A net in hand whose weights have decays of their own, in place of those of the texts."""
-    hand = NetInHand(engine, *problem.texts(part, iterations), own_decay=True)
+def _judged(hand: NetInHand, numbers: range) -> Dict[str, float]:
+    """Loss and accuracy, the means over the batches of these numbers."""
+    return test(hand.engine, hand.solver.test_nets[0], len(numbers), hand.param.max_iter,
+                lambda number: hand.show(VALIDATION, numbers[number]))
+
+
+def with_decays(problem: Problem, decay: np.ndarray) -> NetInHand:
+    """A net in hand whose weights have these decays."""
+    hand = problem.hand()
     hand.decay = decay
     return hand
 
@@ -136,7 +159,7 @@ class Found(NamedTuple):
     """What a method has after a step."""
 
     decay: np.ndarray  # of each weight
-    gradients: int  # of 100 images, taken so far
+    gradients: int  # of a batch, taken so far
     distrusted: int  # how many hypergradients so far say that they may not be used
 
 
@@ -156,26 +179,54 @@ def by_drmad(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, 
 
 
 def by_hoag(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
-    """HOAG."""
-    found = implicit(with_decays(problem, decay), Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches))
+    """HOAG, from the net's first weights on."""
+    return _implicit(with_decays(problem, decay), Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches))
+
+
+def warm_hoag(problem: Problem) -> Estimator:
+    """HOAG whose weights go on from where the step before has left them."""
+    hand = problem.hand()
+
+    def by_warm_hoag(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
+        hand.decay = decay
+        return _implicit(hand, Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches))
+
+    return by_warm_hoag
+
+
+def _implicit(hand: NetInHand, settings: Settings) -> Tuple[Estimate, int]:
+    found = implicit(hand, settings)
     return found, found.how["gradients"]
 
 
 def descent(problem: Problem, kind: str, estimator: Estimator, steps: int = OUTER) -> Iterator[Found]:
     """(1) and (2)."""
-    groups = grouped(NetInHand(engine, *problem.texts(), own_decay=True).parameters, kind)
+    groups = grouped(problem.hand().parameters, kind)
     logs = np.full(len(groups.names), np.log(START))
+    low, high = np.log(problem.bounds)
     adam, gradients, distrusted = Adam(len(logs), OUTER_RATE), 0, 0
     for step in range(steps):
         decay = groups.spread(np.exp(logs))
         found, cost = estimator(problem, decay, step)
-        logs = np.clip(logs - adam.step(groups.sums(decay * found.by_decay)), np.log(LOWEST), np.log(HIGHEST))
+        logs = np.clip(logs - adam.step(groups.sums(decay * found.by_decay)), low, high)
         gradients, distrusted = gradients + cost, distrusted + bool(found.distrust)
         yield Found(groups.spread(np.exp(logs)), gradients, distrusted)
 
 
 def by_t1t2(problem: Problem, kind: str) -> Found:
     """T1-T2: a training, with a validation gradient in each iteration."""
-    hand = NetInHand(engine, *problem.texts(), own_decay=True)
-    learned = adapt(hand, adaptive.Settings(kind))
+    learned = adapt(problem.hand(), adaptive.Settings(kind))
     return Found(learned.of_weights, 2 * problem.iterations, 0)
+
+
+def by_hypernet(problem: Problem, kind: str) -> Found:
+    """A local hypernet as a search has it by default; of its cost, the net's gradients alone are counted."""
+    hand, default = problem.hand(), menndl_pb2.HypernetParameter()
+    groups = grouped(hand.parameters, kind)
+    net, solver = (Template((REPOSITORY / name).read_text()).render(
+        pairs=default.pairs, decays=len(groups.names), weights=hand.size, rate=default.net_rate,
+        random_seed=problem.seed, solver_mode="CPU") for name in (default.net, HYPERNET_SOLVER))
+    settings = hypernet.Settings(hypernet.LOCAL, np.log(START), default.deviation, default.iterations, default.steps,
+                                 default.rate, problem.batches[1], problem.seed)
+    learned = hypernet.learn(hand, hypernet.Hypernet(engine, net, solver), groups, settings, _nothing)
+    return Found(groups.spread(np.exp(learned.z)), default.steps * (default.iterations * default.pairs + 1), 0)

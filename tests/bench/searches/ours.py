@@ -2,17 +2,16 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Protocol, Tuple
 
 from google.protobuf import text_format
 
 import menndl_caffe
 from menndl_caffe import search
-from menndl_caffe.genome import Genome
+from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY, LOSS, Objective
 from menndl_caffe.trial import CRASHED, OK, Result, Trial
-from tests.bench.searches.problems import Landscape
 
 # Of types whose defaults are for other sizes than a race's: (slots) -> text. The paper's GA keeps its rates, and has a
 # population that lets every slot work.
@@ -29,12 +28,24 @@ def parameter(method: str, slots: int) -> menndl_pb2.SearchParameter:
     return message
 
 
+class Searched(Protocol):
+    """What is asked of a landscape."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """Of its genomes."""
+
+    @property
+    def accuracy(self) -> bool:
+        """Whether costs are 1 - accuracy, or losses."""
+
+
 class Ours:
     """A Contestant."""
 
     version = f"menndl {menndl_caffe.__version__}"
 
-    def __init__(self, method: str, landscape: Landscape, seed: int, slots: int):
+    def __init__(self, method: str, landscape: Searched, seed: int, slots: int):
         self.cpu = 0.0
         self._accuracy = landscape.accuracy
         self._trials: Dict[int, Trial] = {}  # asked and not told
