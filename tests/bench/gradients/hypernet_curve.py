@@ -24,7 +24,7 @@ GRID = tuple(np.linspace(-7, 0, 15))  # of z
 GLOBAL_NAME, ITERATIONS_GLOBAL = "global", 2000
 GLOBAL = Setting("global", 1.75, 1e-4)  # two deviations around the middle reach both ends
 LOCAL = {"local, 0.3": Setting("linear", 0.3, 1e-2), "local, 0.0032": Setting("linear", PAPER_DEVIATION, 1e-2)}
-STARTS, STEPS, BEFORE_EACH, RATE = (GRID[0], GRID[-1]), 120, 10, 0.1
+STARTS, STEPS, BEFORE_EACH = (GRID[0], GRID[-1]), 120, 10
 EVERY = 20  # steps, after which a prediction is held against a training
 
 
@@ -66,7 +66,7 @@ def path(problem: Problem, setting: Setting, start: float, steps: int) -> Iterat
         if (done - 1) % EVERY == 0:
             predicted[done - 1] = writer.now().validation
 
-    learned = writer.descend(BEFORE_EACH, steps, RATE, tested)
+    learned = writer.descend(BEFORE_EACH, steps, tested)
     for step, loss in predicted.items():
         yield step, float(learned.path[step][0][0]), loss
     yield steps, float(learned.z[0]), writer.predicted(learned.z).validation

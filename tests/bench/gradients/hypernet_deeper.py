@@ -10,7 +10,7 @@ import numpy as np
 
 from menndl_caffe.trainer.groups import PER_WEIGHT
 from tests.bench.gradients import mnist
-from tests.bench.gradients.hypernets import Setting, Writer, of_seed, problem_of, ranged
+from tests.bench.gradients.hypernets import EACH, Setting, Writer, of_seed, problem_of, ranged
 from tests.bench.gradients.nets import DENSE, LINEAR, LOSS, NEURON, XAVIER
 from tests.bench.gradients.results import PAGES, RESULTS, markdown, read
 from tests.bench.gradients.trainings import START, Problem
@@ -19,10 +19,9 @@ NAME = "hypernet_deeper"
 TABLE, FIGURE = RESULTS / "hypernet_deeper.csv", PAGES / "hypernet_deeper.png"
 SEEDS = (1, 2, 3)
 HIDDEN = 100
-SETTING = Setting("factorised", 0.3, 1e-4)
-STEPS, BEFORE_EACH, RATE = 100, 5, 0.05
+STEPS, BEFORE_EACH = 100, 5
 EVERY = 10
-GRID, HYPERNET = "grid", "hypernet"
+GRID = "grid"
 
 
 def layers(hidden: int) -> str:
@@ -59,16 +58,21 @@ def rows_of(problem: Problem, net: str, steps: int = STEPS) -> Iterator[Row]:
     best = min(mnist.GRID, key=lambda decay: trained[decay].validation)
     yield Row(problem.seed, net, GRID, 0, np.nan, np.nan, *trained[best][:2],
               problem.trained_on_both(np.full(size, best)).test)
-    writer, rows = Writer(problem, PER_WEIGHT, SETTING, np.log(START)), []
+    for name, setting in EACH.items():
+        yield from _down(problem, net, name, setting, steps)
+
+
+def _down(problem: Problem, net: str, name: str, setting: Setting, steps: int) -> Iterator[Row]:
+    writer, rows = Writer(problem, PER_WEIGHT, setting, np.log(START)), []
 
     def tested(done: int) -> None:
         if done % EVERY == 0 and done < steps:
-            rows.append(Row(problem.seed, net, HYPERNET, done, *writer.now()[:2], np.nan, np.nan, np.nan))
+            rows.append(Row(problem.seed, net, name, done, *writer.now()[:2], np.nan, np.nan, np.nan))
 
-    z = writer.descend(BEFORE_EACH, steps, RATE, tested).z
+    z = writer.descend(BEFORE_EACH, steps, tested).z
     yield from rows
     decay = writer.decay(z)
-    yield Row(problem.seed, net, HYPERNET, steps, *writer.predicted(z)[:2], *problem.trained(decay)[:2],
+    yield Row(problem.seed, net, name, steps, *writer.predicted(z)[:2], *problem.trained(decay)[:2],
               problem.trained_on_both(decay).test)
 
 
@@ -98,11 +102,10 @@ def page(rows: Sequence[Row]) -> List[str]:
     """What docs/results.md has of it."""
     lines = []
     for net in NETS:
-        for method, name in ((GRID, "the best of a grid of 7"), (HYPERNET, "a decay each, by hypernet")):
+        for method, name in ((GRID, "the best of a grid of 7"), *((each, each) for each in EACH)):
             own = [each[-1] for each in of_seed(rows, net=net, method=method)]
-            fields = [ranged([getattr(row, field) for row in own], 3) if method == HYPERNET or field not in
-                      ("predicted", "predicted_test") else "" for field in Row._fields[4:]]
-            lines.append([net, name, *fields])
+            said = [ranged([getattr(row, field) for row in own], 3) for field in Row._fields[4:]]
+            lines.append([net, name, *(["", "", *said[2:]] if method == GRID else said)])
     return [markdown(["net", "decays", "predicted: validation", "test", "trained with them: validation", "test",
                       "test, trained on both"], lines)]
 
@@ -111,24 +114,24 @@ def figure(rows: Sequence[Row]) -> Any:
     """What is predicted on the way, and the best single decay's: a panel a net, medians of the seeds."""
     from matplotlib.figure import Figure
 
-    from menndl_caffe.report.figures.style import BLACK, BLUE, GREY, PAGE
+    from menndl_caffe.report.figures.style import BLUE, GREY, PAGE, RED
 
     result = Figure(figsize=(PAGE, 2.3), constrained_layout=True)
     panels = result.subplots(1, len(NETS), sharey=True)
     for axes, net in zip(panels, NETS):
-        own = [row for row in rows if (row.net, row.method) == (net, HYPERNET)]
         grid = [row for row in rows if (row.net, row.method) == (net, GRID)]
-        steps = sorted({row.step for row in own})
-        for field, of_grid, line in (("predicted", "validation", "-"), ("predicted_test", "test", "--")):
-            axes.plot(steps, [np.median([getattr(row, field) for row in own if row.step == step]) for step in steps],
-                      line, color=BLUE, label=f"hypernet, {of_grid}")
-            axes.axhline(np.median([getattr(row, of_grid) for row in grid]), color=GREY, linestyle=line,
-                         linewidth=0.8, label=f"one decay, {of_grid}")
-            axes.plot(steps[-1], np.median([getattr(row, of_grid) for row in own if row.step == steps[-1]]),
-                      {"-": "o", "--": "x"}[line], color=BLACK, label=f"trained, {of_grid}")
+        for (name, colour), marker in zip(zip(EACH, (BLUE, RED)), "os"):
+            own = [row for row in rows if (row.net, row.method) == (net, name)]
+            steps = sorted({row.step for row in own})
+            predicted = [np.median([row.predicted for row in own if row.step == step]) for step in steps]
+            axes.plot(steps, predicted, color=colour, label=name, linewidth=1)
+            axes.plot(steps[-1], np.median([row.validation for row in own if row.step == steps[-1]]), marker,
+                      color=colour, clip_on=False, label="trained with its decays")
+        axes.axhline(np.median([row.validation for row in grid]), color=GREY, linestyle="--", linewidth=0.8,
+                     label="the best single decay")
         axes.set_title(net, loc="left")
         axes.set_xlabel("steps of z")
-        axes.set_ylim(0.2, 1.0)
-    panels[0].set_ylabel("loss")
+        axes.set_ylim(0.3, 0.7)
+    panels[0].set_ylabel("validation loss")
     result.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return result

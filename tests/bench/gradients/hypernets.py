@@ -23,7 +23,7 @@ from menndl_caffe.trainer.hypergradient.estimate import validation_gradient
 from menndl_caffe.trainer.hypernet import GLOBAL, LOCAL, Hypernet, Learned, Settings, learn
 from menndl_caffe.trainer.plain import Tested
 from tests.bench.gradients import mnist
-from tests.bench.gradients.trainings import Images, Losses, Problem
+from tests.bench.gradients.trainings import Images, Losses, Plain, Problem
 from tests.conftest import REPOSITORY
 
 PAIRS = 2  # as in the paper
@@ -37,6 +37,11 @@ class Setting(NamedTuple):
     template: str
     deviation: float  # of p(z)
     rate: float  # Adam's, of its weights
+    z_rate: float = 0.1  # Adam's, of z
+
+
+EACH = {"factorised, as the paper": Setting("factorised", PAPER_DEVIATION, 1e-4, 1e-4),  # for a decay of each weight
+        "factorised, larger steps": Setting("factorised", 0.3, 1e-4, 0.05)}
 
 
 class Writer:
@@ -56,14 +61,14 @@ class Writer:
 
     def train(self, iterations: int, seed: int) -> None:
         """Algorithm 2, so many iterations more; `seed`: of the samples."""
-        self._learn(GLOBAL, iterations, 0, 1.0, seed, _nothing)
+        self._learn(GLOBAL, iterations, 0, seed, _nothing)
 
-    def descend(self, iterations: int, steps: int, rate: float, tested: Tested) -> Learned:
+    def descend(self, iterations: int, steps: int, tested: Tested) -> Learned:
         """Algorithm 3: so many iterations before each step of z. `tested`: when `now` is of the step before."""
-        return self._learn(LOCAL, iterations, steps, rate, self.problem.seed, tested)
+        return self._learn(LOCAL, iterations, steps, self.problem.seed, tested)
 
-    def _learn(self, method: str, iterations: int, steps: int, rate: float, seed: int, tested: Tested) -> Learned:
-        settings = Settings(method, self._centre, self._setting.deviation, iterations, steps, rate,
+    def _learn(self, method: str, iterations: int, steps: int, seed: int, tested: Tested) -> Learned:
+        settings = Settings(method, self._centre, self._setting.deviation, iterations, steps, self._setting.z_rate,
                             self.problem.batches[1], seed)
         return learn(self._hand, self.hypernet, self.groups, settings, tested)
 
@@ -106,8 +111,8 @@ def problem_of(images: Images, net: str, seed: int, trained: int, iterations: in
     """One split of the images as in `mnist`; of what is trained on there, the first `trained`."""
     fit, held, test = mnist.split(images, seed)
     with tempfile.TemporaryDirectory() as folder:
-        yield Problem(net, Path(folder), Images(fit.pixels[:trained], fit.labels[:trained]), held, test, seed,
-                      iterations)
+        yield Problem(Plain(net, iterations), Path(folder), Images(fit.pixels[:trained], fit.labels[:trained]), held,
+                      test, seed)
 
 
 def ranged(values: Iterable[float], digits: int) -> str:
