@@ -17,7 +17,7 @@ from tests.bench.gradients.trainings import START, Problem
 
 NAME = "hypernet_deeper"
 TABLE, FIGURE = RESULTS / "hypernet_deeper.csv", PAGES / "hypernet_deeper.png"
-SEEDS = (1, 2, 3)
+SEEDS = (1,)
 HIDDEN = 100
 STEPS, BEFORE_EACH = 100, 5
 EVERY = 10
