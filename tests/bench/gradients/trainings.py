@@ -128,6 +128,10 @@ class Problem:
         hand = self.hand(part, "judged", iterations)
         hand.decay = decay
         retrain(hand, _nothing)
+        return self.judged(hand)
+
+    def judged(self, hand: NetInHand) -> Losses:
+        """Of the weights in a hand that is shown `judged`."""
         held, judged = self._batches["held"], self._batches["judged"]
         of_test = _judged(hand, range(held, judged))
         return Losses(_judged(hand, range(held))["loss"], of_test["loss"], of_test["accuracy"])
