@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -164,6 +164,21 @@ def test_conjugate_gradients_stop_at_negative_curvature() -> None:
     solved = conjugate_gradients.solve(lambda v: np.array([3.0, 2.0, -1.0]) * v, np.zeros(3), right, 1e-12, 10)
     assert not solved.positive and solved.residual > 0
     assert conjugate_gradients.solve(lambda v: v, np.zeros(3), np.zeros(3), 1e-3, 9).iterations == 0
+
+
+def test_conjugate_gradients_go_on_from_where_they_begin() -> None:
+    random = np.random.RandomState(3)
+    root = random.standard_normal((40, 40))
+    matrix, diagonal, right = root @ root.T, random.random_sample(40), random.standard_normal(40)
+
+    def solve(tolerance: float, start: Any = None) -> conjugate_gradients.Solved:
+        return conjugate_gradients.solve(lambda v: matrix @ v, diagonal, right, tolerance, 500, start)
+
+    exact = np.linalg.solve(matrix + np.diag(diagonal), right)
+    assert solve(1e-8, exact).iterations == 1, "the product that tells it"
+    near, far = solve(1e-4, exact * (1 + 1e-5)), solve(1e-4)
+    assert near.iterations < far.iterations / 2 and near.residual <= 1e-4 and near.positive
+    np.testing.assert_allclose(solve(1e-10, random.standard_normal(40)).solution, exact, atol=1e-6)
 
 
 def rosenbrock(w: np.ndarray) -> Tuple[float, np.ndarray]:

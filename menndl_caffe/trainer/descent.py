@@ -10,14 +10,14 @@
     z <- z - Adam's step with (1), rate 0.5                     (2)   within the bounds of `adaptive`
 
 UNROLLED and DRMAD train anew in each step, from the same first weights. IMPLICIT, HOAG and CHOLESKY solve for weights,
-in each step from those of the step before (Pedregosa 2016), to a tolerance that is relative to |g| at the first
-weights; HOAG's is max(1e-4, 1e-2 / 2^k).
+in each step from those of the step before, and for q likewise (Pedregosa 2016), to a tolerance that is relative to |g|
+at the first weights; HOAG's is max(1e-4, 1e-2 / 2^k).
 
 A hypergradient that may not be trusted is not used: the descent ends where it is, and says why.
 """
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -52,14 +52,14 @@ def descend(make: Callable[[], NetInHand], batches: Batches, settings: Settings)
     decays = Decays(hand, grouped(hand.parameters, settings.groups), HIGHEST / max(learning_rates(hand.param)))
     adam, curve = Adam(len(decays.logs), settings.rate), [curve_point(0, decays.of_groups)]
     reference = float(np.linalg.norm(lbfgs.criterion(hand, batches.train, decays.of_weights)(hand.take())[1]))
-    gradients, distrust = 0, ""
+    gradients, distrust, q = 0, "", None  # type: int, str, Optional[np.ndarray]
     for step in range(settings.steps):
         if step and settings.method in ALONG_THE_PATH:
             hand = make()
         hand.decay = decays.of_weights
-        found = estimate(_method(settings.method, step, reference), hand, batches, tested=lambda iteration: None)
+        found = estimate(_method(settings.method, step, reference, q), hand, batches, tested=lambda iteration: None)
         gradients += found.how["gradients"]
-        distrust = found.distrust
+        distrust, q = found.distrust, found.solution
         if distrust:
             break
         decays.move(-adam.step(decays.gradient(found.by_decay)))
@@ -68,6 +68,6 @@ def descend(make: Callable[[], NetInHand], batches: Batches, settings: Settings)
     return Learned(decays.of_weights, decays.groups.names, decays.of_groups, curve, by=by)
 
 
-def _method(name: str, step: int, reference: float) -> Method:
+def _method(name: str, step: int, reference: float, q: Optional[np.ndarray]) -> Method:
     first = FIRST_TOLERANCE * 0.5 ** step if name == "HOAG" else 0.0
-    return Method(name, max(TOLERANCE, first), reference)
+    return Method(name, max(TOLERANCE, first), reference, q)

@@ -16,7 +16,7 @@
 """
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -31,12 +31,13 @@ class Solved(NamedTuple):
 
 
 def solve(product: Callable[[np.ndarray], np.ndarray], diagonal: np.ndarray, right: np.ndarray, tolerance: float,
-          at_most: int) -> Solved:
-    """q from q = 0 on until |r| <= tolerance |b|, in float64, with `at_most` products."""
-    solution, residual = np.zeros(right.size), right.astype(np.float64)
-    direction = residual
+          at_most: int, start: Optional[np.ndarray] = None) -> Solved:
+    """q from q = 0, or from `start`, on until |r| <= tolerance |b|, in float64, with `at_most` products."""
+    solution, residual, iterations = np.zeros(right.size), right.astype(np.float64), 0
     norm = float(np.linalg.norm(residual))
-    square, iterations = norm ** 2, 0
+    if start is not None:
+        solution, residual, iterations = start, residual - product(start) - diagonal * start, 1
+    direction, square = residual, float(residual @ residual)
     while square > (tolerance * norm) ** 2 and iterations < at_most:
         curved = product(direction) + diagonal * direction
         iterations += 1

@@ -1,7 +1,7 @@
 """What every estimator gives, and what all of them ask of a net in hand."""
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Sequence
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class Estimate(NamedTuple):
     others: Dict[str, float]  # dE/d momentum and `lr LAYER[I]` (base_lr * lr_mult), where the method knows them
     how: Dict[str, Any]  # method, and what it measured: inner, residual, iterations, curvature ...
     distrust: str = ""  # why it may not be used; empty where it may
+    solution: Optional[np.ndarray] = None  # q of `implicit`, shape (n,): where to begin after a step of the decays
 
 
 def validation_gradient(hand: NetInHand, batches: int) -> np.ndarray:

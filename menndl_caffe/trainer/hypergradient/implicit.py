@@ -40,6 +40,7 @@ class Settings(NamedTuple):
     train_batches: int
     validation_batches: int
     reference: Optional[float] = None  # the |g| that (1) is relative to; None: that at the weights in hand
+    start: Optional[np.ndarray] = None  # q to begin with; None: 0
     inner_gradients: int = 500  # at most, of C
     iterations: int = 200  # at most, of conjugate gradients
 
@@ -63,7 +64,8 @@ def estimate(hand: NetInHand, settings: Settings) -> Estimate:
     how = {"method": settings.method, "product": name, "why": why, "inner": inner.ratio, "residual": solved.residual,
            "iterations": solved.iterations, "curvature": "positive" if solved.positive else "negative",
            "gradients": spent}
-    return Estimate(-solved.solution * inner.weights, {}, how, _distrust(inner.ratio, solved, settings))
+    distrust = _distrust(inner.ratio, solved, settings)
+    return Estimate(-solved.solution * inner.weights, {}, how, distrust, solved.solution)
 
 
 def check_fixed(hand: NetInHand) -> None:
@@ -84,7 +86,7 @@ def _solved(hand: NetInHand, settings: Settings, decay: np.ndarray,
         def product(direction: np.ndarray) -> np.ndarray:
             return PRODUCTS[name](hand, range(settings.train_batches), direction)
 
-        return conjugate_gradients.solve(product, decay, right, settings.tolerance, settings.iterations)
+        return conjugate_gradients.solve(product, decay, right, settings.tolerance, settings.iterations, settings.start)
 
     kinked = kinked_layers(hand)
     if kinked:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
+import numpy as np
+
 from menndl_caffe.trainer.hypergradient.cholesky import estimate as by_cholesky
 from menndl_caffe.trainer.hypergradient.drmad import drmad
 from menndl_caffe.trainer.hypergradient.estimate import Estimate
@@ -21,6 +23,7 @@ class Method(NamedTuple):
     name: str  # UNROLLED, DRMAD, IMPLICIT, HOAG or CHOLESKY
     tolerance: float = 0.0  # of IMPLICIT and HOAG, relative to
     reference: Optional[float] = None  # this |g|; None: that at the weights in hand
+    start: Optional[np.ndarray] = None  # `Estimate.solution` of the step before
 
 
 def estimate(method: Method, hand: NetInHand, batches: Batches, tested: Tested) -> Estimate:
@@ -33,7 +36,8 @@ def estimate(method: Method, hand: NetInHand, batches: Batches, tested: Tested) 
     if method.name == "CHOLESKY":
         found = by_cholesky(hand, batches.train, batches.validation)
     else:
-        settings = Settings(method.name, method.tolerance, batches.train, batches.validation, method.reference)
+        settings = Settings(method.name, method.tolerance, batches.train, batches.validation, method.reference,
+                            method.start)
         found = implicit(hand, settings)
     tested(hand.param.max_iter)
     return found
