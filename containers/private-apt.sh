@@ -27,7 +27,7 @@ archives() { # MIRROR
     printf '%s\n' "${1%/*}/debian-archive/debian"
     if ! grep -qsx 'ID=debian' /etc/os-release; then return; fi
     domain=$(sed -nE 's,^HOME_URL="?https?://(www\.)?([^/"]+).*,\2,p' /etc/os-release)
-    [[ -z $domain ]] || printf '%s\n' "http://archive.$domain/debian"
+    [[ -z $domain ]] || printf '%s://archive.%s/debian\n' http "$domain"
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         sed -nE 's,^# *([a-z]+:[^ ]*/archive/debian/[0-9]{8}T[0-9]{6}Z)/?$,\1,p'
 }

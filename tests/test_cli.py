@@ -455,7 +455,8 @@ def spoil(lines: List[str], how: str) -> Tuple[List[str], int]:
     """The journal's lines with one damaged, and its number."""
     number = next(i for i in range(4, len(lines)) if '"event": "result"' in lines[i])
     if how == "twice":
-        return lines[:number + 1] + lines[number:], number + 2
+        again = re.sub(r'"fitness": [0-9.e-]+', '"fitness": 0.125', lines[number])
+        return [*lines[:number + 1], again, *lines[number + 1:]], number + 2
     line = lines[number]
     damaged = {"torn": line[:40], "no JSON": "hello", "no object": "[]", "no event": "{}",
                "no trial": re.sub(r'"id": \d+', '"id": 999', line), "no id": line.replace('"id"', '"Id"')}[how]

@@ -312,7 +312,7 @@ def test_an_engine_that_does_not_come_to_an_end_is_told(tmp_path: Path, monkeypa
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr(engine, "PROBE_SECONDS", 0.1)
     with pytest.raises(UserError, match="engine caffe: .*/python has not imported it after 0.1 seconds"):
-        engine.Engine("caffe", "here", (str(tmp_path / "python"),), str(tmp_path / "python")).versions()
+        engine.Engine("caffe", "here", (str(tmp_path / "python"),), str(tmp_path / "python")).known()
 
 
 # The table

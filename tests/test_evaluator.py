@@ -337,7 +337,9 @@ def test_a_log_belongs_to_its_trial_and_has_an_end(scripted: Make) -> None:
 def test_an_individual_that_is_refused_costs_no_training_and_has_no_log(scripted: Make, search: Path,
                                                                         tmp_path: Path) -> None:
     """Without padding kernel1 8 leaves too little for kernel3 5, kernel1 1 does not."""
-    tight = changed(search, tmp_path, 'name: "pad" value: "2"', 'name: "pad" value: "0"')
+    narrow = tmp_path / "narrow.search.prototxt"
+    narrow.write_text(search.read_text().replace("max: 8 } default: 5", "max: 8 } default: 1"))
+    tight = changed(narrow, tmp_path, 'name: "pad" value: "2"', 'name: "pad" value: "0"')
     rank = scripted("print('something', file=sys.stderr, flush=True)\ntest()\ndone()", tight)
     good, refused = rank.evaluate(kernel1=1), rank.evaluate(kernel1=8)
     assert (good.status, good.log) == (OK, "something\n")
@@ -373,6 +375,8 @@ def test_a_gradient_that_no_single_precision_holds_is_not_trusted(slope: float, 
     """Nor could the journal be read that has it."""
     derivatives = SimpleNamespace(chain=lambda of: {"gene": of["decay"]})
     training = SimpleNamespace(gradient={}, gradient_by={}, request=SimpleNamespace(derivatives=derivatives))
-    Evaluator._take_gradient(training, {"of": {"decay": slope}, "how": {"method": "HOAG"}, "distrust": ""})  # type: ignore
+    rank: Any = SimpleNamespace()
+    message = {"event": "gradient", "of": {"decay": slope}, "how": {"method": "HOAG"}, "distrust": ""}
+    assert Evaluator._take_gradient(rank, training, message) is None  # type: ignore
     assert training.gradient == ({"gene": slope} if trusted else {})
     assert training.gradient_by == {"method": "HOAG", **({} if trusted else {"distrust": "it is not finite"})}

@@ -226,7 +226,8 @@ def test_mnist_data_have_every_method_and_seed() -> None:
 # ---- decays of blobs, with and without gradients ----
 
 def test_searches_nets_have_the_weights_that_they_say(tmp_path: Path) -> None:
-    for layers, side, weights, blobs in (nets.LINEAR, 28, 7850, 2), (nets.MLP, 14, 10360, 4):
+    for layers, side, weights, blobs in ((nets.LINEAR, 28, 7850, 2), (nets.MLP, 14, 10360, 4),
+                                         (nets.LENET, 14, 2618, 8)):
         images = Images(np.random.RandomState(1).random_sample((100, side * side)), np.arange(100) % 10)
         hand = Problem(Plain(layers, 1), tmp_path, images, images, images, 1).hand()
         assert (hand.size, len(hand.parameters)) == (weights, blobs)

@@ -67,7 +67,7 @@ def test_a_run_has_one_hypernet(local: Menndl, data: Path, tmp_path: Path) -> No
 
 TEMPLATES = [
     ("force_backward: true", "", "force_backward: is false; expected true"),
-    ("dim: {{ decays }}", "dim: {{ 2 * decays }}", "hypernet.prototxt.j2:9: unsupported operand"),
+    ("dim: {{ decays }}", "dim: {{ 2 * decays }}", "hypernet.prototxt.j2:9: TypeError: unsupported operand"),
     ("dim: {{ decays }}", "dim: {{ decay }}", "hypernet.prototxt.j2:9: 'decay' is undefined"),
     ('top: "w"', 'top: "v"', "the blob 'w' is not there; expected (2, 2): pairs, weights"),
     ("num_output: {{ weights }}", "num_output: 7", "the blob 'w' is (2, 7); expected (2, 2): pairs, weights"),

@@ -14,6 +14,7 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment
+from menndl_caffe.experiment.recorded import judging
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.journal import Record
 from menndl_caffe.objective import MEASURES, Objective
@@ -216,14 +217,15 @@ def recorded(folder: Path, search: str, fitness: float) -> Record:
               "generation": None},
              {"event": "result", "id": 0, "status": "ok", "fitness": fitness, "loss": 0.5, "curve": []}]
     (folder / journal.NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return journal.read(folder)
+    return journal.read(folder, judging)
 
 
 def test_a_fitness_may_be_any_number_where_the_search_has_objectives(tmp_path: Path) -> None:
-    objective = 'net: "n"\nobjective {\n  measure: "loss"\n  minimize: true\n}\n'
+    rest = '\nsolver: "s"\ngene { name: "a" int_range { min: 1 max: 2 } default: 1 }\n'
+    objective = f'net: "n"{rest}objective {{\n  measure: "loss"\n  minimize: true\n}}\n'
     assert recorded(tmp_path / "loss", objective, -7.5).results[0].fitness == -7.5
-    assert recorded(tmp_path / "accuracy", 'net: "n"\n', 0.5).results[0].fitness == 0.5
-    for search in ('net: "n"\n', 'net: "objective"\n'):
+    assert recorded(tmp_path / "accuracy", f'net: "n"{rest}', 0.5).results[0].fitness == 0.5
+    for search in (f'net: "n"{rest}', f'net: "objective"{rest}'):
         with pytest.raises(UserError, match="field 'fitness' is -7.5; expected a finite number from 0 to 1"):
             recorded(tmp_path / str(len(search)), search, -7.5)
 

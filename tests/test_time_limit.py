@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Iterator, List, Tuple
 
 import pytest
 
@@ -138,6 +138,15 @@ def test_sigterm(search: Path, undisturbed: List, tmp_path: Path, ranks: int, wh
     check_goes_on(search, tmp_path, ranks, undisturbed)
 
 
+@pytest.fixture
+def not_under_nohup() -> Iterator[None]:
+    """What these tests run under may ignore SIGHUP, and what is started by them would, too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_other_signals_that_end_a_program(search: Path, tmp_path: Path, ranks: int, number: signal.Signals) -> None:

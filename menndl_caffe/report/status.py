@@ -49,8 +49,9 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **({"descents": _descents(run)} if has_gradients(run) else {}),
         **_speed(run, done, now),
-        # Where nobody knows how many there will be (a GA of descents), what comes after the last says so.
-        "complete": total in (None, done) and all(ends[role] for role in needed),
+        # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
+        "complete": (done == total or total is None and run.message.HasField("inner"))
+        and all(ends[role] for role in needed),
     }
 
 

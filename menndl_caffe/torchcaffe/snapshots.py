@@ -95,7 +95,8 @@ def restore(solver: Solver, path: Path) -> None:
         _set_kept(solver, before, path)
         raise
     solver.iter, solver.current_step = state.iter, state.current_step
-    log("SGDSolver: restoring history", source="sgd_solver.cpp:336")
+    if not path.name.endswith(".h5"):  # of which Caffe says nothing
+        log("SGDSolver: restoring history", source="sgd_solver.cpp:336")
     for tensor, history in zip(solver.updates.history, state.histories):
         tensor.copy_(history)
     if resume is not None:

@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_nothing_behind(images: Path, monkeypatch: pytest.Mon
 
     solver = caffe.get_solver("solver.prototxt")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="snap_iter_0.caffemodel: cannot be written: No space left on device"):
+    with pytest.raises(UserError, match="snap_iter_0.caffemodel: cannot be written: fsync: No space left on device"):
         solver.snapshot()
     assert list(images.glob("snap*")) == []
 

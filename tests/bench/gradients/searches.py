@@ -1,4 +1,4 @@
-"""Decays of a net's blobs on MNIST: every method of `trainings` against searches that need no gradients.
+"""Decays of the blobs of two nets on MNIST: every method of `trainings` against searches that need no gradients.
 
 All have the same images and begin with the same decays, or go by the same bounds; each may cost BUDGET trainings. Of
 all decays that a method has trained with plainly, those with the lowest validation loss count.
@@ -41,10 +41,10 @@ TABLE, FIGURE = RESULTS / "searches.csv", PAGES / "gradients_searches.png"
 BUDGET = 26  # trainings: 8 steps of UNROLLED, and a training with what they found
 
 
-MLP = "mlp"
+MLP, LENET = "mlp", "lenet"
 SIZES = (300, 300, 2000)  # images to train on, of validation, to test on; of 14 x 14 pixels
-NETS = {MLP: Plain(nets.MLP, 200, batch=50)}
-SEEDS = {MLP: (1, 2)}
+NETS = {MLP: Plain(nets.MLP, 200, batch=50), LENET: Plain(nets.LENET, 150, batch=50, rate=0.02)}
+SEEDS = {MLP: (1, 2, 3, 4, 5), LENET: (1, 2, 3)}
 GRID_NAME, T1T2, HYPERNET = "grid", "T1-T2", "HYPERNET"
 UNROLLED, DRMAD, HOAG, WARM = "UNROLLED", "DRMAD", "HOAG", "HOAG warm"
 WITHOUT = GUIDED_GA, CMA_ES, RANDOM = "GUIDED_GA", "CMA_ES", "RANDOM"
@@ -186,7 +186,7 @@ def load() -> List[Row]:
 
 # ---- the page ----
 
-TITLES = {MLP: "one hidden layer, 4 decays"}
+TITLES = {MLP: "one hidden layer, 4 decays", LENET: "LeNet, 8 decays"}
 HEAD = ("method", "validation loss", "test loss", "test accuracy, %", "cost", "of which to the best",
         "test loss, trained on both", "beats the yardstick", "test loss below `GUIDED_GA`'s", "distrusted")
 

@@ -189,13 +189,17 @@ def by_hoag(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, i
 
 
 def warm_hoag(problem: Problem) -> Estimator:
-    """HOAG whose weights go on from where the step before has left them; tolerances are relative to the first ones'."""
-    hand = problem.hand()
+    """HOAG whose weights, and q of its linear system, go on from where the step before has left them; tolerances are
+    relative to |g| at the first ones."""
+    hand, solution = problem.hand(), None  # type: NetInHand, Optional[np.ndarray]
     reference = float(np.linalg.norm(criterion(hand, problem.batches[0], hand.decay)(hand.take())[1]))
 
     def by_warm_hoag(problem: Problem, decay: np.ndarray, step: int) -> Tuple[Estimate, int]:
+        nonlocal solution
         hand.decay = decay
-        return _implicit(hand, Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches, reference))
+        found = _implicit(hand, Settings("HOAG", TOLERANCE / 2 ** step, *problem.batches, reference, solution))
+        solution = found[0].solution
+        return found
 
     return by_warm_hoag
 
