@@ -249,8 +249,9 @@ def figure(rows: Sequence[Row]) -> Any:
             one = [getattr(row, measure) for row in best(of_net, GRID_NAME).values()]
             axes.axhline(spread(one).median, color=GREY, linestyle="--", linewidth=0.8, label="one decay, best of 7")
             axes.set_ylabel(f"{measure} loss of the best so far")
-            seen = [value for method in styles if method != RANDOM for value in path(of_net, method, measure)[1]]
-            axes.set_ylim(min(seen) - 0.1 * np.ptp(seen), max(seen) + 0.1 * np.ptp(seen))  # RANDOM begins far above
+            seen = [value for method in styles
+                    for value in path(of_net, method, measure)[1][-1 if method in WITHOUT else 0:]]
+            axes.set_ylim(min(seen) - 0.1 * np.ptp(seen), max(seen) + 0.1 * np.ptp(seen))  # searches begin far above
         left.set_title(TITLES[net], loc="left")
     for axes in panels[-1]:
         axes.set_xlabel("cost, plain trainings")
