@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import jinja2
 import jinja2.meta
@@ -62,7 +62,8 @@ class Template:
         it takes more than so many seconds of processor time, or more memory or a longer text than any net needs."""
         try:
             with limited(seconds):
-                return self._rendered(dict(values))
+                text = "".join(self._pieces(values))
+                return "".join(self._pieces(values, _no_text)) if _no_text(text) else text
         except jinja2.UndefinedError as error:
             raise self._error(self._line(error), _undefined(str(error), values)) from None
         except UserError:
@@ -70,18 +71,16 @@ class Template:
         except (Exception, TooLong) as error:
             raise self._error(self._line(error), _said(error, seconds)) from None
 
-    def _rendered(self, values: Dict[str, Any]) -> str:
-        """The text, put together piece by piece; UserError where one is none, or too much."""
-        pieces: List[str] = []
+    def _pieces(self, values: Mapping[str, Any], wrong_with: Callable[[str], str] = lambda piece: "") -> Iterator[str]:
+        """Of the text, in their order; UserError with the line of one that is too much, or wrong."""
         size = 0
-        running: Any = self._template.root_render_func(self._template.new_context(values))
+        running: Any = self._template.root_render_func(self._template.new_context(dict(values)))
         for piece in running:
             size += len(piece)
-            wrong = f"the text has more than {CHARACTERS:,} characters" if size > CHARACTERS else _no_text(piece)
+            wrong = f"the text has more than {CHARACTERS:,} characters" if size > CHARACTERS else wrong_with(piece)
             if wrong:
                 raise self._error(running.gi_frame.f_lineno, wrong)
-            pieces.append(piece)
-        return "".join(pieces)
+            yield piece
 
     def _error(self, line: int, said: str) -> UserError:
         """An error in a line of the compiled template."""
