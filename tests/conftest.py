@@ -114,6 +114,14 @@ def evaluators() -> Iterator[List[Any]]:
 
 
 @pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`menndl` in this process, with the fake trainer."""
+    from tests.support.in_process import Menndl
+
+    return Menndl(monkeypatch, capsys)
+
+
+@pytest.fixture
 def quiet_engine() -> Iterator[None]:
     """The torch engine in this process, without its log; what comes later has it again."""
     import menndl_caffe.torchcaffe as engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 import pytest
 
@@ -13,13 +13,8 @@ from menndl_caffe.files import sha256_of
 from menndl_caffe.trial import ADAPTIVE, INDIVIDUAL, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
 from tests.support import runs
 from tests.support.fake_trainer import LEARNED
-from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.support.in_process import Menndl, cut, lines_of, results
 from tests.test_resume import as_undisturbed, kills
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
-    return Menndl(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +62,12 @@ def test_what_each_training_learned_is_kept(local: Menndl, search: Path, tmp_pat
 
 def test_cut_after_any_line_it_goes_on_exactly(local: Menndl, search: Path, tmp_path: Path) -> None:
     local.run(search, tmp_path / "run")
-    lines, expected = lines_of(tmp_path / "run"), calls(tmp_path / "run")
+    lines, expected = lines_of(tmp_path / "run"), results(tmp_path / "run")
     for kept in (1, 2, 9, 24, len(lines) - 3, len(lines) - 1):
         again = cut(lines[:kept], tmp_path / str(kept))
         shutil.copytree(tmp_path / "run" / "trials", again / "trials")
         local.run(search, again)
-        assert results(calls(again)) == results(expected)
-
-
-def results(lines: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    return [line for line in lines if line["event"] == "result"]
+        assert results(again) == expected
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("something else")])

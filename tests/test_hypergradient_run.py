@@ -20,13 +20,8 @@ from menndl_caffe.rank.process import TrainerProcess
 from menndl_caffe.trial import CRASHED, HYPERGRADIENT, INDIVIDUAL, OK, TEST, YARDSTICK
 from tests.conftest import Runner
 from tests.support import runs
-from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.support.in_process import Menndl, check_cuts
 from tests.test_resume import as_undisturbed, kills
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
-    return Menndl(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +58,8 @@ def test_the_journal_says_how_each_gradient_was_found(local: Menndl, search: Pat
     assert ends[YARDSTICK].genome == record.trials[0].genome
 
 
-def results(run: Path) -> List[Dict[str, Any]]:
-    return [call for call in calls(run) if call["event"] == "result"]
-
-
 def test_cut_after_any_line_it_goes_on_exactly(local: Menndl, search: Path, tmp_path: Path) -> None:
-    local.run(search, tmp_path / "run")
-    lines, expected = lines_of(tmp_path / "run"), results(tmp_path / "run")
-    for kept in range(1, len(lines), 5):
-        again = cut(lines[:kept], tmp_path / str(kept))
-        local.run(search, again)
-        assert results(again) == expected
+    check_cuts(local, search, tmp_path)
 
 
 def refusal(menndl: Runner, path: Path, tmp_path: Path, *more: str) -> str:

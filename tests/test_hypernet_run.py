@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
 
 import pytest
 
@@ -14,14 +13,9 @@ from menndl_caffe.trial import DEFAULT, HYPERNET, INDIVIDUAL, RETRAIN, TEST, TRA
 from tests.conftest import REPOSITORY
 from tests.support import runs
 from tests.support.fake_trainer import SAID_OF
-from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.support.in_process import Menndl, cut, lines_of, results
 
 LINEAR = REPOSITORY / "templates" / "hypernet" / "linear.prototxt.j2"
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
-    return Menndl(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +39,6 @@ def test_what_was_learned_and_predicted_is_in_the_journal(local: Menndl, data: P
     shutil.copytree(run / "trials", again / "trials")
     local.run(search, again)
     assert results(again) == results(run)
-
-
-def results(run: Path) -> List[Dict[str, Any]]:
-    return [line for line in calls(run) if line["event"] == "result"]
 
 
 def with_template(folder: Path, data: Path, text: str) -> Path:

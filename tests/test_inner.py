@@ -17,7 +17,7 @@ from menndl_caffe.search.search import Kind
 from menndl_caffe.trial import ADAPTIVE, DIVERGED, HYPERGRADIENT, INDIVIDUAL, OK, TEST, TRAIN, YARDSTICK, Result, Trial
 from tests.conftest import Runner
 from tests.support import runs
-from tests.support.in_process import Menndl, calls, cut, lines_of
+from tests.support.in_process import Menndl, check_cuts
 from tests.test_resume import as_undisturbed, kills
 
 SPACE = SearchSpace((IntGene("kernel", 1, 9, 1, 5), RealGene("decay", 1e-6, 1.0, True, 1e-3),
@@ -141,11 +141,6 @@ def test_trainings_that_learn_within_are_trials_of_the_outer_search() -> None:
 
 # ---- as a user has it ----
 
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
-    return Menndl(monkeypatch, capsys)
-
-
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In place of conftest's: a GA over the hidden units, with descents by two decays."""
@@ -174,17 +169,8 @@ def test_the_journal_has_every_step(local: Menndl, search: Path, tmp_path: Path)
     assert local("report", tmp_path / "run") == 0, local.said
 
 
-def results(run: Path) -> List[Dict[str, Any]]:
-    return [call for call in calls(run) if call["event"] == "result"]
-
-
 def test_cut_after_any_line_it_goes_on_exactly(local: Menndl, search: Path, tmp_path: Path) -> None:
-    local.run(search, tmp_path / "run")
-    lines, expected = lines_of(tmp_path / "run"), results(tmp_path / "run")
-    for kept in range(1, len(lines), 5):
-        again = cut(lines[:kept], tmp_path / str(kept))
-        local.run(search, again)
-        assert results(again) == expected
+    check_cuts(local, search, tmp_path)
 
 
 WITHIN = "inner { gene: \"decay_hidden\" gene: \"decay_score\" steps: 3 }"

@@ -21,9 +21,9 @@ from typing import Any, Collection, Dict, Iterator, List, Mapping, Sequence
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.render import Rendered, Renderer
-from menndl_caffe.experiment.sources import Sources, datum_shape
+from menndl_caffe.experiment.sources import Sources
 from menndl_caffe.genome import Gene, Genome, RealGene
-from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, infer, located
+from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape, located
 from menndl_caffe.trial import Trial
 
 DECAY, LR, MOMENTUM = "decay", "lr", "momentum"
@@ -68,7 +68,7 @@ def stated(rendered: Rendered) -> Stated:
 def _learnable(rendered: Rendered) -> Sequence[Any]:
     try:
         with located(rendered.net):
-            return infer(rendered.net.message, "TRAIN", datum_shape).learnable
+            return rendered.shapes("TRAIN").learnable
     except (ImpossibleNet, UnknownShape) as error:
         raise UserError(str(error)) from None
 

@@ -57,3 +57,18 @@ def calls(run: Path) -> List[Dict[str, Any]]:
     events = map(json.loads, lines_of(run))
     return [{name: value for name, value in line.items() if name not in OF_THE_MOMENT}
             for line in events if line["event"] in ("trial", "result")]
+
+
+def results(run: Path) -> List[Dict[str, Any]]:
+    """Of those the results."""
+    return [call for call in calls(run) if call["event"] == "result"]
+
+
+def check_cuts(menndl: Menndl, search: Path, folder: Path) -> None:
+    """After every fifth line of its journal a search goes on to the results that it has uncut."""
+    menndl.run(search, folder / "run")
+    lines, expected = lines_of(folder / "run"), results(folder / "run")
+    for kept in range(1, len(lines), 5):
+        again = cut(lines[:kept], folder / str(kept))
+        menndl.run(search, again)
+        assert results(again) == expected
