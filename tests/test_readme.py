@@ -95,9 +95,14 @@ def test_make_run_starts_where_an_earlier_mpirun_was_killed(drawn: Path) -> None
     assert not any(Path(folder).exists() for folder in folders)
 
 
-def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:
-    """As in the README but for 2 ranks and a trainer that takes no time: all 17,500 individuals, twice."""
+@pytest.mark.parametrize("generations", [2, pytest.param(35, marks=pytest.mark.slow)])
+def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path, generations: int) -> None:
+    """As in the README but for 2 ranks and a trainer that takes no time: so many generations of 500, twice."""
     line = next(line for line in commands(README) if line.startswith("mpirun"))
+    paper = (REPOSITORY / "solvers" / "paper.search.prototxt").read_text()
+    assert "population: 500 generations: 35 " in paper
+    (tmp_path / "paper").write_text(paper.replace("generations: 35 ", f"generations: {generations} "))
+    line = line.replace("solvers/paper.search.prototxt", str(tmp_path / "paper"))
     for text, here in {"64": "2", "RUN": str(tmp_path / "run"), "/local/cifar10": str(tmp_path / "data")}.items():
         line = line.replace(text, here)
     words = shlex.split(line)
@@ -106,9 +111,10 @@ def test_the_cluster_command_takes_the_whole_experiment(tmp_path: Path) -> None:
     env = runs.environment(FAKE_SECONDS="0")
     assert runs.start(words[4:], ranks=2, env=env).wait(3600) == 0
     record = journal.read(tmp_path / "run")
-    assert len(record.results) == 17501 and {result.rank for result in record.results.values()} == {0, 1}
+    trials = 500 * generations + 1
+    assert len(record.results) == trials and {result.rank for result in record.results.values()} == {0, 1}
     assert runs.start(words[4:], ranks=2, env=env).wait(600) == 0
-    assert len(journal.read(tmp_path / "run").results) == 17501
+    assert len(journal.read(tmp_path / "run").results) == trials
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -72,9 +72,10 @@ def kills(search: Path, folder: Path, ranks: int, target: str, times: int, judge
         assert any(0 < count < 19 for count in counts), f"no kill came in the middle of the search: {counts}"
 
 
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("target", TARGETS)
-def test_20_kills_alone(search: Path, undisturbed: List, tmp_path: Path, target: str) -> None:
-    kills(search, tmp_path, 0, target, 20, as_undisturbed(undisturbed))
+def test_kills_alone(search: Path, undisturbed: List, tmp_path: Path, target: str, times: int) -> None:
+    kills(search, tmp_path, 0, target, times, as_undisturbed(undisturbed))
 
 
 @pytest.mark.parametrize("target", TARGETS)

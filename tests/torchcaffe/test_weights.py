@@ -294,8 +294,9 @@ def test_hdf5_files_of_another_form(net: Any, damage: str) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_names_in_other_encodings_are_found(old: bool) -> None:
+def test_names_in_other_encodings_are_found(old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As GBK writes two letters, in the net's text and in the file of weights."""
+    monkeypatch.chdir(tmp_path)
     model = v1_model() if old else caffe_pb2.NetParameter(layer=[{"name": "ip1", "top": ["ip1"], "blobs": [
         {"shape": {"dim": [5, 3]}, "data": range(15)}, {"shape": {"dim": [5]}, "data": range(5)}]}])
     Path("gbk.caffemodel").write_bytes(model.SerializeToString().replace(b"ip1", b"ip\xca"))
