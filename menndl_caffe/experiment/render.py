@@ -14,7 +14,7 @@ from menndl_caffe.experiment.template import SECONDS, Template
 from menndl_caffe.files import write
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.nets.shapes import DatumShape, NetShape, infer
+from menndl_caffe.nets.shapes import DatumShape, NetShape, Outcomes, infer
 from menndl_caffe.trial import Trial
 
 FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
@@ -29,6 +29,7 @@ class Rendered:
     net: prototxt.Document
     solver: prototxt.Document
 
+    _met: Outcomes = field(default_factory=dict, repr=False, compare=False)
     _shapes: Dict[Tuple[str, DatumShape], NetShape] = field(default_factory=dict, repr=False, compare=False)
 
     def shapes(self, phase: str, image: DatumShape = datum_shape) -> NetShape:
@@ -38,7 +39,8 @@ class Rendered:
         """
         known, solver = (phase, image), self.solver.message
         if known not in self._shapes:
-            self._shapes[known] = infer(self.net.message, phase, image, cpu=solver.solver_mode == solver.CPU)
+            cpu = solver.solver_mode == solver.CPU
+            self._shapes[known] = infer(self.net.message, phase, image, cpu=cpu, met=self._met)
         return self._shapes[known]
 
     def write(self, directory: Path) -> None:

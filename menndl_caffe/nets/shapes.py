@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from math import prod
-from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Container, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from menndl_caffe.nets.layer_rules import LAYERS, Rule
 from menndl_caffe.nets.layer_rules.blob import (
@@ -15,7 +15,9 @@ from menndl_caffe.nets.layer_rules.blob import (
     InPlace,
     LayerError,
     Message,
+    Outcome,
     Shape,
+    Shapes,
     UnknownShape,
     check_size,
     refuse_cudnn,
@@ -31,6 +33,7 @@ FLOAT_BYTES = 4
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss layer that has none
 
 DatumShape = Callable[[Message], Tuple[int, int, int]]
+Outcomes = Dict[Tuple[Optional[int], Shapes], Outcome]  # what a layer at a place in the file makes of these bottoms
 
 
 class LayerShape(NamedTuple):
@@ -69,13 +72,14 @@ class NetShape(NamedTuple):
 
 
 def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = (),
-          cpu: bool = False) -> NetShape:
+          cpu: bool = False, met: Optional[Outcomes] = None) -> NetShape:
     """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
 
     Files that a net names (databases, means, images) are not looked at, and the engine that a layer asks for only with
     `cpu`, for a net that is to run there. Phase TRAIN is taken to train: a layer whose gradient is nonsense in place is
-    refused where that gradient is wanted.
+    refused where that gradient is wanted. `met`: what was worked out of this net in another phase; it is added to.
     """
+    met = {} if met is None else met
     blobs: Dict[str, Shape] = {}
     layers: List[LayerShape] = []
     parameters = Parameters()
@@ -84,7 +88,7 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
         try:
             if cpu:
                 refuse_cudnn(wired.layer)
-            layer = _layer_shape(wired, blobs, datum_shape)
+            layer = _layer_shape(wired, blobs, datum_shape, met)
             parameters.add(wired.layer, layer.params)
         except LayerError as error:
             bottoms = {name: blobs[name] for name in wired.bottoms}
@@ -97,7 +101,7 @@ def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, sta
     return NetShape(blobs, tuple(layers), tuple(parameters.held), memory)
 
 
-def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape) -> LayerShape:
+def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape, met: Outcomes) -> LayerShape:
     layer = wired.layer
     rule = LAYERS.get(layer.type)
     if rule is None:
@@ -105,12 +109,15 @@ def _layer_shape(wired: Wired, blobs: Dict[str, Shape], datum_shape: DatumShape)
     tops = check_wiring(wired, rule, blobs)
     bottoms = {name: blobs[name] for name in wired.bottoms}
     shapes = tuple(bottoms.values())
-    outcome = rule.shapes((datum_shape(layer),) if layer.type == "Data" else shapes, layer)
-    for name, shape in zip(tops, outcome.tops):
-        check_size(shape, f"top '{name}'")
-    for shape in outcome.params:
-        check_size(shape, "a parameter")
-    check_size_in_place(wired, shapes, outcome.tops)
+    key = wired.place, (datum_shape(layer),) if layer.type == "Data" else shapes
+    outcome = met.get(key) if wired.place is not None else None
+    if outcome is None:
+        outcome = met[key] = rule.shapes(key[1], layer)
+        for name, shape in zip(tops, outcome.tops):
+            check_size(shape, f"top '{name}'")
+        for shape in outcome.params:
+            check_size(shape, "a parameter")
+        check_size_in_place(wired, shapes, outcome.tops)
     made = dict(zip(tops, outcome.tops))
     return LayerShape(layer.name, layer.type, bottoms, made, outcome.params, outcome.multiply_adds)
 
