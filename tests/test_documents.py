@@ -17,7 +17,7 @@ from menndl_caffe.experiment import search_file
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.search import KINDS
 from tests.conftest import REPOSITORY
-from tests.documents import architecture, tutorial
+from tests.documents import architecture, commands, tutorial
 from tests.documents import search_file as reference
 from tests.support import caffe_runs, runs
 from tests.support import clone as clones
@@ -212,6 +212,10 @@ def test_the_templates_page_has_every_name() -> None:
 
 def test_the_search_files_page_is_what_the_comments_make() -> None:
     assert (DOCS / "search-file.md").read_text() == reference.page(), "run `make docs`"
+
+
+def test_the_page_of_commands_is_what_their_parsers_know() -> None:
+    assert (DOCS / "commands.md").read_text() == commands.page(), "run `make docs`"
 
 
 def default(field: Any) -> str:
