@@ -21,8 +21,8 @@ a first search:
   menndl best RUN                                       the best individuals against Caffe's default
 The same `menndl run` command again goes on where a run was stopped, by whatever means.
 
-exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` ended early and in order, by --time-limit, SIGTERM,
-SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU; 130 Ctrl-C; 1 everything else
+exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` or `menndl confirm` ended early and in order, by
+--time-limit, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU; 130 Ctrl-C; 1 everything else
 """
 
 
@@ -33,6 +33,8 @@ COMMANDS = {
     "render": ("experiment.command", "write the two Caffe files of one individual"),
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
     "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),
+    "confirm": ("run.confirm_command", "train the best individuals and the default again from new seeds, and say "
+                                       "whether what was found holds"),
     "status": ("report.command", "say how far a run is"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),
     "report": ("watch.report_command", "write tables, figures and a page of a run into RUN/report"),
@@ -40,6 +42,7 @@ COMMANDS = {
     "doctor": ("doctor.command", "say which engines, MPI and data work here, and what to do about the rest"),
     "export": ("export.command", "write a run's trials for pandas, optuna-dashboard or TensorBoard"),
 }
+GO_ON = ("run", "confirm")  # those that end early in order and go on where they were stopped
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -50,7 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         arguments = parser.parse_args(list(map(in_utf8, words)))
     except UserError as error:
         parser.error(str(error))
-    if arguments.name != "run":  # whose Walltime takes what has come
+    if arguments.name not in GO_ON:  # whose Walltime takes what has come
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         arguments.main(arguments)
@@ -68,7 +71,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             return 1
         raise
     except KeyboardInterrupt:
-        hint = "; the same command goes on where this one stopped" if arguments.name == "run" else ""
+        hint = "; the same command goes on where this one stopped" if arguments.name in GO_ON else ""
         say(f"menndl {arguments.name}: interrupted{hint}")
         return 130
     except BrokenPipeError:  # `menndl status RUN | head`

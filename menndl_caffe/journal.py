@@ -388,7 +388,7 @@ def _locked(run: Path) -> IO[str]:
         file.seek(0)
         owner = file.read().strip() or "another process"
         file.close()
-        raise UserError(f"{run} is being written by {owner}; wait for it, or give another --out") from None
+        raise UserError(f"{run} is being written by {owner}; wait for it, or give `menndl run` another --out") from None
     if refusal:
         say(f"menndl run: warning: {run}/lock cannot be locked ({refusal}): see to it yourself that no other "
             "menndl run writes there")

@@ -14,8 +14,9 @@ INDIVIDUAL = "individual"  # a member of the population
 DEFAULT = "default"  # the network that the search starts from, at the same budget
 TEST = "test"  # the best individual once more, on the test set (fitness_set: VALIDATION)
 YARDSTICK = "yardstick"  # the default on the test set, trained on the validation images as well (searches by gradients)
+CONFIRM = "confirm"  # one of the best, or the default, once more from a new seed (`menndl confirm`)
 BESIDE = (DEFAULT, TEST, YARDSTICK)  # the roles beside the individuals, in the order in which they are shown
-ROLES = (INDIVIDUAL, *BESIDE)
+ROLES = (INDIVIDUAL, *BESIDE, CONFIRM)
 
 TRAIN = "train"  # as `caffe train` does it
 HYPERGRADIENT = "hypergradient"  # and the gradient of the validation loss with respect to the genes
@@ -54,11 +55,12 @@ class Trial:
     descent: Optional[int] = None  # which one of a search with gradients it is a step of, from 0 on
     decays_of: Optional[int] = None  # of a RETRAIN: the trial that learned its decays,
     decays: Optional[str] = None  # and the SHA-256 of the file that has them
+    repetition: Optional[int] = None  # of a CONFIRM: which training of its genes from a new seed, from 1 on
 
     @property
     def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
-        images = self.role if self.role in (TEST, YARDSTICK) else ""
+        images = self.role if self.role in (TEST, YARDSTICK, CONFIRM) else ""
         return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance, self.decays
 
     @property
@@ -71,7 +73,8 @@ class Trial:
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
         given = {"program": self.program if self.program != TRAIN else None, "tolerance": self.tolerance,
-                 "descent": self.descent, "decays_of": self.decays_of, "decays": self.decays}
+                 "descent": self.descent, "decays_of": self.decays_of, "decays": self.decays,
+                 "repetition": self.repetition}
         more = {name: value for name, value in given.items() if value is not None}
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
                 "seed": self.seed, "max_iter": self.max_iter, **more}
@@ -105,7 +108,8 @@ _GENES = Field("names with numbers or texts", _genome)
 _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(_NUMBER), "role": fields.one_of(ROLES)}
 _TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
-               "descent": _NUMBER, "decays_of": fields.whole(), "decays": TOLD}
+               "descent": _NUMBER, "decays_of": fields.whole(), "decays": TOLD,
+               "repetition": fields.whole(1)}
 
 
 @dataclass(frozen=True)

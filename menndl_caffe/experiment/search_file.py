@@ -12,7 +12,7 @@ from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, 
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.objective import ACCURACY
+from menndl_caffe.objective import ACCURACY, Objective
 from menndl_caffe.search import KINDS, Kind
 from menndl_caffe.trial import HYPERGRADIENT, TRAIN
 
@@ -86,6 +86,21 @@ def _settings(message: Any) -> Iterator[Wrong]:
         yield (), "has no gene; expected at least one gene { name: ... }"
     if message.HasField("inner"):
         yield from ((("inner", *path), text) for path, text in _inner(message))
+    if message.HasField("confirm"):
+        yield from ((("confirm", *path), text) for path, text in _confirm(message))
+
+
+def _confirm(message: Any) -> Iterator[Wrong]:
+    """What is wrong with what shall be trained again."""
+    confirm = message.confirm
+    for name, least in (("best", 1), ("seeds", 2)):
+        if not least <= getattr(confirm, name) <= MOST:
+            yield (name,), f"is {getattr(confirm, name)}; expected {least} to {MOST}"
+    if confirm.iterations and confirm.iterations < message.max_iter:
+        yield ("iterations",), (f"is {confirm.iterations}; expected max_iter, {message.max_iter}, or more, or 0 for as "
+                                "many as that")
+    if not any(Objective(one.measure).is_tested for one in message.objective or [Objective()]):
+        yield (), "is not for a search whose objectives no seed changes"
 
 
 def _of_kind(message: Any, kind: Kind) -> Iterator[Wrong]:

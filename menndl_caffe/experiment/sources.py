@@ -11,7 +11,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.nets.layer_rules.blob import UnknownShape
 from menndl_caffe.nets.proto import menndl_pb2
-from menndl_caffe.trial import TEST, YARDSTICK
+from menndl_caffe.trial import CONFIRM, TEST, YARDSTICK
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def parts_of_data(message: Any, role: str) -> Sources:
     """What of a data folder a trial of this role reads: the parts as in `*_train_lmdb`, and the mean's file."""
     held_out = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and role != YARDSTICK
     train, mean = ("fit", "mean_fit.binaryproto") if held_out else ("train", "mean.binaryproto")
-    return Sources(train, "validation" if held_out and role != TEST else "test", mean)
+    return Sources(train, "validation" if held_out and role not in (TEST, CONFIRM) else "test", mean)
 
 
 def sources(experiment: Experiment, role: str, to_read: bool = True) -> Sources:

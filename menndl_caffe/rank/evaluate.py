@@ -199,9 +199,10 @@ class Evaluator:
         assert training is not None
         while training.result is None:
             training.look()
-            if self._timeout and training.spent > self._timeout:
+            timeout = self._timeout * max(1.0, training.trial.max_iter / self._message.max_iter)
+            if timeout and training.spent > timeout:
                 self._trainer.kill()
-                late = f"not finished after trial_timeout of {self._timeout:g} seconds"
+                late = f"not finished after trial_timeout of {timeout:g} seconds"
                 training.result = self._failure(training, TIMEOUT, late)
             elif not self._heard(training, max(0.0, min(deadline - training.looked, LOOK_SECONDS))):
                 if training.looked >= deadline:

@@ -1,12 +1,12 @@
 """The best individuals against the default: `menndl best`, in the shape of the paper's Table 3."""
 from __future__ import annotations
 
-import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene, Value
 from menndl_caffe.objective import ACCURACY, BY_ACCURACY, LOSS, Objective
+from menndl_caffe.report.confirmation import confirmation
 from menndl_caffe.report.summary import (
     best_trained,
     chosen,
@@ -18,6 +18,7 @@ from menndl_caffe.report.summary import (
     roles,
     standard_error,
 )
+from menndl_caffe.report.verdict import confirmation_dict, paragraphs, remarks
 from menndl_caffe.report.yardstick import ALL_IMAGES, ONLY_THE_TEST_SET_COUNTS, verdict
 from menndl_caffe.text import aligned, fixed, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST, YARDSTICK, Result, Trial
@@ -38,6 +39,7 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
     beside = {role: described(run, *pair) if pair else None for role, pair in pairs.items()}
     default = beside[DEFAULT]
     genomes = [trial.genome for trial, _ in run.record.individuals()]
+    confirmed = confirmation(run)
     return {
         "type": run.message.type, "max_iter": run.message.max_iter, "fitness_set": run.fitness_set,
         "engine": run.engine, "test_images": images, **objectives_dict(run),
@@ -45,7 +47,8 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
         "genes": [{"gene": gene.name, "default": gene.default,
                    "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in run.space.genes],
         "default": default, "best": best, **{role: row for role, row in beside.items() if role != DEFAULT},
-        "difference": _difference(run.fitness, best, default, images, len(best_trained(run))),
+        "difference": _difference(run.fitness, best, default, len(best_trained(run))),
+        "confirmed": confirmation_dict(confirmed) if confirmed else None,
     }
 
 
@@ -65,20 +68,13 @@ def _span(gene: Gene, values: Sequence[Value]) -> str:
 
 
 def _difference(objective: Objective, best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]],
-                images: Optional[int], candidates: int) -> Optional[Dict[str, Any]]:
-    """The best's fitness above the default's, and where they are accuracies, the standard error of that if each is a
-    binomial share of `images`.
-
-    The same images decide both, which makes the true error smaller; that another seed trains another net, and that the
-    best was picked out of `candidates`, makes it larger, by more than can be known from one training of each.
-    """
+                candidates: int) -> Optional[Dict[str, Any]]:
+    """The best's fitness above the default's. It has no interval: another seed trains another net, and the best was
+    picked out of `candidates`; how much that is one training of each cannot tell."""
     reached, before = (fitness(row) if row else None for row in (best[0] if best else None, default))
     if reached is None or before is None:
         return None
-    error = None
-    if images and objective.measure == ACCURACY:
-        error = math.hypot(standard_error(reached, images), standard_error(before, images))
-    return {objective.measure: reached - before, "candidates": candidates, "standard_error": error}
+    return {objective.measure: reached - before, "candidates": candidates}
 
 
 def best_text(run: Run, n: Optional[int] = None) -> str:
@@ -164,9 +160,9 @@ def _places(best: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any]]]:
 def _remarks(run: Run, best: Dict[str, Any]) -> List[str]:
     """What a reader must know before believing the numbers, one line each."""
     objective = run.fitness
-    remarks = (_on_default(best["default"]), _on_difference(objective, best), _on_decays(best),
-               _on_test(objective, best), *(_on_yardstick(run, best) if YARDSTICK in best else ()))
-    return [line for line in remarks if line]
+    lines = (_on_default(best["default"]), _on_difference(run, best), _on_decays(best),
+             _on_test(objective, best), *(_on_yardstick(run, best) if YARDSTICK in best else ()))
+    return [line for line in lines if line]
 
 
 def _on_default(default: Optional[Dict[str, Any]]) -> str:
@@ -175,18 +171,23 @@ def _on_default(default: Optional[Dict[str, Any]]) -> str:
     return "" if fitness(default) is not None else f"default: {default['status']}: {default['reason']}"
 
 
-def _on_difference(objective: Objective, best: Dict[str, Any]) -> str:
-    difference = best["difference"]
+def _on_difference(run: Run, best: Dict[str, Any]) -> str:
+    """What new seeds say of it; without them, that it is one training of each."""
+    confirmed = confirmation(run)
+    if confirmed is not None:
+        return paragraphs(remarks(confirmed))
+    difference, objective = best["difference"], run.fitness
     if difference is None:
         return ""
-    text = f"difference: the best is {objective.signed(difference[objective.measure])} from the default"
-    if objective.measure != ACCURACY:
-        return f"{text} in {objective.measure}; it was picked out of {difference['candidates']:,}."
-    if difference["standard_error"] is None:
-        return text + "; the number of test images is not recorded, so its error is unknown."
-    return (f"{text}, with a standard error of {difference['standard_error']:.4f} for being measured on "
-            f"{best['test_images']:,} images;\n            another training seed would move both, "
-            f"and the best was picked out of {difference['candidates']:,}.")
+    of = "" if objective == BY_ACCURACY else f" in {objective.measure}"
+    text = (f"difference: the best is {objective.signed(difference[objective.measure])} from the default{of}; "
+            f"it was picked out of {difference['candidates']:,}.")
+    return f"{text}\n            It is {unconfirmed(run)}." if objective.is_tested else text
+
+
+def unconfirmed(run: Run) -> str:
+    """What is to be known of a difference that no new seeds stand behind, and what would tell."""
+    return f"one training each; `menndl confirm {run.folder}` tells whether the difference holds"
 
 
 def _on_decays(best: Dict[str, Any]) -> str:

@@ -7,8 +7,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
-from menndl_caffe.report.best import objectives_dict, optimized_text
+from menndl_caffe.report.best import objectives_dict, optimized_text, unconfirmed
 from menndl_caffe.report.busy import BusyTime
+from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
 from menndl_caffe.report.summary import (
     best_trained,
@@ -19,6 +20,7 @@ from menndl_caffe.report.summary import (
     of_role,
     roles,
 )
+from menndl_caffe.report.verdict import confirmation_dict
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
@@ -36,6 +38,7 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
     best, done = best_trained(run), sum(1 for _ in record.individuals())
     ends = {role: of_role(run, role) for role in roles(run)}
     needed = tuple(ends) if run.fitness_set == "validation" else (DEFAULT,)
+    confirmed, to_confirm = confirmation(run), lacking(run)
     return {
         "search": _search(run), "engine": run.engine,
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
@@ -48,10 +51,11 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **{role: described(run, *pair) if pair else None for role, pair in ends.items()},
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **({"descents": _descents(run)} if has_gradients(run) else {}),
-        **_speed(run, done, now),
+        **_speed(run, done, to_confirm, now),
+        "confirmed": confirmation_dict(confirmed) if confirmed else None, "to_confirm": to_confirm,
         # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
         "complete": (done == total or total is None and run.message.HasField("inner"))
-        and all(ends[role] for role in needed),
+        and all(ends[role] for role in needed) and not to_confirm,
     }
 
 
@@ -106,13 +110,16 @@ def _failures(run: Run) -> Dict[str, Any]:
             "last_failure": None if last is None else described(run, record.trials[last], record.results[last])}
 
 
-def _speed(run: Run, done: int, now: float) -> Dict[str, Any]:
+def _speed(run: Run, done: int, to_confirm: int, now: float) -> Dict[str, Any]:
     """Trainings an hour over the time in which at least one rank trained, and the time that the remaining individuals
-    take at that speed if the same share of them as so far is new."""
+    take at that speed if the same share of them as so far is new; with them so many trainings from new seeds."""
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
     new = sum(result.same_as is None for _, result in run.record.individuals())
-    left = (run.total - done) * new / done * busy / len(trained) if run.total and busy and done else None
+    longer = max(1.0, run.message.confirm.iterations / run.message.max_iter)
+    left = None
+    if run.total and busy and done:
+        left = ((run.total - done) * new / done + to_confirm * longer) * busy / len(trained)
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
             "trials_per_hour": round(3600 * len(trained) / busy, 2) if busy else None,
             "seconds_left": None if left is None else round(left, 1),
@@ -170,7 +177,7 @@ def _how_far(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     best = status["best"]
     decays = [("decays", learned_text(best["learned"]))] if best and "learned" in best else []
     return lines + along + [("best", _individual(run, best) + _origin(best)), *decays, *front,
-                    ("default", _individual(run, status["default"])), *_test(run, status)]
+                    ("default", _individual(run, status["default"])), *_test(run, status), *_confirmed(run, status)]
 
 
 def generation_text(status: Dict[str, Any]) -> str:
@@ -219,6 +226,16 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
         return []
     yardstick = [(YARDSTICK, _individual(run, status[YARDSTICK]))] if YARDSTICK in status else []
     return [("on test set", _individual(run, status[TEST])), *yardstick]
+
+
+def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """What new seeds say, or how many trainings of them are to come, or that there is none."""
+    to_come = [f"{status['to_confirm']:,} trainings from new seeds are to come"] * bool(status["to_confirm"])
+    found = status["confirmed"]
+    if found or to_come:
+        return [("confirmed", "; ".join([*([found["verdict"]] if found else []), *to_come]))]
+    both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))
+    return [("confirmed", "no: " + unconfirmed(run))] if both and run.fitness.is_tested else []
 
 
 def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:

@@ -18,6 +18,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="folder of the run; one that exists is gone on with")
     add_engine(command)
     add_overrides(command)
+    add_ranks(command)
+
+
+def add_ranks(command: argparse.ArgumentParser) -> None:
+    """What commands that train on many ranks have in common: how many there shall be, how long, what is shown."""
     command.add_argument("--expect-ranks", type=whole(1), metavar="N",
                          help="stop at once unless the MPI world has N ranks")
     command.add_argument("--time-limit", type=whole(1), metavar="SECONDS",

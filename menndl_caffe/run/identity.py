@@ -50,6 +50,7 @@ def _records(experiment: Experiment) -> Dict[str, str]:
 
 # How far a search goes, and not how: what may change when a run is gone on with.
 SIZE = ("ga_param.generations", "limit.trials")
+AGAIN = "confirm."  # what shall be trained again may change as well: how its fields' names begin
 
 
 def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
@@ -60,7 +61,7 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
     known = {name: identity[name] for name in ("mean", "records")}  # of which older journals say nothing
     before, now = features({**known, **record.run}, out), features(identity, out)
     for name in {**before, **now}:
-        if before.get(name) != now.get(name) and name not in SIZE:
+        if before.get(name) != now.get(name) and name not in SIZE and not name.startswith(AGAIN):
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
                             f"one's is {now.get(name, 'not there')}; "
                             "give another --out, or the settings it was started with")

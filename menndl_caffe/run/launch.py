@@ -15,10 +15,11 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 import menndl_caffe
 from menndl_caffe import search
 from menndl_caffe.data import describe, lock_refusal
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.experiment import recorded, search_file
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
@@ -27,15 +28,17 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
+from menndl_caffe.objective import Objective
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
-from menndl_caffe.trial import DEFAULT, LEARNING, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -53,6 +56,10 @@ class Options:
     expect_ranks: Optional[int] = None
     threads: int = 1
     live: bool = False
+
+    def progress(self, total: Optional[int], generations: Optional[int], fitness: Objective) -> Progress:
+        """On the terminal where there is one and the user wants that, else in plain lines."""
+        return Progress(total, generations, terminal(launched_size() > 0) if self.live else None, fitness)
 
 
 class Parts:
@@ -72,6 +79,25 @@ class Parts:
         """Those that a command line asks for."""
         experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
         return Parts(experiment, options.engine, options.math, options.threads)
+
+    @staticmethod
+    def of_run(run: Run, data: Optional[str] = None) -> Parts:
+        """Those of a recorded run, from its journal, with its data at `data` where they have moved; UserError where
+        something is missing or is another now."""
+        line = run.line
+        then = features(line, run.folder)
+        where = Path(data or line.get("data_folder", "."))
+        if not where.is_dir():
+            raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
+                            "--data DIR says where they are now")
+        run.message.data = in_utf8(str(where.absolute()))
+        parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
+        now = features(parts.identity, run.folder)
+        changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then
+                   if then[name] != now[name]]
+        if changed:
+            raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")
+        return parts
 
     @functools.cached_property
     def identity(self) -> Dict[str, Any]:
@@ -97,29 +123,30 @@ def _check_locks(where: Sources) -> None:
                             "a folder of your own, and name that with --data")
 
 
-class _Job:
+class Job:
     """A run, as the ranks of a world play it (farm.world.Job)."""
 
     def __init__(self, options: Options, walltime: Walltime):
-        self._options, self.walltime = options, walltime
+        self.options, self.walltime = options, walltime
         self.record: Optional[Record] = None  # of the master, in the end
 
     @functools.cached_property
-    def _parts(self) -> Parts:
-        return Parts.of(self._options)
+    def parts(self) -> Parts:
+        """What this rank needs."""
+        return Parts.of(self.options)
 
     def prepare(self) -> None:
         """UserError where anything cannot work."""
-        self._parts.identity  # noqa: B018
+        self.parts.identity  # noqa: B018
 
     def has(self) -> Dict[str, str]:
         """Of what all ranks must have the same."""
-        self._parts.versions(self.walltime)
-        return {**self._compared, "engine's version": self._parts.engine.version}
+        self.parts.versions(self.walltime)
+        return {**self._compared, "engine's version": self.parts.engine.version}
 
     def check(self, first: Mapping[str, str]) -> None:
         """UserError where this rank has another; its trainers say for themselves of which version they are."""
-        self._parts.engine = replace(self._parts.engine, version=first["engine's version"])
+        self.parts.engine = replace(self.parts.engine, version=first["engine's version"])
         for name, mine in self._compared.items():
             if first.get(name) != mine:
                 raise UserError(f"its {name} is {mine}, rank 0's is {first.get(name, 'not there')}; expected the same "
@@ -127,35 +154,41 @@ class _Job:
 
     @property
     def _compared(self) -> Dict[str, str]:
-        known = {"menndl": menndl_caffe.__version__, **features(self._parts.identity, self._options.out)}
+        known = {"menndl": menndl_caffe.__version__, **features(self.parts.identity, self.options.out)}
         return {name: str(value) for name, value in known.items()}
 
     def evaluator(self, rank: int) -> Evaluator:
         """With a trainer of its own."""
-        return self._parts.evaluator(rank, self._options.out)
+        return self.parts.evaluator(rank, self.options.out)
 
     def master(self, farm: Farm, ranks: int) -> None:
         """The search itself."""
-        self.record = _master(self._parts, self._options, farm, ranks, self.walltime)
+        self.record = _master(self.parts, self.options, farm, ranks, self.walltime)
 
 
-def run(options: Options, walltime: Walltime) -> Optional[Record]:
-    """Run or go on with a search; the record of the run on the master, None on the other ranks.
+def play(job: Job) -> Optional[Record]:
+    """Play a job alone or in the world that a launcher has started; the record of the run on the master, None on the
+    other ranks.
 
     Stopped where a signal or the time limit came before the end.
     """
-    job = _Job(options, walltime)
-    if launched_size() or options.expect_ranks:
-        over_mpi("started under MPI, but").play(job, options.expect_ranks)
+    expected = job.options.expect_ranks
+    if launched_size() or expected:
+        over_mpi("started under MPI, but").play(job, expected)
     else:
         job.master(LocalFarm(job.evaluator(0)), 1)
     return job.record
 
 
+def run(options: Options, walltime: Walltime) -> Optional[Record]:
+    """Run or go on with a search: see `play`."""
+    return play(Job(options, walltime))
+
+
 def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
     experiment = parts.experiment
-    with contextlib.closing(farm), _explained(options.out), Journal(options.out, judging=recorded.judging) as journal:
+    with contextlib.closing(farm), explained(options.out), Journal(options.out, judging=recorded.judging) as journal:
         this = parts.identity
         check_identity(options.out, journal.record, this)
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
@@ -167,17 +200,22 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
-        here = _circumstances(parts, farm, ranks, walltime)
+        here = circumstances(parts, farm, ranks, walltime)
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
-        screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
-        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen, fitness)) as progress:
+        wanted = experiment.message.confirm if experiment.message.HasField("confirm") else None
+        with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness)) as progress:
+            progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime)
             loop.run([default])
             best, result = journal.record.best(1, fitness)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
                 loop.run(list(_last(best, result, journal.record, numbering, experiment)))
+            if wanted and not result.failed:
+                again = confirm.trials(Run(options.out, journal.record), wanted)
+                progress.confirms = len(again)
+                loop.run(again)
         return journal.record
 
 
@@ -196,16 +234,12 @@ def _last(best: Trial, result: Result, record: Record, numbering: Numbering, exp
         begun = (trial for trial in record.trials.values() if (trial.genome, trial.role) == (genome, role))
         return next(begun, None) or replace(numbering(genome, role=role), **how)
 
-    program = search.program(experiment.message)
-    if program in LEARNING:
-        yield trial(best.genome, TEST, program=RETRAIN, decays_of=best.id, decays=result.learned["sha256"])
-    else:
-        yield trial(best.genome, TEST)
-    if program != TRAIN:
+    yield trial(best.genome, TEST, **confirm.as_tested(experiment.message, best, result))
+    if search.program(experiment.message) != TRAIN:
         yield trial(experiment.space.default, YARDSTICK)
 
 
-def _circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Dict[str, Any]:
+def circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> Dict[str, Any]:
     """Where, when and with what a run or its continuation was started."""
     message = parts.experiment.message
     return {"menndl": menndl_caffe.__version__, "versions": parts.versions(walltime),
@@ -231,7 +265,7 @@ def _test_images(parts: Parts) -> int:
 
 
 @contextlib.contextmanager
-def _explained(out: Path) -> Iterator[None]:
+def explained(out: Path) -> Iterator[None]:
     """A full disk in the middle of a run is not the end of it: say so."""
     try:
         yield

@@ -13,7 +13,7 @@ from menndl_caffe.farm import Farm
 from menndl_caffe.journal import Journal
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.search import OtherTrial, Search
-from menndl_caffe.trial import INDIVIDUAL, Result, Trial, Work
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, Result, Trial, Work
 from menndl_caffe.walltime import Stopped
 
 PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTERM, mpirun kills within a second
@@ -88,7 +88,9 @@ class Loop:
                 if call.role == INDIVIDUAL:
                     self._repeat(call)
                 self._numbering.take(call)
-        self._queue.extend(trial for trial in record.trials.values() if trial.id not in record.results)
+        # Of a search that wants no more results, as where its best are confirmed, no individual is begun again.
+        self._queue.extend(trial for trial in record.trials.values() if trial.id not in record.results
+                           and not (trial.role == INDIVIDUAL and self._search.finished))
 
     def _repeat(self, trial: Trial) -> None:
         self._asked += 1
@@ -142,9 +144,12 @@ class Loop:
         self._queue.extendleft(self._farm.lost())
 
     def _stopped(self, reason: str) -> Stopped:
-        done = sum(1 for _ in self._journal.record.individuals())
+        record = self._journal.record
+        done = sum(1 for _ in record.individuals())
         of_all = f" of {self._total}" if self._total else ""
-        return Stopped(f"{reason}: {done}{of_all} individuals are done; the same command goes on")
+        again = sum(record.trials[id].role == CONFIRM for id in record.results)
+        more = f" and {again} trainings from new seeds" if again else ""
+        return Stopped(f"{reason}: {done}{of_all} individuals{more} are done; the same command goes on")
 
     # ---- results ----
 

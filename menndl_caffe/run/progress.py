@@ -9,7 +9,7 @@ from typing import IO, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import HowFar, duration, printable
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import CONFIRM, DEFAULT, INDIVIDUAL, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
 
@@ -37,6 +37,8 @@ class Progress:
     def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]],
                  fitness: Objective = BY_ACCURACY):
         self._total, self._generations, self._live = total, generations, screen is not None
+        self.confirms = 0  # trainings from new seeds that there shall be
+        self._confirmed = 0
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0
         self._fitness = fitness
@@ -51,6 +53,7 @@ class Progress:
         begins = generation > self._generation
         self._generation = max(self._generation, generation)
         self._done += trial.role == INDIVIDUAL
+        self._confirmed += trial.role == CONFIRM
         if trial.role == DEFAULT and not result.failed:
             self._default = result.fitness
         elif trial.role == INDIVIDUAL and not result.failed:
@@ -63,7 +66,8 @@ class Progress:
             self._failed += 1
             if not recorded:
                 self._write(f"trial {result.id} {result.status}: {result.reason}")
-        self._show(begins or self._done == self._total)
+        last = trial.role == INDIVIDUAL and self._done == self._total or self._confirmed == self.confirms > 0
+        self._show(begins or last)
 
     def _show(self, now: bool) -> None:
         if self._live:
@@ -78,10 +82,12 @@ class Progress:
         left = ""
         if speed and self._total:
             new = self._trained / self._told_of  # others are answered at once: individuals met before
-            left = f"{duration((self._total - self._done) * new / speed)} left"
+            to_train = (self._total - self._done) * new + max(0, self.confirms - self._confirmed)
+            left = f"{duration(to_train / speed)} left"
         best, default = map(self._fitness.text, (self._best, self._default))
+        confirmed = f"confirmed {self._confirmed}/{self.confirms}" if self.confirms else ""
         return str(HowFar(self._done, self._total, self._generation, self._generations, best, default, self._failed,
-                          3600 * speed if speed else None, left))
+                          3600 * speed if speed else None, left, confirmed))
 
     def _write(self, text: str) -> None:
         self._put(("\r\x1b[K" if self._live else "") + printable(text) + "\n")

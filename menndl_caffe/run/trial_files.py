@@ -10,7 +10,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.files import unlinked, write
 from menndl_caffe.journal import Record
-from menndl_caffe.trial import INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, Result, Trial
 
 LOG = "caffe.log"
 
@@ -25,6 +25,8 @@ class TrialFiles:
 
     def keep(self, trial: Trial, result: Result) -> None:
         """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
+        if trial.role == CONFIRM and not result.failed:
+            return
         if result.failed or trial.role != INDIVIDUAL:
             self._write(trial, result)
         elif self._best is None or self._fitness.rank_key(result) < self._fitness.rank_key(self._best):

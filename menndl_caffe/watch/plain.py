@@ -18,7 +18,8 @@ def line(picture: Picture) -> str:
     best, default = (picture.fitness.text(status[name] and fitness(status[name])) for name in ("best", "default"))
     ending = "complete" if status["complete"] else "" if left is None else f"{duration(left)} left"
     return str(HowFar(status["done"], status["total"], status["generation"], status["generations"], best, default,
-                      sum(status["failed"].values()), status["trials_per_hour"], ending))
+                      sum(status["failed"].values()), status["trials_per_hour"], ending,
+                      f"{status['to_confirm']} to confirm" if status["to_confirm"] else ""))
 
 
 def follow(watched: Watched, interval: float, once: bool) -> None:

@@ -15,7 +15,7 @@ from menndl_caffe.objective import LOSS, Objective, values
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.summary import of_role, roles
 from menndl_caffe.text import printable
-from menndl_caffe.trial import INDIVIDUAL, STATUSES, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, STATUSES, Result, Trial
 
 # What is measured of a net -> its significant digits in the page; more would double the column there.
 MEASURED = {"parameters": 9, "multiply_adds": 3}
@@ -46,7 +46,7 @@ def columns(run: Run) -> Dict[str, Any]:
     default, of the best's test and of the yardstick; the test of one that was the best earlier has none.
     """
     stages, trials = run.stages, run.record.trials
-    pairs = [(trials[id], result) for id, result in run.record.results.items()]
+    pairs = [(trials[id], result) for id, result in run.record.results.items() if trials[id].role != CONFIRM]
     ends = {pair[0].id for pair in (of_role(run, role) for role in roles(run)) if pair}
     hosts, reasons = Names(), Names()
     begin, end = _clock([result for _, result in pairs])

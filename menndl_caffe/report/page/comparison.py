@@ -8,12 +8,14 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Gene
 from menndl_caffe.report.best import best_dict, optimized_text
+from menndl_caffe.report.confirmation import confirmation
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page.columns import columns, gene_dict
 from menndl_caffe.report.page.facts import facts
 from menndl_caffe.report.page.single import costed
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import best_trained, fitness, roles
+from menndl_caffe.report.verdict import signed_text
 from menndl_caffe.text import printable
 from menndl_caffe.trial import BESIDE, YARDSTICK
 
@@ -43,13 +45,14 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
 
 
 def fitnesses(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> Dict[str, str]:
-    """What the first table says of a run: best, default, best on the test set, yardstick, difference; empty for what is
-    not."""
+    """What the first table says of a run: best, default, best on the test set, yardstick, difference, and that over new
+    seeds; empty for what is not."""
     rows = {name: status.get(name) for name in ("best", *BESIDE)}
     texts = {f"{name}_text": run.fitness.text(fitness(row)) or row["status"] if row else ""
              for name, row in rows.items()}
-    difference = best["difference"]
-    return {**texts, "difference": run.fitness.signed(difference[run.fitness.measure]) if difference else ""}
+    difference, found = best["difference"], confirmation(run)
+    return {**texts, "difference": run.fitness.signed(difference[run.fitness.measure]) if difference else "",
+            "confirmed_text": signed_text(found) if found else ""}
 
 
 def in_common(known: Sequence[Dict[str, str]]) -> List[Tuple[str, List[str]]]:

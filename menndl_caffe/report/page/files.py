@@ -10,6 +10,7 @@ from menndl_caffe.experiment.render import FILES
 from menndl_caffe.files import inside, unlinked
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.text import printable
+from menndl_caffe.trial import CONFIRM
 
 MOST = 200  # individuals whose texts go into the page
 LONGEST = 100_000  # characters of a text
@@ -61,7 +62,8 @@ def rendered_files(nets: Nets, run: Run) -> Dict[str, Any]:
     bases: List[Dict[int, List[str]]] = [{} for _ in FILES]
     of: Dict[str, Any] = {}
     left = IN_ALL
-    for result in sorted(run.record.results.values(), key=lambda result: run.fitness.rank_key(result)[:2]):
+    shown = (result for id, result in run.record.results.items() if run.record.trials[id].role != CONFIRM)
+    for result in sorted(shown, key=lambda result: run.fitness.rank_key(result)[:2]):
         texts = nets.rendered(run.record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))

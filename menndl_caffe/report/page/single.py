@@ -7,7 +7,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
-from menndl_caffe.report.best import best_dict, cell, shown
+from menndl_caffe.report.best import best_dict, cell, shown, unconfirmed
+from menndl_caffe.report.confirmation import Confirmation, confirmation
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page import decays, descents, test_set
@@ -18,7 +19,8 @@ from menndl_caffe.report.slowness import slowness
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.report.table_3 import costs_of, table_3
-from menndl_caffe.text import duration, fixed, printable
+from menndl_caffe.report.verdict import interval_text, remarks
+from menndl_caffe.text import duration, printable
 from menndl_caffe.trial import BESIDE, DEFAULT, TEST, YARDSTICK
 
 NAMES = {DEFAULT: "default", TEST: "best on the test set", YARDSTICK: "yardstick on the test set"}
@@ -28,7 +30,7 @@ REASONS = 25  # different reasons that are listed, the most frequent first
 def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The template's context and the script's data."""
     status, best, nets = status_dict(run, now), best_dict(run), Nets(run)
-    of_best, difference = costed(best, run, nets), best["difference"]
+    of_best, difference, confirmed = costed(best, run, nets), best["difference"], confirmation(run)
     data = columns(run)
     of_descents, descents_drawn = descents.section(run)
     of_decays, decays_drawn = decays.section(run, nets)
@@ -41,7 +43,8 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
         "curve_measure": run.curve_measure,
         "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
-        "moves": run.fitness.is_tested,
+        "unconfirmed": unconfirmed(run) if run.fitness.is_tested else "",
+        "confirmed": [text for _, text in remarks(confirmed)] if confirmed else [],
         **of_descents, **of_decays, "test_set": test_set.section(run, best), "objectives": run.objectives,
         "dominated": dominated(run), "slowness": slowness(run),
         "importance": sorted(importance(run), key=lambda gene: -gene.share),
@@ -92,6 +95,9 @@ def tiles(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
     if YARDSTICK in best:
         row.append(Tile(NAMES[YARDSTICK], _fitness(run, best[YARDSTICK]),
                         _without_fitness(best[YARDSTICK]) or "the default, trained on all images"))
+    found = confirmation(run)
+    if found is not None:
+        row.append(_from_new_seeds(found))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
     return row + [Tile("individuals", f"{status['done']:,}", f"{status['reused']:,} of them met before"),
                   Tile("failed", f"{sum(failed.values()):,}", kinds or "none"),
@@ -108,9 +114,18 @@ def _without_fitness(row: Optional[Dict[str, Any]]) -> str:
 
 
 def _difference(run: Run, best: Dict[str, Any]) -> str:
-    difference = best["difference"] or {}
-    error = f" ± {fixed(difference['standard_error'])}" if difference.get("standard_error") else ""
-    return f"best is {run.fitness.signed(difference[run.fitness.measure])}{error}" if difference else ""
+    difference = best["difference"]
+    if difference is None:
+        return ""
+    each = ", one training each" if run.fitness.is_tested else ""
+    return f"best is {run.fitness.signed(difference[run.fitness.measure])}{each}"
+
+
+def _from_new_seeds(found: Confirmation) -> Tile:
+    """The difference, its interval and how many seeds stand behind it."""
+    held = "no verdict yet" if found.holds is None else "holds" if found.holds else "does not hold"
+    number = found.objective.signed(found.difference.value) if found.difference else ""
+    return Tile("best from new seeds", number, f"{held}: {interval_text(found)}" if found.difference else held)
 
 
 def _speed(status: Dict[str, Any]) -> str:
