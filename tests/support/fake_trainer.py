@@ -9,6 +9,8 @@ hypernet that it learned a decay of 0.003, in a file of the net's checksum; retr
 A training takes FAKE_SECONDS, and a little more for a wide net; where FAKE_SIGMA is set, a time that the net draws,
 log-normal with this sigma and FAKE_SECONDS as its mean.
 
+With FAKE_NOISE the accuracy has a normal error of this standard deviation, which the training's seed draws.
+
 Where FAKE_HELD names a folder, each trainer is held in its second training: it leaves a file there, and goes on when
 the folder has another name.
 """
@@ -61,6 +63,13 @@ def gradient(net: str) -> Dict[str, float]:
     return {f"decay {layer}[0]": math.log(float(decay) / 0.003) / float(decay) for layer, decay in decays}
 
 
+def noise(request: Dict[str, str]) -> float:
+    """Of this standard deviation, by the training's seed."""
+    deviation = float(os.environ.get("FAKE_NOISE", "0"))
+    seed = re.search(r"random_seed: (\d+)", request["solver"])
+    return random.Random(seed and seed.group(1)).gauss(0, deviation) if deviation else 0.0
+
+
 def learn(request: Dict[str, str]) -> None:
     """Write what was learned, where it is to be kept."""
     if "learned" in request:
@@ -91,7 +100,7 @@ def main() -> None:
             hold(os.environ["FAKE_HELD"])
         if os.environ.get("FAKE_FAILURES") and misbehave(number, kernels[0]):
             continue
-        accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000, 6)
+        accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000 + noise(request), 6)
         for share in (0.5, 1.0):
             outputs = {"accuracy": accuracy * share, "loss": 2 - accuracy * share}
             say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
