@@ -94,7 +94,7 @@ def test_best_of_a_loss(loss: Run) -> None:
     assert best["objectives"] == [{"measure": "loss", "minimize": True}] and "accuracy" not in best["best"][0]
     default = measured(0) or {}
     gain = known()[order[0]]["loss"] - default["loss"]
-    assert best["difference"] == {"loss": pytest.approx(gain), "candidates": len(order), "standard_error": None}
+    assert best["difference"] == {"loss": pytest.approx(gain), "candidates": len(order)}
     text = best_text(loss, 4)
     assert "engine caffe, least loss on the test set." in text and "accuracy" not in text
     assert rows(text.split("\n\n")[1])["loss"][0] == f"{default['loss']:.4f}"
