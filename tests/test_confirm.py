@@ -1,4 +1,4 @@
-"""`menndl confirm`: new seeds, nothing twice, a search that is not disturbed, and words that say no more than is known."""
+"""`menndl confirm`: new seeds, nothing twice, a search that is not disturbed, words that say no more than is known."""
 from __future__ import annotations
 
 import json
@@ -15,7 +15,7 @@ from menndl_caffe.experiment.sources import parts_of_data
 from menndl_caffe.journal import Journal
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.page import page
-from menndl_caffe.report.verdict import confirmation_dict, confirmation_text, verdict
+from menndl_caffe.report.verdict import confirmation_dict, confirmation_text, confirmed_csv, verdict
 from menndl_caffe.trial import CONFIRM, DEFAULT, TEST, Result, Trial
 from tests.support import runs
 from tests.support.in_process import Menndl, calls, cut, lines_of, results
@@ -41,7 +41,8 @@ def lines(tmp_path_factory: pytest.TempPathFactory, data: Path) -> List[str]:
     """The journal of a whole search of 18 individuals."""
     folder = tmp_path_factory.mktemp("whole")
     search = runs.write_search(folder / "s.search.prototxt", data)
-    process = runs.start(["run", search, "--out", folder / "run"], 0, runs.environment(FAKE_NOISE="0.01", FAKE_SECONDS="0"))
+    env = runs.environment(FAKE_NOISE="0.01", FAKE_SECONDS="0")
+    process = runs.start(["run", search, "--out", folder / "run"], env=env)
     assert process.wait(runs.PATIENCE) == 0
     return lines_of(folder / "run")
 
@@ -302,6 +303,9 @@ def test_everybody_says_the_same(noisy: Menndl, run: Path) -> None:
         noisy(command, run)
         assert said in " ".join(noisy.out.split()) and "menndl confirm" not in noisy.out
     assert noisy.json("best", run)["confirmed"] == noisy.json("status", run)["confirmed"]
+    first = confirmed_csv(confirmed(run)).splitlines()[1].split(",")
+    # t_0.975(2) = 4.303 times 0.01 / sqrt(3) on both sides of the mean.
+    assert first[-10:] == ["3", "0", "0.3460", "0.3212", "0.3708", "0.0470", "0.0243", "0.0697", "0.002259", "0.3480"]
     shown = page([recorded.read(run)])
     assert "best from new seeds" in shown and "95%: +0.0243 to +0.0697, 3 seeds each" in shown and "±" not in shown
 

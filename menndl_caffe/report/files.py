@@ -22,6 +22,7 @@ from menndl_caffe.files import replacing, unlinked
 from menndl_caffe.objective import LOSS, MEASURES, Objective
 from menndl_caffe.report.best import best_dict, best_text, cell, shown
 from menndl_caffe.report.boxes import Spread, spreads, spreads_csv
+from menndl_caffe.report.confirmation import confirmation
 from menndl_caffe.report.decays import Decays, best_decays, decays_csv
 from menndl_caffe.report.descents import descents, descents_csv
 from menndl_caffe.report.nets import Nets
@@ -36,6 +37,7 @@ from menndl_caffe.report.summary import (
     learns_decays,
 )
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
+from menndl_caffe.report.verdict import confirmed_csv
 from menndl_caffe.text import as_csv, fixed, printable, say
 from menndl_caffe.trial import BESIDE, DEFAULT
 
@@ -142,12 +144,13 @@ def _notes(run: Run, nets: Nets, networks: Mapping[str, List[Layer]]) -> Iterato
 
 def _tables(run: Run, nets: Nets) -> Dict[str, str]:
     """Names and texts of the tables of single individuals."""
-    best = best_dict(run)
+    best, confirmed = best_dict(run), confirmation(run)
     costs = costs_of(best, run, nets)
     rows = table_3(run, best, costs)
     return {"best.txt": best_text(run) + "\n", "best.csv": _best_csv(run, best, costs),
             "table_3.csv": table_3_csv(rows), "table_3.md": table_3_markdown(rows), "table_3.tex": table_3_latex(rows),
             "individuals.csv": _individuals_csv(run),
+            **({"confirmed.csv": confirmed_csv(confirmed)} if confirmed else {}),
             **({"descents.csv": descents_csv(run, descents(run))} if has_gradients(run) else {}),
             **({"decays.csv": decays_csv(run)} if learns_decays(run) else {})}
 

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.report.confirmation import Confirmation, Repeated
 from menndl_caffe.report.confirmed import LEVEL, Interval
-from menndl_caffe.text import aligned
+from menndl_caffe.text import aligned, as_csv, fixed
 from menndl_caffe.trial import DEFAULT, TEST
 
 WIDTH = 118  # of lines
@@ -152,3 +152,20 @@ def _difference(found: Confirmation, one: Repeated) -> Optional[Dict[str, Any]]:
         return None
     return {"value": difference.value, "interval": list(difference.interval),
             "chance_no_better": difference.chance(found.objective.minimize)}
+
+
+def confirmed_csv(found: Confirmation) -> str:
+    """The table of `menndl confirm` for programs: of the best, the search's first, and of the default."""
+    digits, expected = found.objective.digits, found.expected()
+
+    def rows() -> Iterator[List[Any]]:
+        for place, one in [*enumerate(found.best, 1), (DEFAULT, found.default)]:
+            difference = found.above(one) if place != DEFAULT else None
+            yield [place, one.id, *one.genome.values, digits(one.reported), len(one.values), sum(one.failed.values()),
+                   *map(digits, [one.mean and one.mean.mean, *(one.mean and one.mean.interval or (None, None)),
+                                 *((difference.value, *difference.interval) if difference else (None,) * 3)]),
+                   difference and fixed(difference.chance(found.objective.minimize), 6), digits(expected.get(one.id))]
+
+    return as_csv(["place", "id", *found.default.genome.names, "search", "seeds", "failed", "mean", "mean_low",
+                   "mean_high", "difference", "difference_low", "difference_high", "chance_no_better", "expected"],
+                  rows())
