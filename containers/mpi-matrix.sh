@@ -130,7 +130,7 @@ prepare_images() {
 }
 
 prepare_search() {
-    sed 's/^ga_param .*/ga_param { population: 2 generations: 1 }/' "$repository/solvers/quick.search.prototxt" \
+    sed 's/^ga_param .*/ga_param { population: 2 generations: 1 }/; /^confirm /d' "$repository/solvers/quick.search.prototxt" \
         >"$dir/two.search.prototxt"
     if [[ ! -e $dir/data/dataset.json ]]; then
         "$dir/openmpi5/bin/menndl" data synthetic --out "$dir/data" >"$dir/data.log" 2>&1 ||

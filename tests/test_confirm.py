@@ -119,14 +119,16 @@ def test_it_goes_on_wherever_it_was_killed(noisy: Menndl, run: Path, tmp_path: P
 
 @pytest.mark.parametrize("kind", [runs.GA, runs.LIMITED["ASYNC_GA"]], ids=["GA", "ASYNC_GA"])
 def test_a_search_goes_on_as_if_nobody_had_confirmed(noisy: Menndl, tmp_path: Path, data: Path, kind: str) -> None:
-    """Ids, genes, seeds, which have the ids in them here, and results."""
+    """Ids, genes, seeds, which have the ids in them here, and results; an individual that was cut off is left to it."""
     more = "reuse_results: false"
     search = runs.write_search(tmp_path / "s.search.prototxt", data, more, kind, population=3, generations=2, trials=6)
     noisy.run(search, tmp_path / "whole")
     lines, expected = lines_of(tmp_path / "whole"), runs.individuals(tmp_path / "whole")
-    middle = cut(lines[:len(lines) // 2], tmp_path / "middle")
+    begun = [i for i, line in enumerate(lines) if '"role": "individual"' in line]
+    middle = cut(lines[:begun[3] + 1], tmp_path / "middle")
     assert noisy("confirm", middle, "-k", 1, "--seeds", 2) == 0, noisy.said
     confirmed_then = again(middle)
+    assert len(runs.individuals(middle)) == 3 and len(confirmed_then) == 4
     noisy.run(search, middle)
     assert runs.individuals(middle) == expected and again(middle) == confirmed_then
 

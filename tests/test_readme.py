@@ -150,4 +150,4 @@ def test_a_wheel_carries_templates_and_solvers_and_works_anywhere(tmp_path: Path
         done = subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *arguments], cwd=elsewhere, env=env,
                               capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert (elsewhere / "one" / "train_test.prototxt").exists() and len(journal.read(elsewhere / "run").results) == 25
+    assert (elsewhere / "one" / "train_test.prototxt").exists() and len(journal.read(elsewhere / "run").results) == 29
