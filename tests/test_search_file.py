@@ -441,10 +441,18 @@ def test_the_paper_s_search_is_the_paper_s() -> None:
     assert prod(gene.size for gene in in_order) == 8**3 * 56**3
 
 
-@pytest.mark.parametrize("name", ["quick.search.prototxt", "hour.search.prototxt", "random.search.prototxt",
-                                  "cma_es.search.prototxt"])
-def test_the_smaller_searches_have_the_paper_s_genes(name: str) -> None:
-    assert genes(name) == genes("paper.search.prototxt")
+def test_the_hour_has_the_paper_s_genes() -> None:
+    assert genes("hour.search.prototxt") == genes("paper.search.prototxt")
+
+
+@pytest.mark.parametrize("name", ["quick", "guided", "random", "cma_es"])
+def test_the_small_searches_have_two_rates_beside_the_paper_s_genes(name: str) -> None:
+    found = search_file.load(str(REPOSITORY / f"solvers/{name}.search.prototxt"))
+    paper = search_file.load(str(REPOSITORY / "solvers/paper.search.prototxt")).space
+    assert found.space.names == (*paper.names, "base_lr", "momentum")
+    assert found.space.default.values == (*paper.default.values, 0.001, 0.9), "Table 2 of the paper"
+    assert genes(f"{name}.search.prototxt") == genes("quick.search.prototxt")
+    assert (found.message.confirm.best, found.message.confirm.seeds) == (1, 5)
 
 
 @settings(max_examples=60, deadline=None)
