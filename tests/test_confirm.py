@@ -297,7 +297,7 @@ def test_everybody_says_the_same(noisy: Menndl, run: Path) -> None:
     assert before["confirmed"] is None and "standard_error" not in before["difference"]
     for command in ("best", "status"):
         noisy(command, run)
-        assert f"one training each; `menndl confirm {run}` tells whether the difference holds" in noisy.out
+        assert "one training each; `menndl confirm RUN` tells whether the difference holds" in noisy.out
         assert "95%" not in noisy.out and "±" not in noisy.out
     told(run, [0.336, 0.346, 0.356], [0.289, 0.299, 0.309], [0.36, 0.35, 0.34])
     said = "holds: 0.3460 against 0.2990, +0.0470 (95%: +0.0243 to +0.0697), 3 seeds each"

@@ -109,7 +109,7 @@ def menndl(folder: Path, environment: Dict[str, str], *arguments: object) -> sub
 @pytest.fixture(scope="module")
 def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
     """The lines of four journals: one with nets that cannot exist, and gone on with; the tutorial's; and with the fake
-    trainer those of a search by gradients, and of one that learns decays."""
+    trainer those of a search by gradients, and of one that learns decays and is confirmed."""
     net = (shapes / "net.prototxt.j2").read_text().replace("range(1, depth + 1)", "[1]").replace("pad:", "#")
     (shapes / "broken.prototxt.j2").write_text(net.replace("kernel_size: 2 stride: 2", "kernel_size: 1"))
     (shapes / "one_gene.search.prototxt").write_text(ONE_GENE)
@@ -122,6 +122,8 @@ def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
                         (runs.write_adaptive(shapes / "adaptive.search.prototxt", few, trials=2), "a")):
         done = menndl(REPOSITORY, runs.environment(), "run", search, "--out", shapes / run)
         assert done.returncode == 0, done.stderr
+    done = menndl(REPOSITORY, runs.environment(), "confirm", shapes / "a", "-k", 1, "--seeds", 2)
+    assert done.returncode == 0, done.stderr
     for run in ("r", "run", "g", "a"):
         lines += [json.loads(line) for line in (shapes / run / "journal.jsonl").read_text().splitlines()]
     return lines

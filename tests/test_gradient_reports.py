@@ -78,7 +78,7 @@ def test_it_is_complete_with_the_yardstick_alone(tmp_path: Path) -> None:
 def test_best(run: Run) -> None:
     best = best_dict(run, 2)
     assert [row["id"] for row in best["best"]] == [3, 5] and best["yardstick"]["accuracy"] == 0.73
-    assert list(best)[-5:] == ["default", "best", "test", "yardstick", "difference"]
+    assert list(best)[-6:] == ["default", "best", "test", "yardstick", "difference", "confirmed"]
     said = best_text(run)
     # The standard error is sqrt(.73 x .27 / 1000).
     assert "accuracy 0.7300 (standard error 0.0140) on the test set" in line(said, "yardstick: ")

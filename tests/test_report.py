@@ -189,7 +189,7 @@ def test_what_the_difference_means(recorded: Run, tmp_path: Path) -> None:
     assert difference == {"accuracy": pytest.approx(0.04), "candidates": 4}
     text = " ".join(best_text(recorded).split())
     assert "the best is +0.0400 from the default; it was picked out of 4" in text
-    assert f"It is one training each; `menndl confirm {recorded.folder}` tells whether the difference holds." in text
+    assert "It is one training each; `menndl confirm RUN` tells whether the difference holds." in text
     worse = record(tmp_path / "worse", [TRIALS[0], TRIALS[1]])
     assert "-0.1000 from the default" in best_text(worse)
 

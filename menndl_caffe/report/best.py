@@ -23,6 +23,7 @@ from menndl_caffe.report.yardstick import ALL_IMAGES, ONLY_THE_TEST_SET_COUNTS, 
 from menndl_caffe.text import aligned, fixed, gene_text, interval
 from menndl_caffe.trial import DEFAULT, TEST, YARDSTICK, Result, Trial
 
+UNCONFIRMED = "one training each; `menndl confirm RUN` tells whether the difference holds"
 FEW = 5  # individuals that are listed unless others are asked for, as in the paper; of a front all
 
 
@@ -182,12 +183,7 @@ def _on_difference(run: Run, best: Dict[str, Any]) -> str:
     of = "" if objective == BY_ACCURACY else f" in {objective.measure}"
     text = (f"difference: the best is {objective.signed(difference[objective.measure])} from the default{of}; "
             f"it was picked out of {difference['candidates']:,}.")
-    return f"{text}\n            It is {unconfirmed(run)}." if objective.is_tested else text
-
-
-def unconfirmed(run: Run) -> str:
-    """What is to be known of a difference that no new seeds stand behind, and what would tell."""
-    return f"one training each; `menndl confirm {run.folder}` tells whether the difference holds"
+    return f"{text}\n            It is {UNCONFIRMED}." if objective.is_tested else text
 
 
 def _on_decays(best: Dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import Genome
-from menndl_caffe.report.best import objectives_dict, optimized_text, unconfirmed
+from menndl_caffe.report.best import UNCONFIRMED, objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
@@ -235,7 +235,7 @@ def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     if found or to_come:
         return [("confirmed", "; ".join([*([found["verdict"]] if found else []), *to_come]))]
     both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))
-    return [("confirmed", "no: " + unconfirmed(run))] if both and run.fitness.is_tested else []
+    return [("confirmed", "no: " + UNCONFIRMED)] if both and run.fitness.is_tested else []
 
 
 def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:

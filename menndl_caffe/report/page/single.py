@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
-from menndl_caffe.report.best import best_dict, cell, shown, unconfirmed
+from menndl_caffe.report.best import UNCONFIRMED, best_dict, cell, shown
 from menndl_caffe.report.confirmation import Confirmation, confirmation
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
@@ -43,7 +43,7 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
         "curve_measure": run.curve_measure,
         "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
-        "unconfirmed": unconfirmed(run) if run.fitness.is_tested else "",
+        "unconfirmed": UNCONFIRMED if run.fitness.is_tested else "",
         "confirmed": [text for _, text in remarks(confirmed)] if confirmed else [],
         **of_descents, **of_decays, "test_set": test_set.section(run, best), "objectives": run.objectives,
         "dominated": dominated(run), "slowness": slowness(run),
@@ -125,7 +125,7 @@ def _from_new_seeds(found: Confirmation) -> Tile:
     """The difference, its interval and how many seeds stand behind it."""
     held = "no verdict yet" if found.holds is None else "holds" if found.holds else "does not hold"
     number = found.objective.signed(found.difference.value) if found.difference else ""
-    return Tile("best from new seeds", number, f"{held}: {interval_text(found)}" if found.difference else held)
+    return Tile("best from new seeds", number, f"{held}, {interval_text(found)}" if found.difference else held)
 
 
 def _speed(status: Dict[str, Any]) -> str:
