@@ -88,7 +88,7 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
     (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--expect-ranks N", "mpirun", "goes on",
-               "--time-limit SECONDS"]),
+               "--time-limit TIME"]),
     (["status"], ["RUN", "--json"]),
     (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3", "--save DIR"]),
     (["report"], ["RUN", "RUN/report", "--out DIR", "--watch", "--port N", "--host ADDRESS", "ssh -L"]),

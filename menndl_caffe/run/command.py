@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from menndl_caffe.arguments import add_search, new_folder, whole
+from menndl_caffe.arguments import add_search, add_time_limit, new_folder, whole
 from menndl_caffe.experiment.command import add_overrides
 from menndl_caffe.rank.arguments import add_engine
 from menndl_caffe.text import show
@@ -20,10 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_overrides(command)
     command.add_argument("--expect-ranks", type=whole(1), metavar="N",
                          help="stop at once unless the MPI world has N ranks")
-    command.add_argument("--time-limit", type=whole(1), metavar="SECONDS",
-                         help="end so many seconds after this process was started, everything recorded, with exit "
-                              "code 75: the same command goes on; SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU do "
-                              "the same")
+    add_time_limit(command)
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
