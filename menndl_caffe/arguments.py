@@ -37,7 +37,7 @@ _WITH_UNITS = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for un
 
 
 def period(text: str) -> int:
-    """The type of an argument that is a time to work in, in seconds, at least one: `7200`, `90m`, `1h30m`, `2:00:00`."""
+    """The type of an argument that is a time to work in, in seconds: `7200`, `90m`, `1h30m`, `2:00:00`."""
     found, clock = _WITH_UNITS.fullmatch(text), re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text, re.ASCII)
     value = 0.0
     if clock:

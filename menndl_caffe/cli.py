@@ -9,6 +9,7 @@ import sys
 from typing import NoReturn, Optional, Sequence
 
 import menndl_caffe
+from menndl_caffe import launched
 from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.startup import prepare
 from menndl_caffe.text import say
@@ -17,7 +18,7 @@ from menndl_caffe.walltime import SIGNALS, Stopped
 EPILOG = """\
 a first search:
   menndl data cifar10                                   CIFAR-10 as Caffe reads it, into data/cifar10
-  menndl run solvers/quick.search.prototxt --out RUN    alone; under MPI: mpirun -n 4 menndl run ... --expect-ranks 4
+  menndl run solvers/quick.search.prototxt --out RUN    on one core; --ranks 4: on four
   menndl best RUN                                       the best individuals against Caffe's default
 The same `menndl run` command again goes on where a run was stopped, by whatever means.
 
@@ -114,7 +115,7 @@ def entry() -> None:
         _drop_what_nobody_reads()
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
-    sys.exit(code)
+    sys.exit(launched.answer(code))
 
 
 def _drop_what_nobody_reads() -> None:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("arguments", "errors", "fields", "startup", "text", "walltime"),
+    ("arguments", "errors", "fields", "launched", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
     ("objective",),

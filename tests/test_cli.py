@@ -82,12 +82,12 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
 # Help and results
 
 @pytest.mark.parametrize("command, parts", [
-    ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "mpirun -n 4",
+    ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "--ranks 4",
           "--version", "75"]),
     (["data"], ["cifar10", "mnist", "synthetic", "--source PATH", "--out DIR", "--validation N", "--force"]),
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
-    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--expect-ranks N", "mpirun", "goes on",
+    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--ranks N", "--expect-ranks N", "mpirun", "goes on",
                "--time-limit TIME"]),
     (["status"], ["RUN", "--json"]),
     (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3", "--save DIR"]),
@@ -116,7 +116,7 @@ print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_c
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
     assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
-    assert loaded == {"cli", "errors", "startup", "text", "walltime", *rooms}
+    assert loaded == {"cli", "errors", "launched", "startup", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:

@@ -88,8 +88,10 @@ def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
 
 def test_make_run_starts_where_an_earlier_mpirun_was_killed(drawn: Path) -> None:
     """What that one left in TMPDIR stops the next of Open MPI 5 with its process id: each has a TMPDIR to itself."""
-    write_program(drawn / "mpirun", 'echo "TMPDIR=$TMPDIR holds $(ls "$TMPDIR" | wc -l)"; mkdir "$TMPDIR/ompi.$$"')
-    said = [shell(drawn, f"TMPDIR={drawn} make run MPIRUN=./mpirun SEARCH=narrow.search.prototxt") for _ in range(2)]
+    write_program(drawn / "mpirun", 'echo "TMPDIR=$TMPDIR holds $(ls "$TMPDIR" | wc -l)"; mkdir "$TMPDIR/ompi.$$"; '
+                                    'echo 0 >"$MENNDL_LAUNCHED/code"')
+    command = f"TMPDIR={drawn} make run NP=2 MPIRUN=./mpirun SEARCH=narrow.search.prototxt"
+    said = [shell(drawn, command) for _ in range(2)]
     folders = {re.findall("TMPDIR=(.*) holds 0\n", text)[0] for text in said}
     assert len(folders) == 2
     assert not any(Path(folder).exists() for folder in folders)

@@ -10,6 +10,7 @@ import socket
 import traceback
 from typing import Any, Callable, Iterator, List, Optional, Protocol, Tuple
 
+from menndl_caffe import launched
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import Farm, launched_size
 from menndl_caffe.farm.local import LocalFarm
@@ -48,6 +49,7 @@ def play(job: Job, expected: Optional[int] = None) -> None:
     """
     comm = MPI.COMM_WORLD
     job.walltime.listen()
+    launched.meet(comm.rank == MASTER)
     check_world(comm, expected)
     if comm.rank == MASTER:
         _lead(comm, job)

@@ -1,7 +1,8 @@
-"""`menndl run`: a search, alone or under a launcher of MPI."""
+"""`menndl run`: a search, alone, on ranks of its own, or under a launcher of MPI."""
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from menndl_caffe.arguments import add_search, add_time_limit, new_folder, whole
@@ -18,21 +19,50 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="folder of the run; one that exists is gone on with")
     add_engine(command)
     add_overrides(command)
+    command.add_argument("--ranks", type=whole(1), metavar="N",
+                         help="train on N ranks, which are started here by mpirun; 1 needs no MPI (default: 1; on a "
+                              "terminal one for each core, unless the search computes on a GPU)")
     command.add_argument("--expect-ranks", type=whole(1), metavar="N",
-                         help="stop at once unless the MPI world has N ranks")
+                         help="under a launcher (mpirun, srun): stop at once unless the MPI world has N ranks")
     add_time_limit(command)
     command.add_argument("--plain", action="store_true", help="plain lines of progress also on a terminal")
 
 
 def main(arguments: Any) -> None:
     """Run or go on with the search, and print its best individuals on the master."""
+    from menndl_caffe.farm import launched_size, launcher
+
+    launched = launched_size() > 0
+    ranks = 1 if launched else arguments.ranks or _ranks(arguments)
+    if ranks > 1:
+        words = launcher.command()
+        if words:
+            sys.exit(launcher.launch(words, ranks))
+        launcher.alone()
+    _search(arguments, arguments.expect_ranks or (arguments.ranks if launched else None))
+
+
+def _ranks(arguments: Any) -> int:
+    """How many ranks there are to be where the user does not say it."""
+    from menndl_caffe.experiment import search_file
+    from menndl_caffe.farm import launcher
+    from menndl_caffe.nets.proto import menndl_pb2
+
+    if arguments.expect_ranks or not sys.stderr.isatty():
+        return 1
+    message = search_file.load(arguments.search).message
+    on_gpu = message.solver_mode == menndl_pb2.SearchParameter.GPU
+    return 1 if on_gpu else launcher.all_cores(arguments.threads)
+
+
+def _search(arguments: Any, expected: Any) -> None:
     walltime = Walltime(arguments.time_limit)  # first: a signal may come while the rest is loaded
     from menndl_caffe.experiment.recorded import Run
     from menndl_caffe.report.best import best_text
     from menndl_caffe.run.launch import Options, run
 
     record = run(Options(arguments.search, arguments.out, arguments.engine, arguments.math, arguments.seed,
-                         arguments.data, arguments.iterations, arguments.expect_ranks, arguments.threads,
+                         arguments.data, arguments.iterations, expected, arguments.threads,
                          live=not arguments.plain), walltime)
     if record is not None:
         show(best_text(Run(arguments.out, record)))
