@@ -66,7 +66,9 @@ def new_folder(text: str) -> Path:
 
 def add_search(command: argparse.ArgumentParser) -> None:
     """SEARCH, for the commands that begin with a search file."""
-    command.add_argument("search", metavar="SEARCH", help="search file, such as solvers/paper.search.prototxt")
+    command.add_argument("search", metavar="SEARCH",
+                         help="search file, such as solvers/paper.search.prototxt, or the folder of a run: its search, "
+                              "data and engine")
 
 
 def add_run(command: argparse.ArgumentParser) -> None:

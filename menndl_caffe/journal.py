@@ -255,7 +255,7 @@ _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", 
           "versions": Field("an object of texts and lists of texts", _versions),
           "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
-          **dict.fromkeys(("search_file", "data_folder"), Field("a path", _path)),
+          **dict.fromkeys(("search_file", "data_folder", "directory"), Field("a path", _path)),
           **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",
                            "command"), TOLD),
           **dict.fromkeys(("threads", "ranks", "slots", "total", "generations"), fields.whole(1))}

@@ -87,7 +87,7 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
     (["data"], ["cifar10", "mnist", "synthetic", "--source PATH", "--out DIR", "--validation N", "--force"]),
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
-    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--ranks N", "--expect-ranks N", "mpirun", "goes on",
+    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--ranks N", "--expect-ranks N", "mpirun", "goes on",
                "--time-limit TIME"]),
     (["status"], ["RUN", "--json"]),
     (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3", "--save DIR"]),

@@ -30,7 +30,6 @@ def commands(text: str) -> List[str]:
 
 
 MENNDL = [line for line in commands(README) if line.startswith("build/venv/bin/menndl")]
-OF_IMAGES = [line for line in MENNDL if " --data " in line]
 
 
 def shell(folder: Path, command: str) -> str:
@@ -53,16 +52,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path, cifar10_data: Path) -> Path:
-    """A clone with CIFAR-10 in it."""
-    folder = clones.make(tmp_path_factory.mktemp("given") / "clone", caffe_root)
-    (folder / "data").mkdir()
-    (folder / "data" / "cifar10").symlink_to(cifar10_data)
-    assert "what is already in data/cifar10" in shell(folder, "make data")
-    return folder
-
-
 def test_the_two_commands_come_first() -> None:
     assert [line.split("  ")[0] for line in commands(README)[:2]] == ["make run", "make test"]
     targets = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.M))
@@ -73,11 +62,6 @@ def test_the_two_commands_come_first() -> None:
 @pytest.mark.parametrize("command", MENNDL)
 def test_a_command_of_the_readme_works(command: str, drawn: Path) -> None:
     shell(drawn, command)
-
-
-@pytest.mark.parametrize("command", OF_IMAGES)
-def test_a_command_that_reads_images_works_on_cifar10_too(command: str, given: Path) -> None:
-    shell(given, command)
 
 
 def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from menndl_caffe import fields, journal, search
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
-from menndl_caffe.experiment.search_file import of_text
+from menndl_caffe.experiment.places import Places
+from menndl_caffe.experiment.search_file import load, of_text, override
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Entry, Follower, Judge, Record
 from menndl_caffe.nets.proto import menndl_pb2
@@ -47,7 +48,7 @@ class Run:
     def _parse(self) -> Tuple[str, Experiment]:
         """The search file's text and what it says."""
         text, line = self._newest["search"], ":1" if self._newest is self.record.run else ", its last resume"
-        return text, of_text(text, f"{self.folder / journal.NAME}{line}: search")
+        return text, of_text(text, f"{self.folder / journal.NAME}{line}: search", Places.of_run(self.folder))
 
     @property
     def _newest(self) -> Dict[str, Any]:
@@ -98,6 +99,15 @@ class Run:
         """The journal's first line, but for SIZE, which is the newest. Its fields beside those below may be missing.
         """
         return {**self.record.run, **{name: self._newest[name] for name in SIZE if name in self._newest}}
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the run's data are: as it was started last, here or in the folder in which that was, and else before;
+        where they are no more, as the journal names them."""
+        lines = (*reversed(self.record.resumes), self.record.run)
+        named = [(line.get("directory", ""), line["data_folder"]) for line in lines if "data_folder" in line]
+        places = [place for directory, name in named for place in (Path(name), Path(directory, name))]
+        return next(filter(Path.is_dir, places), Path(named[0][1] if named else "."))
 
     @property
     def engine(self) -> str:
@@ -215,6 +225,20 @@ def judging(text: str, name: str) -> Judge:
                 raise ValueError("its search has other genes, objectives or another type than the first line's")
 
     return judge
+
+
+def is_run(name: str) -> bool:
+    """Whether this is the folder of a run, and no search file."""
+    return (Path(name) / journal.NAME).is_file()
+
+
+def experiment_of(name: str, seed: Optional[int], data: Optional[str], max_iter: Optional[int]) -> Experiment:
+    """The experiment of a search file (search_file.load), or that of the run with this folder, on its data."""
+    if not is_run(name):
+        return load(name, seed, data, max_iter)
+    run = read(Path(name))
+    override(run.message, seed, data or str(run.data_folder), max_iter)
+    return run.experiment
 
 
 def follower(folder: Path) -> Follower:

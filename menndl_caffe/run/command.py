@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from menndl_caffe.arguments import add_search, add_time_limit, new_folder, whole
+from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.command import add_overrides
 from menndl_caffe.rank.arguments import add_engine
 from menndl_caffe.text import show
@@ -15,8 +17,8 @@ from menndl_caffe.walltime import Walltime
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `menndl run`."""
     add_search(command)
-    command.add_argument("--out", type=new_folder, required=True, metavar="RUN",
-                         help="folder of the run; one that exists is gone on with")
+    command.add_argument("--out", type=new_folder, metavar="RUN",
+                         help="folder of the run; an existing run is resumed (default: SEARCH, where that is a run)")
     add_engine(command)
     add_overrides(command)
     command.add_argument("--ranks", type=whole(1), metavar="N",
@@ -32,6 +34,7 @@ def main(arguments: Any) -> None:
     """Run or go on with the search, and print its best individuals on the master."""
     from menndl_caffe.farm import launched_size, launcher
 
+    arguments.out = arguments.out or _run_of(arguments.search)
     launched = launched_size() > 0
     ranks = 1 if launched else arguments.ranks or _ranks(arguments)
     if ranks > 1:
@@ -42,17 +45,24 @@ def main(arguments: Any) -> None:
     _search(arguments, arguments.expect_ranks or (arguments.ranks if launched else None))
 
 
+def _run_of(search: str) -> Path:
+    """The folder of the run that is resumed by it."""
+    if not (Path(search) / "journal.jsonl").is_file():
+        raise UserError("the following arguments are required: --out; see `menndl run --help`")
+    return Path(search)
+
+
 def _ranks(arguments: Any) -> int:
     """How many ranks there are to be where the user does not say it."""
-    from menndl_caffe.experiment import search_file
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.farm import launcher
     from menndl_caffe.nets.proto import menndl_pb2
 
     if arguments.expect_ranks or not sys.stderr.isatty():
         return 1
-    message = search_file.load(arguments.search).message
+    message = recorded.experiment_of(arguments.search, None, None, None).message
     on_gpu = message.solver_mode == menndl_pb2.SearchParameter.GPU
-    return 1 if on_gpu else launcher.all_cores(arguments.threads)
+    return 1 if on_gpu else launcher.all_cores(arguments.threads or 1)
 
 
 def _search(arguments: Any, expected: Any) -> None:

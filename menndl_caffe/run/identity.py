@@ -1,6 +1,7 @@
 """What makes a run this run and no other, and whether a folder holds the run that is asked for."""
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
 
@@ -9,6 +10,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import hypernet
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.places import KEPT
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import parts_of_data, sources
 from menndl_caffe.files import sha256_of
@@ -61,9 +63,11 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
     before, now = features({**known, **record.run}, out), features(identity, out)
     for name in {**before, **now}:
         if before.get(name) != now.get(name) and name not in SIZE:
+            own = name.endswith(" template") and (out / KEPT).is_dir()
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
-                            f"one's is {now.get(name, 'not there')}; "
-                            "give another --out, or the settings it was started with")
+                            f"one's is {now.get(name, 'not there')}; give another --out, or "
+                            + (f"go on with the run's own copies, `menndl run {shlex.quote(str(out))}`" if own else
+                               "the settings it was started with"))
 
 
 def check_size(out: Path, record: Record, total: Optional[int]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
 import shlex
 import socket
@@ -15,10 +16,11 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 import menndl_caffe
 from menndl_caffe import search
 from menndl_caffe.data import describe, lock_refusal
-from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import recorded, search_file
+from menndl_caffe.errors import UserError, in_utf8
+from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
@@ -30,6 +32,7 @@ from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
+from menndl_caffe.run.kept import check_copies, keep
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
@@ -45,13 +48,13 @@ class Options:
 
     search: str
     out: Path
-    engine: str = "caffe"
-    math: str = "float32"
+    engine: Optional[str] = None  # the run's, of a run's folder in the place of a search file; else the first
+    math: Optional[str] = None
     seed: Optional[int] = None
     data: Optional[str] = None
     max_iter: Optional[int] = None
     expect_ranks: Optional[int] = None
-    threads: int = 1
+    threads: Optional[int] = None
     live: bool = False
 
 
@@ -70,8 +73,34 @@ class Parts:
     @staticmethod
     def of(options: Options) -> Parts:
         """Those that a command line asks for."""
-        experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
-        return Parts(experiment, options.engine, options.math, options.threads)
+        line: Dict[str, Any] = {}
+        if recorded.is_run(options.search):
+            run = recorded.read(Path(options.search))
+            check_copies(run)
+            line = run.line
+        experiment = recorded.experiment_of(options.search, options.seed, options.data, options.max_iter)
+        return Parts(experiment, options.engine or line.get("engine", engines.NAMES[0]),
+                     options.math or line.get("math", engines.MATHS[0]), options.threads or line.get("threads", 1))
+
+    @staticmethod
+    def of_run(run: Run, data: Optional[Path] = None) -> Parts:
+        """Those of a run, from its journal and its copies of the templates; `data` where the data have moved.
+
+        UserError where something is missing or is another now.
+        """
+        check_copies(run)
+        then, where = features(run.line, run.folder), data or run.data_folder
+        if not where.is_dir():
+            raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
+                            "--data DIR says where they are now")
+        run.message.data = in_utf8(str(where.absolute()))
+        parts = Parts(run.experiment, run.engine, run.line.get("math", engines.MATHS[0]), run.line.get("threads", 1))
+        now = features(parts.identity, run.folder)
+        changed = [f"its {name} is {then[name]}, the one here is {now[name]}"
+                   for name in then if then[name] != now[name]]
+        if changed:
+            raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")
+        return parts
 
     @functools.cached_property
     def identity(self) -> Dict[str, Any]:
@@ -168,6 +197,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
         here = _circumstances(parts, farm, ranks, walltime)
+        keep(options.out, Path(journal.record.run.get("search_file", options.search)).name, experiment)
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
@@ -211,6 +241,7 @@ def _circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> 
     return {"menndl": menndl_caffe.__version__, "versions": parts.versions(walltime),
             "engine_found": parts.engine.found, "threads": parts.threads, "seed": message.random_seed,
             "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
+            "directory": os.getcwd(),
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Tuple
 
-from menndl_caffe.errors import UserError, in_utf8
+from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.appraise import subtracts_mean
@@ -19,7 +19,6 @@ from menndl_caffe.files import staging
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
 from menndl_caffe.report.summary import chosen
-from menndl_caffe.run.identity import features
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, measured_text, readme
@@ -39,7 +38,7 @@ def save(source: Path, folder: Path, rank: int, data: Any, say: Say) -> str:
     run = recorded.read(source)
     trial, result = _chosen(run, rank)
     with _new(folder) as aside:
-        parts = _parts(run, data)
+        parts = Parts.of_run(run, data)
         rendered = _write_files(parts, trial, aside)
         no_deploy = _write_deploy(rendered, aside)
         again = _train(parts, trial, result, run, aside / WEIGHTS, say)
@@ -71,23 +70,6 @@ def _new(folder: Path) -> Iterator[Path]:
             raise UserError(f"--save {folder}: cannot write {error.filename}: {error.strerror}") from None
         yield aside
         os.replace(aside, folder)
-
-
-def _parts(run: Run, data: Any) -> Parts:
-    """Experiment and engine of the run, from its journal; UserError where something is missing or is another now."""
-    line = run.line
-    then = features(line, run.folder)
-    where = Path(data or line.get("data_folder", "."))
-    if not where.is_dir():
-        raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
-                        "--data DIR says where they are now")
-    run.message.data = in_utf8(str(where.absolute()))
-    parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
-    now = features(parts.identity, run.folder)
-    changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then if then[name] != now[name]]
-    if changed:
-        raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")
-    return parts
 
 
 def _write_files(parts: Parts, trial: Trial, folder: Path) -> Rendered:
