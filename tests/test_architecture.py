@@ -15,10 +15,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("arguments", "errors", "fields", "launched", "startup", "text", "walltime"),
+    ("arguments", "errors", "fields", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
-    ("objective",),
+    ("launched", "objective", "writer"),
     ("torchcaffe", "search", "journal"),
     ("experiment",),
     ("rank", "trainer", "report"),

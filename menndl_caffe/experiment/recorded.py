@@ -1,7 +1,9 @@
 """A run as its journal tells it: the record, and the experiment that it describes, parsed once."""
 from __future__ import annotations
 
+import bisect
 import functools
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -120,14 +122,25 @@ class Run:
         return float(self.line["started"])
 
     @property
+    def ended(self) -> Optional[float]:
+        """The hours after which the search was over; None where it is not, or came to its end without a limit of time.
+        """
+        limit, ended = self.message.limit, self.record.ended
+        return limit.hours if limit.hours and ended is not None and ended >= limit.hours else None
+
+    @property
     def total(self) -> Optional[int]:
-        """Individuals of the whole search; None where it is not known how many there will be."""
-        return self.line.get("total")
+        """Individuals of the whole search, of one whose time is over those begun; None where it is not known how many
+        there will be."""
+        if self.ended is None:
+            return self.line.get("total")
+        return sum(trial.role == INDIVIDUAL for trial in self.record.trials.values())
 
     @property
     def generations(self) -> Optional[int]:
-        """Generations of the whole search; None where it has none, or no known number of them."""
-        return self.line.get("generations")
+        """Generations of the whole search, the same way; None where it has none, or no known number of them."""
+        planned = self.line.get("generations")
+        return planned if planned is None or self.ended is None else self.stages.begun
 
     @property
     def earlier(self) -> str:
@@ -138,7 +151,11 @@ class Run:
     @property
     def stages(self) -> Stages:
         """The time axis of all reports, as of now: counted anew at each call."""
-        return Stages(self.record, self.total, self.generations)
+        planned = self.line.get("generations")
+        stages = Stages(self.record, self.line.get("total") if planned else self.total, planned)
+        if self.ended is not None:
+            stages.planned = stages.begun or None
+        return stages
 
 
 class Stages:
@@ -182,6 +199,18 @@ class Stages:
         if self._groups is None or not self._total or not self._size:
             return self._size
         return min(self._size, self._total - (number - 1) * self._size)
+
+
+def worked(record: Record) -> float:
+    """Seconds in which a run was worked at: of each start but one without any, to the last that is recorded of it."""
+    starts = sorted(line["started"] for line in (record.run, *record.resumes) if "started" in line)
+    times = sorted([*(given.time for given in record.given.values()),
+                    *(result.started + result.seconds for result in record.results.values())])
+    seconds = 0.0
+    for start, following in zip(starts, (*starts[1:], math.inf)):
+        last = bisect.bisect_left(times, following) - 1
+        seconds += max(0.0, times[last] - start) if last >= 0 else 0.0
+    return seconds
 
 
 def counted(generation: Optional[int]) -> Optional[int]:

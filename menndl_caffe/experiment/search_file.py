@@ -142,15 +142,17 @@ def _too_large(settings: Any) -> Iterator[Tuple[str, Any, str]]:
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
-    given = message.limit.HasField("trials")
-    if kind.limited and not kind.ends and not given:
+    given, timed = (message.limit.HasField(name) for name in ("trials", "hours"))
+    if timed and not 0 < message.limit.hours < math.inf:
+        yield ("limit", "hours"), f"is {message.limit.hours:g}; expected a number above 0"
+    if kind.limited and not kind.ends and not given and not timed:
         yield ("type",), (f"is {message.type}, which goes on until a limit: expected limit {{ trials: 100 }}, or "
-                          "another number of individuals")
+                          "another number of individuals, or limit { hours: 2 }")
     elif kind.limited and given and message.limit.trials < 1:
         yield ("limit", "trials"), f"is {message.limit.trials}; expected 1 or more"
-    if message.HasField("limit") and not kind.limited:
+    if message.HasField("limit") and not kind.limited and (given or not timed):
         yield ("limit",), (f"is for searches without generations, and {message.type} has them; {kind.field} says how "
-                           "many individuals there are")
+                           "many individuals there are; limit { hours: 2 } is for all")
 
 
 def _objectives(document: prototxt.Document) -> Iterator[Wrong]:

@@ -1,11 +1,12 @@
 """How far a run is: `menndl status`."""
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.experiment.recorded import Run, counted, worked
 from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
@@ -40,7 +41,8 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         "search": _search(run), "engine": run.engine,
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
         "generation": _generation(run), "generations": run.generations,
-        "done": done, "total": total, "unfinished": len(record.trials) - len(record.results),
+        "done": done, "total": total, "hours": run.message.limit.hours or None, "ended": run.ended,
+        "unfinished": len(record.trials) - len(record.results),
         "earlier": run.record.run.get("earlier", {}),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
         **_failures(run),
@@ -64,8 +66,10 @@ def _search(run: Run) -> Dict[str, Any]:
 
 def _settings(message: Any) -> Dict[str, Any]:
     """Of the algorithm that a SearchParameter or its `inner` names."""
-    settings = getattr(message, KINDS[message.type].field or "limit")
-    return {field.name: _setting(field, getattr(settings, field.name)) for field in settings.DESCRIPTOR.fields}
+    name = KINDS[message.type].field
+    settings = getattr(message, name or "limit")
+    shown = settings.DESCRIPTOR.fields if name else (field for field, _ in settings.ListFields())
+    return {field.name: _setting(field, getattr(settings, field.name)) for field in shown}
 
 
 def _inner(message: Any) -> Dict[str, Any]:
@@ -112,10 +116,13 @@ def _speed(run: Run, done: int, now: float) -> Dict[str, Any]:
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
     new = sum(result.same_as is None for _, result in run.record.individuals())
-    left = (run.total - done) * new / done * busy / len(trained) if run.total and busy and done else None
+    left = (run.total - done) * new / done * busy / len(trained) if run.total and busy and done else math.inf
+    hours = run.message.limit.hours
+    if hours and run.ended is None:
+        left = min(left, max(0.0, 3600 * hours - worked(run.record)))
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
             "trials_per_hour": round(3600 * len(trained) / busy, 2) if busy else None,
-            "seconds_left": None if left is None else round(left, 1),
+            "seconds_left": None if left == math.inf else round(left, 1),
             "last_result_seconds_ago": None if last is None else round(now - last, 1)}
 
 
@@ -136,12 +143,13 @@ def status_text(run: Run, now: float) -> str:
 def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     search = status["search"]
     individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
+    hours = f" in at most {hours_text(status['hours'])}" if status["hours"] else ""
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
     return [("search", f"{settings_text(search)}, random_seed {search['random_seed']}"),
             *([("within each", settings_text(search["inner"]))] if "inner" in search else []),
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
-            ("budget", f"{individuals} of {search['max_iter']:,} iterations"),
+            ("budget", f"{individuals} of {search['max_iter']:,} iterations{hours}"),
             ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run) + images),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
@@ -183,6 +191,21 @@ def individuals_text(status: Dict[str, Any]) -> str:
     """`7 of 12 (58%)`, or `7` of nobody knows how many."""
     done, total = status["done"], status["total"]
     return f"{done:,} of {total:,} ({100 * done // total}%)" if total else f"{done:,}"
+
+
+def hours_text(hours: float) -> str:
+    """`2 hours`, `1 hour`, `30 minutes`"""
+    for number, unit in ((hours, "hour"), (60 * hours, "minute")):
+        if number >= 1:
+            return f"{number:.4g} {unit}" + "s" * (f"{number:.4g}" != "1")
+    return f"{3600 * hours:.4g} seconds"
+
+
+def complete_text(status: Dict[str, Any]) -> str:
+    """Of a complete search: `complete`; of one whose time was over `complete after 2 hours, 57 individuals`."""
+    if status["ended"] is None:
+        return "complete"
+    return f"complete after {hours_text(status['ended'])}, {status['done']:,} individuals"
 
 
 def descents_text(found: Dict[str, Any]) -> str:
@@ -227,7 +250,7 @@ def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:
         lines.append(("speed", f"{status['trials_per_hour']:,.0f} trials an hour: {status['trained']:,} in "
                                f"{duration(status['busy_seconds'])}, not counting time in which no rank trained"))
     if status["complete"]:
-        return lines + [("state", "complete")]
+        return lines + [("state", complete_text(status))]
     if ago is not None:
         lines.append(("last result", f"{duration(max(0.0, ago))} ago"))
     return lines + [("time left", "unknown" if left is None else f"about {duration(left)} at this speed"),

@@ -51,7 +51,8 @@ def _records(experiment: Experiment) -> Dict[str, str]:
 
 
 # How far a search goes, and not how: what may change when a run is gone on with.
-SIZE = ("ga_param.generations", "limit.trials")
+COUNTS = ("ga_param.generations", "limit.trials")
+SIZE = (*COUNTS, "limit.hours")
 
 
 def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
@@ -75,7 +76,7 @@ def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     begun = sum(trial.role == INDIVIDUAL for trial in record.trials.values())
     if total is not None and begun > total:
         raise UserError(f"{out} has {begun:,} individuals already, this search ends after {total:,}; expected "
-                        f"{' or '.join(SIZE)} for as many or more, or another --out")
+                        f"{' or '.join(COUNTS)} for as many or more, or another --out")
 
 
 def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:

@@ -38,6 +38,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
+from menndl_caffe.run.worktime import Worktime
 from menndl_caffe.trial import DEFAULT, LEARNING, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
@@ -202,12 +203,17 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
-        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen, fitness)) as progress:
-            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime)
+        over = Worktime(journal, experiment.message.limit.hours)
+        with contextlib.closing(Progress(size.get("total"), size.get("generations"), screen, fitness,
+                                         over.end)) as progress:
+            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over)
+            if default.id not in journal.record.results:
+                progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
-            best, result = journal.record.best(1, fitness)[0]
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
-                loop.run(list(_last(best, result, journal.record, numbering, experiment)))
+            best = journal.record.best(1, fitness)
+            validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+            if validated and best and not best[0][1].failed:
+                loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
         return journal.record
 
 

@@ -16,7 +16,7 @@ GROUPS = {
     "caffe": ("#d5efe6", "#007a5a", "Caffe's nets and data", "nets data"),
     "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
     "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm launched startup walltime run doctor cli"),
-    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal report export save watch"),
+    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal writer report export save watch"),
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes
