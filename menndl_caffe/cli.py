@@ -9,7 +9,6 @@ import sys
 from typing import NoReturn, Optional, Sequence
 
 import menndl_caffe
-from menndl_caffe import launched
 from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.startup import prepare
 from menndl_caffe.text import say
@@ -115,7 +114,16 @@ def entry() -> None:
         _drop_what_nobody_reads()
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
-    sys.exit(launched.answer(code))
+    sys.exit(_answered(code))
+
+
+def _answered(code: int) -> int:
+    """The exit code of this process; that of a rank of `menndl run --ranks` is not its own."""
+    if "MENNDL_LAUNCHED" not in os.environ:
+        return code
+    from menndl_caffe.farm import launched
+
+    return launched.answer(code)
 
 
 def _drop_what_nobody_reads() -> None:

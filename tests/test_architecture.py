@@ -18,7 +18,7 @@ LAYERS = (
     ("arguments", "errors", "fields", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
-    ("launched", "objective", "writer"),
+    ("objective", "writer"),
     ("torchcaffe", "search", "journal"),
     ("experiment",),
     ("rank", "trainer", "report"),

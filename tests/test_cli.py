@@ -116,7 +116,7 @@ print(*{{name.split(".")[1] for name in sys.modules if name.startswith("menndl_c
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     libraries, loaded = (set(line.split()) for line in done.stdout.splitlines()[-2:])
     assert not libraries & {"numpy", "google", "jinja2", "lmdb", "mpi4py", "torch"}
-    assert loaded == {"cli", "errors", "launched", "startup", "text", "walltime", *rooms}
+    assert loaded == {"cli", "errors", "startup", "text", "walltime", *rooms}
 
 
 def test_status_and_best_as_json(fake: Runner, finished: Path) -> None:

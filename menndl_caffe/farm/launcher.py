@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from menndl_caffe.launched import CODE, FOLDER, MASTER
+from menndl_caffe.farm.launched import CODE, FOLDER, MASTER
 from menndl_caffe.text import say
 from menndl_caffe.walltime import SIGNALS, Stopped
 

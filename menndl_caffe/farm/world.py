@@ -10,9 +10,8 @@ import socket
 import traceback
 from typing import Any, Callable, Iterator, List, Optional, Protocol, Tuple
 
-from menndl_caffe import launched
 from menndl_caffe.errors import UserError
-from menndl_caffe.farm import Farm, launched_size
+from menndl_caffe.farm import Farm, launched, launched_size
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.farm.mpi import DEATHS, FAULT_TOLERANT, LONG_MESSAGE, MASTER, MPI, MpiFarm, serve
 from menndl_caffe.rank.evaluate import Evaluator
