@@ -71,9 +71,15 @@ def add_search(command: argparse.ArgumentParser) -> None:
                               "data and engine")
 
 
+def run_folder(text: str) -> Path:
+    """The type of an argument that is a run: its folder, or the journal in it."""
+    path = Path(text)
+    return path.parent if path.name == "journal.jsonl" and path.is_file() else path
+
+
 def add_run(command: argparse.ArgumentParser) -> None:
     """RUN, for the commands that read one run."""
-    command.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    command.add_argument("run", type=run_folder, metavar="RUN", help="folder of the run, or its journal")
 
 
 def add_time_limit(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from typing import NoReturn, Optional, Sequence
+from typing import Collection, NoReturn, Optional, Sequence
 
 import menndl_caffe
 from menndl_caffe.errors import UserError, in_utf8
@@ -34,22 +34,24 @@ COMMANDS = {
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
     "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),
     "status": ("report.command", "say how far a run is"),
+    "list": ("report.list_command", "list the runs in a folder and in those below it, a line each"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),
     "report": ("watch.report_command", "write tables, figures and a page of a run into RUN/report"),
     "watch": ("watch.command", "show a search while it runs"),
     "doctor": ("doctor.command", "say which engines, MPI and data work here, and what to do about the rest"),
     "export": ("export.command", "write a run's trials for pandas, optuna-dashboard or TensorBoard"),
+    "completion": ("completion", "print what makes a shell complete menndl's commands and options"),
 }
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; the exit code is one of those in EPILOG."""
     words = sys.argv[1:] if argv is None else argv
-    parser = _parser(words)
+    asked = parser({next((word for word in words if not word.startswith("-")), "")})
     try:
-        arguments = parser.parse_args(list(map(in_utf8, words)))
+        arguments = asked.parse_args(list(map(in_utf8, words)))
     except UserError as error:
-        parser.error(str(error))
+        asked.error(str(error))
     if arguments.name != "run":  # whose Walltime takes what has come
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
@@ -88,20 +90,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of these words: all commands, the one that they name with its arguments."""
-    parser = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
-    commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
-    asked_for = next((word for word in words if not word.startswith("-")), "")
+def parser(known: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of all commands, of those that are `known` with their arguments."""
+    made = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
+                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
+    commands = made.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == asked_for:
+        if name in known:
             room = importlib.import_module(f"menndl_caffe.{module}")
             room.add_arguments(command)
-            command.set_defaults(main=room.main)
-    return parser
+            command.set_defaults(main=room.main, parser=parser)
+    return made
 
 
 def entry() -> None:

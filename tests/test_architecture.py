@@ -24,7 +24,7 @@ LAYERS = (
     ("rank", "trainer", "report"),
     ("farm", "export"),
     ("run", "doctor"),
-    ("watch", "save"),
+    ("completion", "watch", "save"),
     ("cli",),
 )
 # The same within the torch engine.

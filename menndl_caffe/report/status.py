@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe.experiment.recorded import Run, counted, worked
@@ -23,7 +25,9 @@ from menndl_caffe.report.summary import (
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
+from menndl_caffe.writer import writer
 
+COMPLETE, RUNNING, STOPPED, UNKNOWN = "complete", "running", "stopped", "unknown"
 # What the journal's first line says beside the search.
 CIRCUMSTANCES = ("engine_found", "data", "data_folder", "test_images", "host", "command", "started")
 
@@ -33,6 +37,29 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
 
     None where there is no such thing: `generation` and `generations`, `total`, and the time left without a total.
     """
+    status = _counted(run, now)
+    return {**status, **state(run.folder, status["complete"]), "last_line_seconds_ago": _since_last_line(run, now)}
+
+
+def state(folder: Path, complete: bool) -> Dict[str, Any]:
+    """`state`: `complete`, `running`, `stopped`, or `unknown`, where it cannot be seen from here whether its `writer`
+    still lives: the process that writes the run or did so last, None where that is not recorded."""
+    who = writer(folder)
+    known = UNKNOWN if who is None or who.lives is None else RUNNING if who.lives else STOPPED
+    return {"state": COMPLETE if complete else known,
+            "writer": None if who is None else {"process": who.process, "host": who.host}}
+
+
+def _since_last_line(run: Run, now: float) -> float:
+    record = run.record
+    times = [*(line["started"] for line in (record.run, *record.resumes) if "started" in line),
+             *(given.time for given in record.given.values()),
+             *(result.started + result.seconds for result in record.results.values())]
+    return round(now - max(times), 1)
+
+
+def _counted(run: Run, now: float) -> Dict[str, Any]:
+    """All that the journal itself says."""
     record, total = run.record, run.total
     best, done = best_trained(run), sum(1 for _ in record.individuals())
     ends = {role: of_role(run, role) for role in roles(run)}
@@ -136,7 +163,7 @@ def status_text(run: Run, now: float) -> str:
     """The same for people: one fact a line."""
     status = status_dict(run, now)
     warm = [("warm start", run.earlier)] * bool(run.earlier)
-    lines = _what(run, status) + warm + _how_far(run, status) + _how_fast(status)
+    lines = _what(run, status) + warm + _how_far(run, status) + _how_fast(run, status)
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
 
 
@@ -201,6 +228,22 @@ def hours_text(hours: float) -> str:
     return f"{3600 * hours:.4g} seconds"
 
 
+def state_text(run: Run, status: Dict[str, Any]) -> str:
+    """Whether it is complete, is running or was stopped, and what then goes on with it."""
+    who, resume = status["writer"], f"`menndl run {shlex.quote(str(run.folder))}` resumes it"
+    if status["state"] == RUNNING:
+        return f"running: process {who['process']} on {who['host']}"
+    if status["state"] == STOPPED:
+        return f"stopped; {resume}"
+    if status["state"] == COMPLETE:
+        return complete_text(status)
+    if who is None:
+        return f"not complete; if nobody is working at it, {resume}"
+    ago = duration(max(0.0, status["last_line_seconds_ago"]))
+    return (f"not complete; was being written by process {who['process']} on {who['host']}, the last time {ago} ago; "
+            f"if that has ended, {resume}")
+
+
 def complete_text(status: Dict[str, Any]) -> str:
     """Of a complete search: `complete`; of one whose time was over `complete after 2 hours, 57 individuals`."""
     if status["ended"] is None:
@@ -244,14 +287,14 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     return [("on test set", _individual(run, status[TEST])), *yardstick]
 
 
-def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+def _how_fast(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     lines, ago, left = [("", "")], status["last_result_seconds_ago"], status["seconds_left"]
     if status["trials_per_hour"] is not None:
         lines.append(("speed", f"{status['trials_per_hour']:,.0f} trials an hour: {status['trained']:,} in "
                                f"{duration(status['busy_seconds'])}, not counting time in which no rank trained"))
     if status["complete"]:
-        return lines + [("state", complete_text(status))]
+        return lines + [("state", state_text(run, status))]
     if ago is not None:
         lines.append(("last result", f"{duration(max(0.0, ago))} ago"))
     return lines + [("time left", "unknown" if left is None else f"about {duration(left)} at this speed"),
-                    ("state", "not complete; the command that started it goes on with it")]
+                    ("state", state_text(run, status))]
