@@ -44,12 +44,10 @@ help:  ## this list
 	@echo "settings: NP=$(NP) SEARCH=$(SEARCH) OUT=$(OUT) ENGINE=$(ENGINE) OPTIONS=$(OPTIONS) CIFAR10=$(CIFAR10) MNIST=$(MNIST) PYTHON=$(PYTHON)"
 	@echo "          TESTS=$(TESTS) WORKERS=$(WORKERS) IMAGE=$(IMAGE)"
 
-# SEARCH on NP ranks and its report, on the data whose folder is in the file that is named. mpirun gets a TMPDIR of its
-# own: where Open MPI 5 was killed it leaves TMPDIR/ompi.PID, and one that gets the same process id there does not start.
+# SEARCH on NP ranks and its report, on the data whose folder is in the file that is named.
 define search
-	@data=$$(cat $(1)); export TMPDIR=$$(mktemp -d); trap 'rm -rf "$$TMPDIR"' EXIT; \
-	echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
-	$(MPIRUN) -n $(NP) $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --expect-ranks $(NP) $(OPTIONS) && \
+	@data=$$(cat $(1)); echo "menndl run $(SEARCH) --out $(OUT) on $(NP) ranks, data $$data" && \
+	MENNDL_MPIRUN="$(MPIRUN)" $(MENNDL) run "$(SEARCH)" --out "$(OUT)" --engine $(ENGINE) --data $$data --ranks $(NP) $(OPTIONS) && \
 	$(MENNDL) report "$(OUT)"
 endef
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from typing import NoReturn, Optional, Sequence
+from typing import Collection, NoReturn, Optional, Sequence
 
 import menndl_caffe
 from menndl_caffe.errors import UserError, in_utf8
@@ -17,7 +17,7 @@ from menndl_caffe.walltime import SIGNALS, Stopped
 EPILOG = """\
 a first search:
   menndl data cifar10                                   CIFAR-10 as Caffe reads it, into data/cifar10
-  menndl run solvers/quick.search.prototxt --out RUN    alone; under MPI: mpirun -n 4 menndl run ... --expect-ranks 4
+  menndl run solvers/quick.search.prototxt --out RUN    on one core; --ranks 4: on four
   menndl best RUN                                       the best individuals against Caffe's default
 The same `menndl run` command again goes on where a run was stopped, by whatever means.
 
@@ -36,11 +36,13 @@ COMMANDS = {
     "confirm": ("run.confirm_command", "train the best individuals and the default again from new seeds, and say "
                                        "whether what was found holds"),
     "status": ("report.command", "say how far a run is"),
+    "list": ("report.list_command", "list the runs in a folder and in those below it, a line each"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),
     "report": ("watch.report_command", "write tables, figures and a page of a run into RUN/report"),
     "watch": ("watch.command", "show a search while it runs"),
     "doctor": ("doctor.command", "say which engines, MPI and data work here, and what to do about the rest"),
     "export": ("export.command", "write a run's trials for pandas, optuna-dashboard or TensorBoard"),
+    "completion": ("completion", "print what makes a shell complete menndl's commands and options"),
 }
 GO_ON = ("run", "confirm")  # those that end early in order and go on where they were stopped
 
@@ -48,11 +50,11 @@ GO_ON = ("run", "confirm")  # those that end early in order and go on where they
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; the exit code is one of those in EPILOG."""
     words = sys.argv[1:] if argv is None else argv
-    parser = _parser(words)
+    asked = parser({next((word for word in words if not word.startswith("-")), "")})
     try:
-        arguments = parser.parse_args(list(map(in_utf8, words)))
+        arguments = asked.parse_args(list(map(in_utf8, words)))
     except UserError as error:
-        parser.error(str(error))
+        asked.error(str(error))
     if arguments.name not in GO_ON:  # whose Walltime takes what has come
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
@@ -91,20 +93,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of these words: all commands, the one that they name with its arguments."""
-    parser = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
-    commands = parser.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
-    asked_for = next((word for word in words if not word.startswith("-")), "")
+def parser(known: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of all commands, of those that are `known` with their arguments."""
+    made = _Parser(prog="menndl", description=menndl_caffe.__doc__, epilog=EPILOG,
+                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--version", action="version", version=f"menndl {menndl_caffe.__version__}")
+    commands = made.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == asked_for:
+        if name in known:
             room = importlib.import_module(f"menndl_caffe.{module}")
             room.add_arguments(command)
-            command.set_defaults(main=room.main)
-    return parser
+            command.set_defaults(main=room.main, parser=parser)
+    return made
 
 
 def entry() -> None:
@@ -117,7 +118,16 @@ def entry() -> None:
         _drop_what_nobody_reads()
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a late one, as Python ends, would turn the code into 143
-    sys.exit(code)
+    sys.exit(_answered(code))
+
+
+def _answered(code: int) -> int:
+    """The exit code of this process; that of a rank of `menndl run --ranks` is not its own."""
+    if "MENNDL_LAUNCHED" not in os.environ:
+        return code
+    from menndl_caffe.farm import launched
+
+    return launched.answer(code)
 
 
 def _drop_what_nobody_reads() -> None:

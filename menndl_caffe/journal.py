@@ -6,6 +6,7 @@
     {"event": "trial", ...}    a Trial that the search was asked for, with the rank that trains it; once more where that
                                is another rank: after a resume, or when the first one died
     {"event": "result", ...}   its Result, on disk before the search hears of it
+    {"event": "ended", ...}    the search's time was over: it asks for no more
 
 It is the log of the calls: of a search's trials, each first `trial` line is one `ask` and each `result` line one
 `tell`, in that order. A search is resumed by making it anew and repeating these calls (run/loop.py).
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,14 +28,15 @@ from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
 from menndl_caffe.fields import Field
-from menndl_caffe.files import fsync, lock, opened
+from menndl_caffe.files import fsync, opened
 from menndl_caffe.genome import Genome
 from menndl_caffe.objective import BY_ACCURACY, Objective
-from menndl_caffe.text import printable, say
+from menndl_caffe.text import printable
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TOLD, Earlier, Result, Trial
+from menndl_caffe.writer import locked
 
 NAME = "journal.jsonl"
-EVENTS = ("run", "earlier", "resume", "trial", "result")
+EVENTS = ("run", "earlier", "resume", "trial", "result", "ended")
 Entry = Union[Dict[str, Any], Earlier, Trial, Result]  # what a line says; of run and resume lines the known fields
 # Is given every line; ValueError where the run's search cannot have it.
 Judge = Callable[[Entry], None]
@@ -53,7 +54,8 @@ class Given(NamedTuple):
 class Record:
     """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
     the order of their coming, who trains what, and the lines of those who went on with the run. `calls` has trials and
-    results as they interleave."""
+    results as they interleave. `ended` is after how many hours the search was said to be over, None where it was not.
+    """
 
     run: Dict[str, Any] = field(default_factory=dict)
     trials: Dict[int, Trial] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Record:
     given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
+    ended: Optional[float] = None
 
     @property
     def lacking(self) -> int:
@@ -180,6 +183,9 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
 
 
 def _take_about(record: Record, line: Dict[str, Any]) -> Dict[str, Any]:
+    if line["event"] == "ended":
+        record.ended = fields.read(line, _ENDED)["hours"]
+        return {"event": "ended", "hours": record.ended}
     known = {"event": line["event"], **fields.read_present(line, {**_RUN, **_ABOUT})}
     if known["event"] == "run":
         fields.read(line, _RUN)
@@ -248,6 +254,7 @@ def _shape(shape: Any) -> List[int]:
 
 _LINE = {"event": fields.one_of(EVENTS)}
 _GIVEN = {"rank": fields.whole(), "given": fields.SECONDS}
+_ENDED = {"hours": fields.number(0), "time": fields.SECONDS}
 _SIDE = fields.whole(1, 2**31 - 1)
 _RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # what every reader needs of a first line
 # What run and resume lines may say beside; docs/journal.md has the meanings. Paths stay as they are, to be opened.
@@ -255,7 +262,7 @@ _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", 
           "versions": Field("an object of texts and lists of texts", _versions),
           "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
-          **dict.fromkeys(("search_file", "data_folder"), Field("a path", _path)),
+          **dict.fromkeys(("search_file", "data_folder", "directory"), Field("a path", _path)),
           **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",
                            "command"), TOLD),
           **dict.fromkeys(("threads", "ranks", "slots", "total", "generations"), fields.whole(1))}
@@ -273,7 +280,7 @@ class Journal:
         self._fsync = fsync
         try:
             run.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(run)
+            self._lock = locked(run)
         except OSError as error:
             raise UserError(f"--out {error.filename or run}: {error.strerror}; "
                             "expected a folder to write to, new or of an earlier run") from None
@@ -342,6 +349,11 @@ class Journal:
         _take_result(self.record, result)
         self._append({"event": "result", **result.as_dict()}, sync=True)
 
+    def add_end(self, hours: float) -> None:
+        """Record that the search is over after so many hours of work."""
+        self.record.ended = hours
+        self._append({"event": "ended", "hours": hours, "time": round(time.time(), 3)}, sync=True)
+
     def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
         """UserError where the file is not as this process has left it."""
         self._check_file()
@@ -377,22 +389,3 @@ class Journal:
             raise UserError(f"{self._path} has {found:,} bytes, and the search has written up to {self._size:,}: "
                             "another `menndl run`, or another program, writes it. End that; the same command goes on "
                             "from what stands there")
-
-
-def _locked(run: Path) -> IO[str]:
-    """RUN/lock, held until it is closed or this process ends, however it ends."""
-    file = open(opened(run / "lock", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW), "a+")
-    try:
-        refusal = lock(file)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip() or "another process"
-        file.close()
-        raise UserError(f"{run} is being written by {owner}; wait for it, or give `menndl run` another --out") from None
-    if refusal:
-        say(f"menndl run: warning: {run}/lock cannot be locked ({refusal}): see to it yourself that no other "
-            "menndl run writes there")
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
-    return file

@@ -18,13 +18,13 @@ LAYERS = (
     ("arguments", "errors", "fields", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
-    ("objective",),
+    ("objective", "writer"),
     ("torchcaffe", "search", "journal"),
     ("experiment",),
     ("rank", "trainer", "report"),
     ("farm", "export"),
     ("run", "doctor"),
-    ("watch", "save"),
+    ("completion", "watch", "save"),
     ("cli",),
 )
 # The same within the torch engine.

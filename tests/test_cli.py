@@ -82,13 +82,13 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
 # Help and results
 
 @pytest.mark.parametrize("command, parts", [
-    ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "mpirun -n 4",
+    ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "--ranks 4",
           "--version", "75"]),
     (["data"], ["cifar10", "mnist", "synthetic", "--source PATH", "--out DIR", "--validation N", "--force"]),
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
-    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--seed N", "--expect-ranks N", "mpirun", "goes on",
-               "--time-limit SECONDS"]),
+    (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--ranks N", "--expect-ranks N", "mpirun", "goes on",
+               "--time-limit TIME"]),
     (["status"], ["RUN", "--json"]),
     (["best"], ["RUN", "-n N", "--json", "default: 5", "Table 3", "--save DIR"]),
     (["report"], ["RUN", "RUN/report", "--out DIR", "--watch", "--port N", "--host ADDRESS", "ssh -L"]),

@@ -30,7 +30,6 @@ def commands(text: str) -> List[str]:
 
 
 MENNDL = [line for line in commands(README) if line.startswith("build/venv/bin/menndl")]
-OF_IMAGES = [line for line in MENNDL if " --data " in line]
 
 
 def shell(folder: Path, command: str) -> str:
@@ -53,16 +52,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory, caffe_root: Path, cifar10_data: Path) -> Path:
-    """A clone with CIFAR-10 in it."""
-    folder = clones.make(tmp_path_factory.mktemp("given") / "clone", caffe_root)
-    (folder / "data").mkdir()
-    (folder / "data" / "cifar10").symlink_to(cifar10_data)
-    assert "what is already in data/cifar10" in shell(folder, "make data")
-    return folder
-
-
 def test_the_two_commands_come_first() -> None:
     assert [line.split("  ")[0] for line in commands(README)[:2]] == ["make run", "make test"]
     targets = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.M))
@@ -75,11 +64,6 @@ def test_a_command_of_the_readme_works(command: str, drawn: Path) -> None:
     shell(drawn, command)
 
 
-@pytest.mark.parametrize("command", OF_IMAGES)
-def test_a_command_that_reads_images_works_on_cifar10_too(command: str, given: Path) -> None:
-    shell(given, command)
-
-
 def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
     assert journal.read(drawn / "runs" / "run").run["data_folder"] == "data/synthetic"
     assert not (drawn / "data" / "cifar10" / "dataset.json").exists()
@@ -88,8 +72,10 @@ def test_no_run_says_that_drawn_images_are_cifar10(drawn: Path) -> None:
 
 def test_make_run_starts_where_an_earlier_mpirun_was_killed(drawn: Path) -> None:
     """What that one left in TMPDIR stops the next of Open MPI 5 with its process id: each has a TMPDIR to itself."""
-    write_program(drawn / "mpirun", 'echo "TMPDIR=$TMPDIR holds $(ls "$TMPDIR" | wc -l)"; mkdir "$TMPDIR/ompi.$$"')
-    said = [shell(drawn, f"TMPDIR={drawn} make run MPIRUN=./mpirun SEARCH=narrow.search.prototxt") for _ in range(2)]
+    write_program(drawn / "mpirun", 'echo "TMPDIR=$TMPDIR holds $(ls "$TMPDIR" | wc -l)"; mkdir "$TMPDIR/ompi.$$"; '
+                                    'echo 0 >"$MENNDL_LAUNCHED/code"')
+    command = f"TMPDIR={drawn} make run NP=2 MPIRUN=./mpirun SEARCH=narrow.search.prototxt"
+    said = [shell(drawn, command) for _ in range(2)]
     folders = {re.findall("TMPDIR=(.*) holds 0\n", text)[0] for text in said}
     assert len(folders) == 2
     assert not any(Path(folder).exists() for folder in folders)

@@ -134,7 +134,7 @@ def test_status_text(recorded: Run) -> None:
     assert "0.7000  kernel1=5 base_lr=0.001 pool=MAX" in line(text, "default")
     assert "560 trials an hour" in line(text, "speed")
     assert "0:27" in line(text, "time left")
-    assert "not complete" in line(text, "state")
+    assert line(text, "state").split(maxsplit=1)[1] == f"stopped; `menndl run {recorded.folder}` resumes it"
 
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=12)

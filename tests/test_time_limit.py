@@ -2,6 +2,7 @@
 same command goes on."""
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from typing import Any, Iterator, List, Tuple
 
 import pytest
 
+from menndl_caffe.arguments import period
 from menndl_caffe.walltime import process_age
 from tests.support import runs
 from tests.test_farm import ranks_of
@@ -220,10 +222,25 @@ def test_sigterm_to_mpirun_loses_nothing(search: Path, undisturbed: List, tmp_pa
     check_goes_on(search, tmp_path, 3, undisturbed)
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "soon", ""])
-def test_a_limit_is_whole_seconds(menndl: Any, search: Path, tmp_path: Path, limit: str) -> None:
-    done = menndl("run", search, "--out", tmp_path / "run", "--time-limit", limit)
-    assert done.returncode == 2 and "--time-limit" in done.stderr and "a whole number from 1" in done.stderr
+TIMES = {"1": 1, "7200": 7200, "90m": 5400, "2h": 7200, "1h30m": 5400, "1H30M": 5400, "1d": 86400, "1d1s": 86401,
+         "0.5h": 1800, "1.5s": 2, "2:00:00": 7200, "0:00:01": 1, "100:00:00": 360000}
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_a_limit_as_people_write_it(text: str) -> None:
+    assert period(text) == TIMES[text]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "soon", "", "2h ", "0m", "0:00:00", "2:00", "1:60:00", "30m1h",
+                                   "1h1h", "h", "9" * 20, "9" * 400 + "h", "٣", "1e3", "2 h"])
+def test_a_limit_that_is_no_time(limit: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected seconds, 1 or more, or a time such as 90m, 2h"):
+        period(limit)
+
+
+def test_a_limit_that_is_no_time_begins_no_run(menndl: Any, search: Path, tmp_path: Path) -> None:
+    done = menndl("run", search, "--out", tmp_path / "run", "--time-limit", "soon")
+    assert done.returncode == 2 and "argument --time-limit: 'soon'; expected seconds" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -17,6 +17,7 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
+from menndl_caffe.report import status
 from menndl_caffe.trial import DEFAULT, Result, Trial
 from menndl_caffe.watch import picture, plain
 from menndl_caffe.watch.charts import bars, levels, sampled
@@ -40,6 +41,12 @@ def run(tmp_path: Path) -> Path:
     record(tmp_path, TRIALS, ranks=2, slots=2)
     give(tmp_path, GIVEN)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nobody_knows_who_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the tests' own process does, now and then; test_states.py looks at that."""
+    monkeypatch.setattr(status, "writer", lambda run: None)
 
 
 def give(folder: Path, given: Mapping[int, Tuple[int, float]]) -> None:

@@ -15,6 +15,7 @@ import menndl_caffe
 from menndl_caffe.doctor.job import Place, Trouble, gpu, judge, look, report
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import MPI4PY_MISSING, launched_size, over_mpi
+from menndl_caffe.farm.launcher import mpirun
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.process import TrainerDied
 
@@ -112,8 +113,7 @@ def _engine(name: str) -> Finding:
 
 
 def _mpirun() -> Finding:
-    beside = Path(sys.executable).with_name("mpirun")
-    launcher = shutil.which("mpirun") or (str(beside) if beside.exists() else None)
+    launcher = mpirun()
     others = [name for name in ("srun", "aprun", "jsrun", "flux") if shutil.which(name)]
     if launcher is None and not others:
         return Finding("mpirun", False, "no mpirun, srun, aprun, jsrun or flux",

@@ -34,13 +34,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def main(arguments: Any) -> None:
     """Write the individual's net and solver, whatever they are and whether its data are here, and say how large the net
     is."""
-    from menndl_caffe.experiment import search_file
+    from menndl_caffe.experiment import recorded
     from menndl_caffe.experiment.appraise import check
     from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer, write_texts
     from menndl_caffe.experiment.sources import datum_shape_if_here, sources
     from menndl_caffe.nets.shapes import UnknownShape
 
-    experiment = search_file.load(arguments.search, arguments.seed, arguments.data, arguments.iterations)
+    experiment = recorded.experiment_of(arguments.search, arguments.seed, arguments.data, arguments.iterations)
     renderer = Renderer(experiment)
     trial = experiment.trial(0, experiment.space.with_settings(arguments.settings))
     where = sources(experiment, trial.role, to_read=False)

@@ -3,49 +3,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.experiment.places import HERE, Places
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.trial import INDIVIDUAL, Trial, training_seed
 
-PACKAGE = Path(__file__).resolve().parent.parent
 TEMPLATES = ("net", "solver")
 # What menndl itself gives to the templates.
 RESERVED = ("random_seed", "max_iter", "solver_mode", "train_source", "test_source", "mean_file", "directory")
 
 
-def find_file(name: str, what: str) -> Path:
-    """The file of this name in the working directory, else among menndl's own; UserError where neither has it."""
-    for path in (Path(name), PACKAGE / name, PACKAGE.parent / name):
-        if path.is_file():
-            return path
-    alike = _files_alike(name)
-    hint = did_you_mean(name, alike) if alike else ""
-    raise UserError(f"{what} {name}: no such file here or among menndl's own{hint}")
-
-
-def find_template(document: prototxt.Document, kind: str) -> Path:
+def find_template(document: prototxt.Document, kind: str, places: Places) -> Path:
     """The file of this kind of TEMPLATES that a SearchParameter names; UserError where there is none."""
-    return find_file(getattr(document.message, kind), f"{document.file}:{document.line((kind,))}: {kind} template")
-
-
-def _files_alike(name: str) -> Set[str]:
-    """The files that could be meant: those beside the place that `name` names and menndl's own, if they end alike."""
-    pattern = f"*{Path(name).suffix or '.prototxt*'}"
-    own = {str(path.relative_to(place)) for place in (PACKAGE, PACKAGE.parent) for folder in ("solvers", "templates")
-           for path in (place / folder).rglob(pattern) if path.is_file()}
-    return own | {str(path) for path in Path(name).parent.glob(pattern) if path.is_file()}
+    what = f"{document.file}:{document.line((kind,))}: {kind} template"
+    return places.find(getattr(document.message, kind), what)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked search file and the space that its genes span."""
+    """A checked search file, the space that its genes span, and where the files are that it names."""
 
     document: prototxt.Document
     space: SearchSpace
+    places: Places = HERE
 
     @property
     def message(self) -> Any:
@@ -71,7 +54,7 @@ class Experiment:
 
     def template(self, kind: str) -> Path:
         """Where the template of this kind of TEMPLATES is; UserError where there is none."""
-        return find_template(self.document, kind)
+        return find_template(self.document, kind, self.places)
 
     def trial(self, id: int, genome: Genome, generation: Optional[int] = None, role: str = INDIVIDUAL) -> Trial:
         """The trial of a genome at this experiment's budget, with its own seed."""

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Tuple
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.derivatives import DECAY, stated
-from menndl_caffe.experiment.experiment import TEMPLATES, Experiment, find_file
+from menndl_caffe.experiment.experiment import TEMPLATES, Experiment
 from menndl_caffe.experiment.hypergradient import batches_of, check_held_out
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import datum_shape
@@ -36,13 +36,21 @@ def templates(experiment: Experiment) -> Dict[str, Path]:
     document, name = experiment.document, learning(experiment.message).hypernet_param.net
     inner = ("inner",) * experiment.message.HasField("inner")
     line = document.line((*inner, "hypernet_param", "net"))
-    return {NET: find_file(name, f"{document.file}:{line}: hypernet template"),
-            SOLVER: find_file(SOLVER_FILE, "template of the hypernet's solver")}
+    return {NET: experiment.places.find(name, f"{document.file}:{line}: hypernet template"),
+            SOLVER: experiment.places.find(SOLVER_FILE, "template of the hypernet's solver")}
 
 
 def template_files(experiment: Experiment) -> Dict[str, Path]:
     """All templates of a search, by their kind; UserError where one is not there."""
     return {**{kind: experiment.template(kind) for kind in TEMPLATES}, **templates(experiment)}
+
+
+def template_names(experiment: Experiment) -> Dict[str, str]:
+    """The same as the search names them."""
+    names = {kind: getattr(experiment.message, kind) for kind in TEMPLATES}
+    if program(experiment.message) != HYPERNET:
+        return names
+    return {**names, NET: learning(experiment.message).hypernet_param.net, SOLVER: SOLVER_FILE}
 
 
 def asked_of_trainer(experiment: Experiment, rendered: Rendered, trial: Trial) -> Dict[str, Any]:

@@ -1,19 +1,22 @@
 """A run as its journal tells it: the record, and the experiment that it describes, parsed once."""
 from __future__ import annotations
 
+import bisect
 import functools
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from menndl_caffe import fields, journal, search
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
-from menndl_caffe.experiment.search_file import of_text
+from menndl_caffe.experiment.places import Places
+from menndl_caffe.experiment.search_file import load, of_text, override
 from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Entry, Follower, Judge, Record
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, costs, curve_measure, front
-from menndl_caffe.trial import INDIVIDUAL, LEARNING, Earlier, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, LEARNING, Earlier, Result, Trial
 
 SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go
 _MEASURED = {ACCURACY: fields.number(0, 1), **dict.fromkeys(MEASURES, fields.number(0, 2**62))}
@@ -47,7 +50,7 @@ class Run:
     def _parse(self) -> Tuple[str, Experiment]:
         """The search file's text and what it says."""
         text, line = self._newest["search"], ":1" if self._newest is self.record.run else ", its last resume"
-        return text, of_text(text, f"{self.folder / journal.NAME}{line}: search")
+        return text, of_text(text, f"{self.folder / journal.NAME}{line}: search", Places.of_run(self.folder))
 
     @property
     def _newest(self) -> Dict[str, Any]:
@@ -100,6 +103,15 @@ class Run:
         return {**self.record.run, **{name: self._newest[name] for name in SIZE if name in self._newest}}
 
     @property
+    def data_folder(self) -> Path:
+        """Where the run's data are: as it was started last, here or in the folder in which that was, and else before;
+        where they are no more, as the journal names them."""
+        lines = (*reversed(self.record.resumes), self.record.run)
+        named = [(line.get("directory", ""), line["data_folder"]) for line in lines if "data_folder" in line]
+        places = [place for directory, name in named for place in (Path(name), Path(directory, name))]
+        return next(filter(Path.is_dir, places), Path(named[0][1] if named else "."))
+
+    @property
     def engine(self) -> str:
         """What trained: `caffe` or `torch`."""
         return str(self.line["engine"])
@@ -110,14 +122,25 @@ class Run:
         return float(self.line["started"])
 
     @property
+    def ended(self) -> Optional[float]:
+        """The hours after which the search was over; None where it is not, or came to its end without a limit of time.
+        """
+        limit, ended = self.message.limit, self.record.ended
+        return limit.hours if limit.hours and ended is not None and ended >= limit.hours else None
+
+    @property
     def total(self) -> Optional[int]:
-        """Individuals of the whole search; None where it is not known how many there will be."""
-        return self.line.get("total")
+        """Individuals of the whole search, of one whose time is over those begun; None where it is not known how many
+        there will be."""
+        if self.ended is None:
+            return self.line.get("total")
+        return sum(trial.role == INDIVIDUAL for trial in self.record.trials.values())
 
     @property
     def generations(self) -> Optional[int]:
-        """Generations of the whole search; None where it has none, or no known number of them."""
-        return self.line.get("generations")
+        """Generations of the whole search, the same way; None where it has none, or no known number of them."""
+        planned = self.line.get("generations")
+        return planned if planned is None or self.ended is None else self.stages.begun
 
     @property
     def earlier(self) -> str:
@@ -128,7 +151,11 @@ class Run:
     @property
     def stages(self) -> Stages:
         """The time axis of all reports, as of now: counted anew at each call."""
-        return Stages(self.record, self.total, self.generations)
+        planned = self.line.get("generations")
+        stages = Stages(self.record, self.line.get("total") if planned else self.total, planned)
+        if self.ended is not None:
+            stages.planned = stages.begun or None
+        return stages
 
 
 class Stages:
@@ -174,6 +201,20 @@ class Stages:
         return min(self._size, self._total - (number - 1) * self._size)
 
 
+def worked(record: Record) -> float:
+    """Seconds in which a search was worked at: of each start but one without any, to the last that is recorded of it.
+    What trained for the sake of `menndl confirm` does not count."""
+    starts = sorted(line["started"] for line in (record.run, *record.resumes) if "started" in line)
+    ids = {id for id, trial in record.trials.items() if trial.role != CONFIRM}
+    times = sorted([*(given.time for id, given in record.given.items() if id in ids),
+                    *(result.started + result.seconds for id, result in record.results.items() if id in ids)])
+    seconds = 0.0
+    for start, following in zip(starts, (*starts[1:], math.inf)):
+        last = bisect.bisect_left(times, following) - 1
+        seconds += max(0.0, times[last] - start) if last >= 0 else 0.0
+    return seconds
+
+
 def counted(generation: Optional[int]) -> Optional[int]:
     """The generation's number for people: the journal's 0 is the first."""
     return None if generation is None else generation + 1
@@ -215,6 +256,20 @@ def judging(text: str, name: str) -> Judge:
                 raise ValueError("its search has other genes, objectives or another type than the first line's")
 
     return judge
+
+
+def is_run(name: str) -> bool:
+    """Whether this is the folder of a run, and no search file."""
+    return (Path(name) / journal.NAME).is_file()
+
+
+def experiment_of(name: str, seed: Optional[int], data: Optional[str], max_iter: Optional[int]) -> Experiment:
+    """The experiment of a search file (search_file.load), or that of the run with this folder, on its data."""
+    if not is_run(name):
+        return load(name, seed, data, max_iter)
+    run = read(Path(name))
+    override(run.message, seed, data or str(run.data_folder), max_iter)
+    return run.experiment
 
 
 def follower(folder: Path) -> Follower:

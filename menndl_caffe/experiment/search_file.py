@@ -8,7 +8,8 @@ from operator import itemgetter
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
 from menndl_caffe.errors import UserError, did_you_mean, in_utf8
-from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_file, find_template
+from menndl_caffe.experiment.experiment import RESERVED, TEMPLATES, Experiment, find_template
+from menndl_caffe.experiment.places import HERE, Places
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
@@ -16,6 +17,7 @@ from menndl_caffe.objective import ACCURACY, Objective
 from menndl_caffe.search import KINDS, Kind
 from menndl_caffe.trial import HYPERGRADIENT, TRAIN
 
+OVERRIDDEN = ("random_seed", "data", "max_iter")  # by the command line
 MOST = 100_000  # of individuals, rounds, levels: whatever an algorithm counts
 Wrong = Tuple[prototxt.PathOf, str]  # a field's place, and what is wrong there
 Error = Tuple[int, str]  # a line's number, and what is said of it
@@ -28,26 +30,29 @@ def load(name: str, seed: Optional[int] = None, data: Optional[str] = None,
     UserError names file, line and field of every mistake, a line each in the file's order: settings, names, genes,
     missing templates. What is no text of a SearchParameter ends at its first one.
     """
-    document = prototxt.load(find_file(name, "search file"), menndl_pb2.SearchParameter)
-    message = document.message
-    if seed is not None:
-        message.random_seed = seed
-    if data is not None:
-        message.data = in_utf8(data)
-    if max_iter is not None:
-        message.max_iter = max_iter
-    return _checked(document, _missing_templates(document))
+    path = HERE.find(name, "search file")
+    document, places = prototxt.load(path, menndl_pb2.SearchParameter), Places.of_search_file(path)
+    override(document.message, seed, data, max_iter)
+    return _checked(document, places, _missing_templates(document, places))
 
 
-def of_text(text: str, name: str) -> Experiment:
+def override(message: Any, seed: Optional[int], data: Optional[str], max_iter: Optional[int]) -> None:
+    """Put what is given in the place of a SearchParameter's own (OVERRIDDEN)."""
+    values = (seed, None if data is None else in_utf8(data), max_iter)
+    for field, value in zip(OVERRIDDEN, values):
+        if value is not None:
+            setattr(message, field, value)
+
+
+def of_text(text: str, name: str, places: Places = HERE) -> Experiment:
     """The experiment of a search file's text, such as a journal has it; `name` stands in errors for the file's.
 
     UserError as `load`; whether the templates are there is not looked at.
     """
-    return _checked(prototxt.parse(text, menndl_pb2.SearchParameter, name))
+    return _checked(prototxt.parse(text, menndl_pb2.SearchParameter, name), places)
 
 
-def _checked(document: prototxt.Document, more: Iterable[Error] = ()) -> Experiment:
+def _checked(document: prototxt.Document, places: Places, more: Iterable[Error] = ()) -> Experiment:
     """The experiment, or one UserError for all that is wrong with it."""
     message = document.message
     wrong = chain(_settings(message), _objectives(document), _names(document), _genes(message), _earlier(message),
@@ -55,14 +60,14 @@ def _checked(document: prototxt.Document, more: Iterable[Error] = ()) -> Experim
     errors = [*((document.line(path), str(document.error(path, text))) for path, text in wrong), *more]
     if errors:
         raise UserError("\n".join(text for _, text in sorted(errors, key=itemgetter(0))))
-    return Experiment(document, SearchSpace(tuple(map(_gene, message.gene))))
+    return Experiment(document, SearchSpace(tuple(map(_gene, message.gene))), places)
 
 
-def _missing_templates(document: prototxt.Document) -> Iterator[Error]:
+def _missing_templates(document: prototxt.Document, places: Places) -> Iterator[Error]:
     for kind in TEMPLATES:
         try:
             if getattr(document.message, kind):
-                find_template(document, kind)
+                find_template(document, kind, places)
         except UserError as error:
             yield document.line((kind,)), str(error)
 
@@ -152,15 +157,17 @@ def _too_large(settings: Any) -> Iterator[Tuple[str, Any, str]]:
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
-    given = message.limit.HasField("trials")
-    if kind.limited and not kind.ends and not given:
+    given, timed = (message.limit.HasField(name) for name in ("trials", "hours"))
+    if timed and not 0 < message.limit.hours < math.inf:
+        yield ("limit", "hours"), f"is {message.limit.hours:g}; expected a number above 0"
+    if kind.limited and not kind.ends and not given and not timed:
         yield ("type",), (f"is {message.type}, which goes on until a limit: expected limit {{ trials: 100 }}, or "
-                          "another number of individuals")
+                          "another number of individuals, or limit { hours: 2 }")
     elif kind.limited and given and message.limit.trials < 1:
         yield ("limit", "trials"), f"is {message.limit.trials}; expected 1 or more"
-    if message.HasField("limit") and not kind.limited:
+    if message.HasField("limit") and not kind.limited and (given or not timed):
         yield ("limit",), (f"is for searches without generations, and {message.type} has them; {kind.field} says how "
-                           "many individuals there are")
+                           "many individuals there are; limit { hours: 2 } is for all")
 
 
 def _objectives(document: prototxt.Document) -> Iterator[Wrong]:

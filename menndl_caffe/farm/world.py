@@ -11,7 +11,7 @@ import traceback
 from typing import Any, Callable, Iterator, List, Optional, Protocol, Tuple
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.farm import Farm, launched_size
+from menndl_caffe.farm import Farm, launched, launched_size
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.farm.mpi import DEATHS, FAULT_TOLERANT, LONG_MESSAGE, MASTER, MPI, MpiFarm, serve
 from menndl_caffe.rank.evaluate import Evaluator
@@ -48,6 +48,7 @@ def play(job: Job, expected: Optional[int] = None) -> None:
     """
     comm = MPI.COMM_WORLD
     job.walltime.listen()
+    launched.meet(comm.rank == MASTER)
     check_world(comm, expected)
     if comm.rank == MASTER:
         _lead(comm, job)

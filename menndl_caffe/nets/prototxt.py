@@ -49,7 +49,7 @@ class Document:
         self.message = message
         self.file = file
         self.marks: Marks = {}
-        self._text = text
+        self.text = text
 
     def line(self, path: PathOf) -> int:
         """Line, from 1, of the field at `path`; where the text has none there, of the innermost field around it."""
@@ -63,11 +63,11 @@ class Document:
 
     def line_of(self, token: int) -> int:
         """Line of the text's token of this number."""
-        return self._text.count("\n", 0, self._starts[token]) + 1
+        return self.text.count("\n", 0, self._starts[token]) + 1
 
     @cached_property
     def _starts(self) -> List[int]:
-        return [match.start(1) for match in TOKEN.finditer(self._text)]  # only errors ask, so parsing goes without
+        return [match.start(1) for match in TOKEN.finditer(self.text)]  # only errors ask, so parsing goes without
 
     def error(self, path: PathOf, text: str) -> PrototxtError:
         """The error to raise where the value at `path` is wrong: `FILE:LINE: FIELD: text`."""

@@ -9,10 +9,10 @@ from menndl_caffe.rank.engine import MATHS, NAMES
 
 def add_engine(command: argparse.ArgumentParser) -> None:
     """The engine, its arithmetic, and the threads of a trainer."""
-    command.add_argument("--engine", default=NAMES[0], choices=NAMES,
-                         help="what trains: real Caffe, or its twin on PyTorch (default: %(default)s)")
-    command.add_argument("--math", default=MATHS[0], choices=MATHS,
+    command.add_argument("--engine", choices=NAMES,
+                         help=f"what trains: real Caffe, or its twin on PyTorch (default: {NAMES[0]}, or a run's own)")
+    command.add_argument("--math", choices=MATHS,
                          help="arithmetic of the torch engine; tf32 (GPU) and bf16 are coarser and faster "
-                              "(default: %(default)s, as Caffe's)")
-    command.add_argument("--threads", type=whole(1), default=1, metavar="N",
-                         help="BLAS threads of each trainer (default: %(default)s)")
+                              f"(default: {MATHS[0]}, as Caffe's, or a run's own)")
+    command.add_argument("--threads", type=whole(1), metavar="N",
+                         help="BLAS threads of each trainer (default: 1, or a run's own)")

@@ -1,11 +1,14 @@
 """How far a run is: `menndl status`."""
 from __future__ import annotations
 
+import math
+import shlex
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.experiment.recorded import Run, counted, worked
 from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import UNCONFIRMED, objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
@@ -24,7 +27,9 @@ from menndl_caffe.report.verdict import confirmation_dict
 from menndl_caffe.search import KINDS
 from menndl_caffe.text import duration
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
+from menndl_caffe.writer import writer
 
+COMPLETE, RUNNING, STOPPED, UNKNOWN = "complete", "running", "stopped", "unknown"
 # What the journal's first line says beside the search.
 CIRCUMSTANCES = ("engine_found", "data", "data_folder", "test_images", "host", "command", "started")
 
@@ -34,6 +39,29 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
 
     None where there is no such thing: `generation` and `generations`, `total`, and the time left without a total.
     """
+    status = _counted(run, now)
+    return {**status, **state(run.folder, status["complete"]), "last_line_seconds_ago": _since_last_line(run, now)}
+
+
+def state(folder: Path, complete: bool) -> Dict[str, Any]:
+    """`state`: `complete`, `running`, `stopped`, or `unknown`, where it cannot be seen from here whether its `writer`
+    still lives: the process that writes the run or did so last, None where that is not recorded."""
+    who = writer(folder)
+    known = UNKNOWN if who is None or who.lives is None else RUNNING if who.lives else STOPPED
+    return {"state": COMPLETE if complete else known,
+            "writer": None if who is None else {"process": who.process, "host": who.host}}
+
+
+def _since_last_line(run: Run, now: float) -> float:
+    record = run.record
+    times = [*(line["started"] for line in (record.run, *record.resumes) if "started" in line),
+             *(given.time for given in record.given.values()),
+             *(result.started + result.seconds for result in record.results.values())]
+    return round(now - max(times), 1)
+
+
+def _counted(run: Run, now: float) -> Dict[str, Any]:
+    """All that the journal itself says."""
     record, total = run.record, run.total
     best, done = best_trained(run), sum(1 for _ in record.individuals())
     ends = {role: of_role(run, role) for role in roles(run)}
@@ -43,7 +71,8 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         "search": _search(run), "engine": run.engine,
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
         "generation": _generation(run), "generations": run.generations,
-        "done": done, "total": total, "unfinished": len(record.trials) - len(record.results),
+        "done": done, "total": total, "hours": run.message.limit.hours or None, "ended": run.ended,
+        "unfinished": len(record.trials) - len(record.results),
         "earlier": run.record.run.get("earlier", {}),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
         **_failures(run),
@@ -68,8 +97,10 @@ def _search(run: Run) -> Dict[str, Any]:
 
 def _settings(message: Any) -> Dict[str, Any]:
     """Of the algorithm that a SearchParameter or its `inner` names."""
-    settings = getattr(message, KINDS[message.type].field or "limit")
-    return {field.name: _setting(field, getattr(settings, field.name)) for field in settings.DESCRIPTOR.fields}
+    name = KINDS[message.type].field
+    settings = getattr(message, name or "limit")
+    shown = settings.DESCRIPTOR.fields if name else (field for field, _ in settings.ListFields())
+    return {field.name: _setting(field, getattr(settings, field.name)) for field in shown}
 
 
 def _inner(message: Any) -> Dict[str, Any]:
@@ -116,13 +147,15 @@ def _speed(run: Run, done: int, to_confirm: int, now: float) -> Dict[str, Any]:
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
     new = sum(result.same_as is None for _, result in run.record.individuals())
-    longer = max(1.0, run.message.confirm.iterations / run.message.max_iter)
-    left = None
+    left, hours = math.inf, run.message.limit.hours
     if run.total and busy and done:
+        longer = max(1.0, run.message.confirm.iterations / run.message.max_iter)
         left = ((run.total - done) * new / done + to_confirm * longer) * busy / len(trained)
+    if hours and run.ended is None:
+        left = min(left, max(0.0, 3600 * hours - worked(run.record)))
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
             "trials_per_hour": round(3600 * len(trained) / busy, 2) if busy else None,
-            "seconds_left": None if left is None else round(left, 1),
+            "seconds_left": None if left == math.inf else round(left, 1),
             "last_result_seconds_ago": None if last is None else round(now - last, 1)}
 
 
@@ -136,19 +169,20 @@ def status_text(run: Run, now: float) -> str:
     """The same for people: one fact a line."""
     status = status_dict(run, now)
     warm = [("warm start", run.earlier)] * bool(run.earlier)
-    lines = _what(run, status) + warm + _how_far(run, status) + _how_fast(status)
+    lines = _what(run, status) + warm + _how_far(run, status) + _how_fast(run, status)
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
 
 
 def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     search = status["search"]
     individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
+    hours = f" in at most {hours_text(status['hours'])}" if status["hours"] else ""
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
     return [("search", f"{settings_text(search)}, random_seed {search['random_seed']}"),
             *([("within each", settings_text(search["inner"]))] if "inner" in search else []),
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
-            ("budget", f"{individuals} of {search['max_iter']:,} iterations"),
+            ("budget", f"{individuals} of {search['max_iter']:,} iterations{hours}"),
             ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run) + images),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
@@ -190,6 +224,37 @@ def individuals_text(status: Dict[str, Any]) -> str:
     """`7 of 12 (58%)`, or `7` of nobody knows how many."""
     done, total = status["done"], status["total"]
     return f"{done:,} of {total:,} ({100 * done // total}%)" if total else f"{done:,}"
+
+
+def hours_text(hours: float) -> str:
+    """`2 hours`, `1 hour`, `30 minutes`"""
+    for number, unit in ((hours, "hour"), (60 * hours, "minute")):
+        if number >= 1:
+            return f"{number:.4g} {unit}" + "s" * (f"{number:.4g}" != "1")
+    return f"{3600 * hours:.4g} seconds"
+
+
+def state_text(run: Run, status: Dict[str, Any]) -> str:
+    """Whether it is complete, is running or was stopped, and what then goes on with it."""
+    who, resume = status["writer"], f"`menndl run {shlex.quote(str(run.folder))}` resumes it"
+    if status["state"] == RUNNING:
+        return f"running: process {who['process']} on {who['host']}"
+    if status["state"] == STOPPED:
+        return f"stopped; {resume}"
+    if status["state"] == COMPLETE:
+        return complete_text(status)
+    if who is None:
+        return f"not complete; if nobody is working at it, {resume}"
+    ago = duration(max(0.0, status["last_line_seconds_ago"]))
+    return (f"not complete; was being written by process {who['process']} on {who['host']}, the last time {ago} ago; "
+            f"if that has ended, {resume}")
+
+
+def complete_text(status: Dict[str, Any]) -> str:
+    """Of a complete search: `complete`; of one whose time was over `complete after 2 hours, 57 individuals`."""
+    if status["ended"] is None:
+        return "complete"
+    return f"complete after {hours_text(status['ended'])}, {status['done']:,} individuals"
 
 
 def descents_text(found: Dict[str, Any]) -> str:
@@ -238,14 +303,14 @@ def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     return [("confirmed", "no: " + UNCONFIRMED)] if both and run.fitness.is_tested else []
 
 
-def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+def _how_fast(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     lines, ago, left = [("", "")], status["last_result_seconds_ago"], status["seconds_left"]
     if status["trials_per_hour"] is not None:
         lines.append(("speed", f"{status['trials_per_hour']:,.0f} trials an hour: {status['trained']:,} in "
                                f"{duration(status['busy_seconds'])}, not counting time in which no rank trained"))
     if status["complete"]:
-        return lines + [("state", "complete")]
+        return lines + [("state", state_text(run, status))]
     if ago is not None:
         lines.append(("last result", f"{duration(max(0.0, ago))} ago"))
     return lines + [("time left", "unknown" if left is None else f"about {duration(left)} at this speed"),
-                    ("state", "not complete; the command that started it goes on with it")]
+                    ("state", state_text(run, status))]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from menndl_caffe.arguments import add_json, add_run, whole
-from menndl_caffe.run.command import add_ranks
+from menndl_caffe.run.command import add_ranks, on_ranks
 from menndl_caffe.text import show
 from menndl_caffe.walltime import Walltime
 
@@ -36,7 +36,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Any) -> None:
-    """Train what is missing, alone or on the ranks of a launcher, and print the verdict on the master."""
+    """Train what is missing, alone or on ranks, and print the verdict on the master."""
+    expected = on_ranks(arguments, str(arguments.run))
     walltime = Walltime(arguments.time_limit)  # first: a signal may come while the rest is loaded
     from menndl_caffe.experiment.recorded import Run
     from menndl_caffe.report.confirmation import confirmation
@@ -45,7 +46,7 @@ def main(arguments: Any) -> None:
 
     asked = Asked(arguments.best, arguments.seeds, arguments.iterations, arguments.data, arguments.threads,
                   arguments.trial_timeout)
-    done = confirm(arguments.run, asked, arguments.expect_ranks, not arguments.plain, walltime)
+    done = confirm(arguments.run, asked, expected, not arguments.plain, walltime)
     if done is None:
         return
     record, iterations = done

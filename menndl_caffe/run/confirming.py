@@ -27,7 +27,7 @@ class Asked(NamedTuple):
     best: Optional[int] = None
     seeds: Optional[int] = None
     iterations: Optional[int] = None
-    data: Optional[str] = None
+    data: Optional[Path] = None
     threads: Optional[int] = None
     trial_timeout: Optional[int] = None  # seconds
 

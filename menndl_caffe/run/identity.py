@@ -1,6 +1,7 @@
 """What makes a run this run and no other, and whether a folder holds the run that is asked for."""
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, MutableSequence, Optional, Tuple
 
@@ -9,6 +10,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import hypernet
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.places import KEPT
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import parts_of_data, sources
 from menndl_caffe.files import sha256_of
@@ -49,7 +51,8 @@ def _records(experiment: Experiment) -> Dict[str, str]:
 
 
 # How far a search goes, and not how: what may change when a run is gone on with.
-SIZE = ("ga_param.generations", "limit.trials")
+COUNTS = ("ga_param.generations", "limit.trials")
+SIZE = (*COUNTS, "limit.hours")
 AGAIN = "confirm."  # what shall be trained again may change as well: how its fields' names begin
 
 
@@ -62,9 +65,11 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
     before, now = features({**known, **record.run}, out), features(identity, out)
     for name in {**before, **now}:
         if before.get(name) != now.get(name) and name not in SIZE and not name.startswith(AGAIN):
+            own = name.endswith(" template") and (out / KEPT).is_dir()
             raise UserError(f"{out} is a run of another search: its {name} is {before.get(name, 'not there')}, this "
-                            f"one's is {now.get(name, 'not there')}; "
-                            "give another --out, or the settings it was started with")
+                            f"one's is {now.get(name, 'not there')}; give another --out, or "
+                            + (f"go on with the run's own copies, `menndl run {shlex.quote(str(out))}`" if own else
+                               "the settings it was started with"))
 
 
 def check_size(out: Path, record: Record, total: Optional[int]) -> None:
@@ -72,7 +77,7 @@ def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     begun = sum(trial.role == INDIVIDUAL for trial in record.trials.values())
     if total is not None and begun > total:
         raise UserError(f"{out} has {begun:,} individuals already, this search ends after {total:,}; expected "
-                        f"{' or '.join(SIZE)} for as many or more, or another --out")
+                        f"{' or '.join(COUNTS)} for as many or more, or another --out")
 
 
 def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
 import shlex
 import socket
 import sys
 import time
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
@@ -16,7 +18,7 @@ import menndl_caffe
 from menndl_caffe import search
 from menndl_caffe.data import describe, lock_refusal
 from menndl_caffe.errors import UserError, in_utf8
-from menndl_caffe.experiment import recorded, search_file
+from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
@@ -33,11 +35,13 @@ from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
+from menndl_caffe.run.kept import check_copies, keep
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
+from menndl_caffe.run.worktime import Worktime
 from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
@@ -48,18 +52,19 @@ class Options:
 
     search: str
     out: Path
-    engine: str = "caffe"
-    math: str = "float32"
+    engine: Optional[str] = None  # the run's, of a run's folder in the place of a search file; else the first
+    math: Optional[str] = None
     seed: Optional[int] = None
     data: Optional[str] = None
     max_iter: Optional[int] = None
     expect_ranks: Optional[int] = None
-    threads: int = 1
+    threads: Optional[int] = None
     live: bool = False
 
-    def progress(self, total: Optional[int], generations: Optional[int], fitness: Objective) -> Progress:
+    def progress(self, total: Optional[int], generations: Optional[int], fitness: Objective,
+                 end: float = inf) -> Progress:
         """On the terminal where there is one and the user wants that, else in plain lines."""
-        return Progress(total, generations, terminal(launched_size() > 0) if self.live else None, fitness)
+        return Progress(total, generations, terminal(launched_size() > 0) if self.live else None, fitness, end)
 
 
 class Parts:
@@ -77,24 +82,31 @@ class Parts:
     @staticmethod
     def of(options: Options) -> Parts:
         """Those that a command line asks for."""
-        experiment = search_file.load(options.search, options.seed, options.data, options.max_iter)
-        return Parts(experiment, options.engine, options.math, options.threads)
+        line: Dict[str, Any] = {}
+        if recorded.is_run(options.search):
+            run = recorded.read(Path(options.search))
+            check_copies(run)
+            line = run.line
+        experiment = recorded.experiment_of(options.search, options.seed, options.data, options.max_iter)
+        return Parts(experiment, options.engine or line.get("engine", engines.NAMES[0]),
+                     options.math or line.get("math", engines.MATHS[0]), options.threads or line.get("threads", 1))
 
     @staticmethod
-    def of_run(run: Run, data: Optional[str] = None) -> Parts:
-        """Those of a recorded run, from its journal, with its data at `data` where they have moved; UserError where
-        something is missing or is another now."""
-        line = run.line
-        then = features(line, run.folder)
-        where = Path(data or line.get("data_folder", "."))
+    def of_run(run: Run, data: Optional[Path] = None) -> Parts:
+        """Those of a run, from its journal and its copies of the templates; `data` where the data have moved.
+
+        UserError where something is missing or is another now.
+        """
+        check_copies(run)
+        then, where = features(run.line, run.folder), data or run.data_folder
         if not where.is_dir():
             raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
                             "--data DIR says where they are now")
         run.message.data = in_utf8(str(where.absolute()))
-        parts = Parts(run.experiment, run.engine, line.get("math", "float32"), line.get("threads", 1))
+        parts = Parts(run.experiment, run.engine, run.line.get("math", engines.MATHS[0]), run.line.get("threads", 1))
         now = features(parts.identity, run.folder)
-        changed = [f"its {name} is {then[name]}, the one here is {now[name]}" for name in then
-                   if then[name] != now[name]]
+        changed = [f"its {name} is {then[name]}, the one here is {now[name]}"
+                   for name in then if then[name] != now[name]]
         if changed:
             raise UserError(f"{run.folder}: cannot be repeated with what is here now: {'; '.join(changed)}")
         return parts
@@ -201,21 +213,27 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
         here = circumstances(parts, farm, ranks, walltime)
+        keep(options.out, Path(journal.record.run.get("search_file", options.search)).name, experiment)
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
+        over = Worktime(journal, experiment.message.limit.hours)
         wanted = experiment.message.confirm if experiment.message.HasField("confirm") else None
-        with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness)) as progress:
+        with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
+                                                 over.end)) as progress:
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
-            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime)
+            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over)
+            if default.id not in journal.record.results:
+                progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
-            best, result = journal.record.best(1, fitness)[0]
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
-                loop.run(list(_last(best, result, journal.record, numbering, experiment)))
-            if wanted and not result.failed:
-                again = confirm.trials(Run(options.out, journal.record), wanted)
-                progress.confirms = len(again)
-                loop.run(again)
+            best = journal.record.best(1, fitness)
+            if best and not best[0][1].failed:
+                if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+                    loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
+                if wanted:
+                    again = confirm.trials(Run(options.out, journal.record), wanted)
+                    progress.confirms = len(again)
+                    loop.run(again)
         return journal.record
 
 
@@ -245,6 +263,7 @@ def circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> D
     return {"menndl": menndl_caffe.__version__, "versions": parts.versions(walltime),
             "engine_found": parts.engine.found, "threads": parts.threads, "seed": message.random_seed,
             "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
+            "directory": os.getcwd(),
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
 

@@ -29,12 +29,13 @@ def never() -> str:
 
 
 class Loop:
-    """One search on one farm with one journal. `total` is how many individuals there shall be; None: all it has."""
+    """One search on one farm with one journal. `total` is how many individuals there shall be; None: all it has. Once
+    `over` says so, there are no more."""
 
     def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, total: Optional[int],
-                 keep: Keep, watch: Watch, stop: Stop = never):
+                 keep: Keep, watch: Watch, stop: Stop = never, over: Callable[[], bool] = lambda: False):
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
-        self._keep, self._watch, self._stop = keep, watch, stop
+        self._keep, self._watch, self._stop, self._over = keep, watch, stop, over
         self._total = search.total if total is None else total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
@@ -64,7 +65,7 @@ class Loop:
     @property
     def _ended(self) -> bool:
         """Whether the search will ask for no more."""
-        return self._search.finished or self._asked == self._total
+        return self._search.finished or self._asked == self._total or self._over()
 
     def _next(self) -> Optional[Trial]:
         if self._queue:

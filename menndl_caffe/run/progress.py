@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -31,17 +32,18 @@ def terminal(launched: bool) -> Optional[IO[str]]:
 class Progress:
     """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed.
 
-    `screen` is the terminal to write one line on again and again; without it plain lines go to standard error.
+    `screen` is the terminal to write one line on again and again; without it plain lines go to standard error. `end` is
+    when the search's time is over, on the monotonic clock.
     """
 
     def __init__(self, total: Optional[int], generations: Optional[int], screen: Optional[IO[str]],
-                 fitness: Objective = BY_ACCURACY):
+                 fitness: Objective = BY_ACCURACY, end: float = math.inf):
         self._total, self._generations, self._live = total, generations, screen is not None
         self.confirms = 0  # trainings from new seeds that there shall be
         self._confirmed = 0
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = 0
-        self._fitness = fitness
+        self._fitness, self._end = fitness, end
         self._best: Optional[float] = None
         self._default: Optional[float] = None
         self._generation = 0  # the last one begun: 1, 2, ...
@@ -69,6 +71,13 @@ class Progress:
         last = trial.role == INDIVIDUAL and self._done == self._total or self._confirmed == self.confirms > 0
         self._show(begins or last)
 
+    def tell(self, text: str) -> None:
+        """What is being done before there is a first result."""
+        if self._live:
+            self._put(f"\r\x1b[K{text}")
+        else:
+            self._write(text)
+
     def _show(self, now: bool) -> None:
         if self._live:
             self._put(f"\r\x1b[K{printable(self.line())}")
@@ -79,15 +88,16 @@ class Progress:
     def line(self) -> str:
         """generation, done/total, best, failures, speed and time left."""
         speed = self._trained / (time.monotonic() - self._start) if self._trained else None
-        left = ""
+        left = max(0.0, self._end - time.monotonic())
         if speed and self._total:
             new = self._trained / self._told_of  # others are answered at once: individuals met before
             to_train = (self._total - self._done) * new + max(0, self.confirms - self._confirmed)
-            left = f"{duration(to_train / speed)} left"
+            left = min(left, to_train / speed)
         best, default = map(self._fitness.text, (self._best, self._default))
         confirmed = f"confirmed {self._confirmed}/{self.confirms}" if self.confirms else ""
         return str(HowFar(self._done, self._total, self._generation, self._generations, best, default, self._failed,
-                          3600 * speed if speed else None, left, confirmed))
+                          3600 * speed if speed else None, f"{duration(left)} left" if left < math.inf else "",
+                          confirmed))
 
     def _write(self, text: str) -> None:
         self._put(("\r\x1b[K" if self._live else "") + printable(text) + "\n")

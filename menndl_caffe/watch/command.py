@@ -4,13 +4,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from menndl_caffe.arguments import add_run, seconds
+from menndl_caffe.errors import UserError
 from menndl_caffe.run.progress import PLAIN_SECONDS
 from menndl_caffe.text import say
 
 SCREEN_SECONDS = 2.0
+WAITING_SECONDS = 0.5  # between two looks for a run that has not begun
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -24,11 +28,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--once", action="store_true", help="show where the run is now, and end")
 
 
+def _await(run: Path) -> None:
+    """Until there is a run, which somebody may be about to begin."""
+    journal = run / "journal.jsonl"
+    if not journal.exists():
+        say(f"menndl watch: no run in {run} yet; waiting until one begins there, Ctrl-C ends that")
+    while not journal.exists():
+        if run.exists() and not run.is_dir():
+            raise UserError(f"{run} is no folder; expected that of a run")
+        time.sleep(WAITING_SECONDS)
+
+
 def main(arguments: Any) -> None:
     """Watch until the search is finished. UserError where there is no run, or its journal is damaged."""
     from menndl_caffe.watch import plain
     from menndl_caffe.watch.picture import Watched
 
+    if not arguments.once:
+        _await(arguments.run)
     watched = Watched(arguments.run)
     if not arguments.plain and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
         try:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
@@ -13,7 +13,7 @@ from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Value
 from menndl_caffe.journal import Entry
 from menndl_caffe.objective import Objective
-from menndl_caffe.report.status import status_dict
+from menndl_caffe.report.status import STOPPED, state, status_dict
 from menndl_caffe.report.summary import generations
 from menndl_caffe.text import duration
 from menndl_caffe.trial import CurvePoint
@@ -44,6 +44,8 @@ class Picture:
             started = self.status["started"]
             return "no result yet" + (f" after {duration(max(0.0, now - started))}" if started else "")
         ago = duration(max(0.0, now - self.last_result))
+        if self.status["state"] == STOPPED:
+            return f"stopped, last result {ago} ago"
         return f"no result for {ago}" if self.is_quiet(now) else f"last result {ago} ago"
 
     def is_quiet(self, now: float) -> bool:
@@ -81,6 +83,9 @@ class Watched:
             self.picture = _picture(self._run)
             self._changed = False
             self._next_count = begin + (time.monotonic() - begin) / COST_SHARE
+        elif self.picture is not None:  # its writer may have ended without a word
+            status = self.picture.status
+            self.picture = replace(self.picture, status={**status, **state(self.folder, status["complete"])})
         return entries
 
 

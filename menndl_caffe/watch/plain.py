@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from typing import List
 
+from menndl_caffe.report.status import COMPLETE, STOPPED
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import HowFar, duration, show
 from menndl_caffe.trial import Result
@@ -16,7 +17,8 @@ def line(picture: Picture) -> str:
     """How far the run is, as `menndl run` shows it."""
     status, left = picture.status, picture.status["seconds_left"]
     best, default = (picture.fitness.text(status[name] and fitness(status[name])) for name in ("best", "default"))
-    ending = "complete" if status["complete"] else "" if left is None else f"{duration(left)} left"
+    over = status["state"] in (COMPLETE, STOPPED)
+    ending = status["state"] if over else "" if left is None else f"{duration(left)} left"
     return str(HowFar(status["done"], status["total"], status["generation"], status["generations"], best, default,
                       sum(status["failed"].values()), status["trials_per_hour"], ending,
                       f"{status['to_confirm']} to confirm" if status["to_confirm"] else ""))

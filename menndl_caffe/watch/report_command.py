@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from menndl_caffe.arguments import new_folder, whole
+from menndl_caffe.arguments import new_folder, run_folder, whole
 from menndl_caffe.errors import UserError
 from menndl_caffe.text import show
 
@@ -22,7 +21,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", metavar="ADDRESS",
                          help="with --watch: the address to serve on; any but this machine's own lets others read the "
                               f"report too (default: {HOST}, which everyone with an account on this machine can read)")
-    command.add_argument("runs", type=Path, nargs="+", metavar="RUN",
+    command.add_argument("runs", type=run_folder, nargs="+", metavar="RUN",
                          help="folder of the run; of several, a comparison")
     command.add_argument("--out", type=new_folder, metavar="DIR",
                          help="where to write (default: RUN/report; of several runs, the first one's)")

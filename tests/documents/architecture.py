@@ -15,12 +15,12 @@ GROUPS = {
     "search": ("#dcebf7", "#0072b2", "the search", "genome objective trial search experiment"),
     "caffe": ("#d5efe6", "#007a5a", "Caffe's nets and data", "nets data"),
     "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
-    "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm startup walltime run doctor cli"),
-    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal report export save watch"),
+    "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm startup walltime run doctor cli completion"),
+    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal writer report export save watch"),
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes
-WIDTH, MARGIN, LEGEND = 900, 14, 590
+WIDTH, MARGIN, LEGEND = 900, 14, 640
 ROW, BOX, GAP, LETTER, PORT = 66, 30, 18, 7.9, 11
 Imports = Dict[str, Set[str]]
 Edge = Tuple[str, str]
