@@ -31,6 +31,15 @@ def large(number: float) -> str:
     return f"{value:.1f} {names[power]}" if round(value, 1) < 10 else f"{value:,.0f} {names[power]}"
 
 
+def rough(seconds: float) -> str:
+    """A duration that is an estimate: `0.4 s`, `45 s`, `2.5 min`, `12 min`, `3.1 h`, `4.2 days`."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.{1 if seconds < 570 else 0}f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
 def gene_text(value: Any) -> str:
     """A gene's value: real numbers to four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -5,18 +5,13 @@ from contextlib import contextmanager
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.experiment.solver_check import other_nets
 from menndl_caffe.nets.layer_rules import LAYERS
 from menndl_caffe.nets.layer_rules.blob import unknown_type
 from menndl_caffe.nets.prototxt import Document
 from menndl_caffe.nets.shapes import ImpossibleNet, located
 from menndl_caffe.nets.wiring import Wired, insert_splits, layers_of_phase
 
-ONE_FILE = "; menndl trains and tests the net of one file: expected net: \"FILE\""
-OTHER_NETS = {
-    "net_param": "is a net inside the solver",
-    "train_net_param": "is a net inside the solver", "test_net_param": "is a net inside the solver",
-    "train_net": "is a net for training alone", "test_net": "is a net for testing alone",
-}
 OF_CLASSES = ("SoftmaxWithLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss")
 ACCURACY_LAYER = ('layer {{ name: "accuracy" type: "Accuracy" bottom: "{}" bottom: "{}" top: "accuracy" '
                   "include {{ phase: TEST }} }}")
@@ -35,11 +30,8 @@ def of_net(net: Document) -> Iterator[None]:
 def check_solver(solver: Document) -> None:
     """UserError where its net is no file for both phases, or where it does not test one net."""
     message = solver.message
-    for field, what in OTHER_NETS.items():
-        if len(getattr(message, field)) if field.startswith("test") else message.HasField(field):
-            more = "" if "param" in field else (", in which layers that differ have include { phase: TRAIN } or "
-                                                "include { phase: TEST }")
-            raise solver.error((field,), what + ONE_FILE + more)
+    for path, text in other_nets(solver):
+        raise solver.error(path, text)
     for field in ("train_state", "test_state"):
         for state in (getattr(message, field),) if field == "train_state" else getattr(message, field):
             if state.stage or state.level:

@@ -4,7 +4,7 @@ Sources: `solver.cpp` (Init), `sgd_solver.cpp`, `sgd_solvers.hpp`, `solver_facto
 """
 from __future__ import annotations
 
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Tuple, Union
 
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.nets.rates import WITH_GAMMA, wrong_rate
@@ -14,7 +14,7 @@ WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
 REGULARIZATIONS = ("L1", "L2")
 
 Wrong = Tuple[str, str]  # a field, and what is said of it: what was found, and what is expected
-Doubt = Tuple[Tuple[object, ...], str]  # a field's path, and the same
+Doubt = Tuple[Tuple[Union[str, int], ...], str]  # a field's path, and the same
 
 
 def wrong_of_type(type_: str, param: Any) -> Iterator[Wrong]:
