@@ -17,15 +17,22 @@ from menndl_caffe.nets.wiring import layers_of_phase
 OTHER_NETS = {"net_param": "a net inside the solver", "train_net_param": "a net inside the solver",
               "test_net_param": "a net inside the solver", "train_net": "a net for training alone",
               "test_net": "a net for testing alone"}
+OF_POLICY = ("gamma", "power", "stepsize", "stepvalue")
 
 
 def check_solver(rendered: Rendered) -> None:
     """UserError with file and line of all in a solver on which Caffe would abort."""
     solver = rendered.solver
-    wrong = [(solver.line((field,)), str(solver.error((field,), text))) for field, text in refused(solver.message)]
-    wrong += [(solver.line(path), str(solver.error(path, text))) for path, text in other_nets(solver)]
+    wrong = [*(((field,), text) for field, text in refused(solver.message)), *other_nets(solver)]
     if wrong:
-        raise UserError("\n".join(text for _, text in sorted(wrong)))
+        raise UserError("\n".join(said(solver, path, text) for path, text in wrong))
+
+
+def said(solver: Document, path: PathOf, text: str) -> str:
+    """With file and line: of the lr_policy for a setting of its own that is missing."""
+    if path[0] in OF_POLICY and path[0] not in solver.marks:
+        return str(solver.error_on(solver.line(("lr_policy",)), path, text))
+    return str(solver.error(path, text))
 
 
 def other_nets(solver: Document) -> Iterator[Tuple[PathOf, str]]:
@@ -40,7 +47,7 @@ def doubts(rendered: Rendered, measured: Measured, where: Sources) -> Iterator[s
     """What of a solver Caffe takes and hardly anybody means, with file and line; `measured`: on what it is tested."""
     solver, param = rendered.solver, rendered.solver.message
     for path, text in doubtful(param):
-        yield str(solver.error(path, text))
+        yield said(solver, path, text)
     if not 0 < param.test_interval <= param.max_iter:
         what = f"is {param.test_interval}" if param.test_interval else "is missing"
         yield str(solver.error(("test_interval",), f"{what}, and a training has {param.max_iter:,} iterations: it is "
@@ -60,12 +67,12 @@ def _coverage(rendered: Rendered, measured: Measured, where: Sources) -> str:
         return ""
     batches = rendered.solver.message.test_iter[0]
     batch = images // batches
-    said = f"{batches:,} batches of {batch:,} are {images:,} of {records:,} test images"
+    found = f"{batches:,} batches of {batch:,} are {images:,} of {records:,} test images"
     if images > records:
-        said = f"{batches:,} batches of {batch:,} are {images:,} images, and there are {records:,}: some count twice"
+        found = f"{batches:,} batches of {batch:,} are {images:,} images, and there are {records:,}: some count twice"
     if records % batch:
-        return f"{said}; expected a batch_size in phase TEST that divides {records:,}"
-    return f"{said}; test_iter: {records // batch} is all of them, once"
+        return f"{found}; expected a batch_size in phase TEST that divides {records:,}"
+    return f"{found}; test_iter: {records // batch} is all of them, once"
 
 
 def _tested_records(rendered: Rendered, where: Sources) -> Optional[int]:

@@ -60,8 +60,8 @@ def main(arguments: Any) -> None:
 
     show(_headline(experiment, arguments.search))
     show(_sizes(default, [default, *at_corners, *samples]))
-    show("\n".join(_corner_lines([what for what, _ in named], at_corners)))
-    show("\n".join(_sample_lines(samples, experiment.message.random_seed)))
+    show("\n".join([*_corner_lines([what for what, _ in named], at_corners),
+                    *_sample_lines(samples, experiment.message.random_seed)]))
     for line in _doubts(renderer, where):
         say(f"note: {line}")
     if parts is not None:

@@ -68,8 +68,9 @@ def _rendered(parts: Parts, genome: Genome) -> Rendered:
 
 def _measured(which: str, timing: Timing, budget: Budget) -> str:
     whole = timing.training(budget.iterations, budget.test_batches)
-    return (f"{which}: {timing.iteration * 1000:,.1f} ms an iteration, {timing.test_batch * 1000:,.1f} ms a test batch; "
-            f"{budget.iterations:,} and {budget.test_batches:,} of them take {rough(whole)}")
+    iteration, batch = (f"{seconds * 1000:,.1f} ms" for seconds in (timing.iteration, timing.test_batch))
+    return (f"{which}: {iteration} an iteration, {batch} a test batch; {budget.iterations:,} and "
+            f"{budget.test_batches:,} of them take {rough(whole)}")
 
 
 def _whole(seconds: List[float], share: float, individuals: Optional[int], slots: int) -> Iterator[str]:
