@@ -293,7 +293,7 @@ WRONG: Dict[str, Tuple[Change, Change, str]] = {
     "a fork's layer": (('"SoftmaxWithLoss"', '"SoftmaxWithLos"'), SAME,
                        r"own.prototxt:10: layer loss: unknown type 'SoftmaxWithLos'; did you mean SoftmaxWithLoss"),
     "loss in TRAIN": (('top: "loss"', 'top: "loss" include { phase: TRAIN }'), SAME,
-                      "own.prototxt:10: layer.9.: loss loss is in phase TRAIN alone"),
+                      "own.prototxt:10: layer.5.: loss loss is in phase TRAIN alone"),
     "too large a kernel": (("kernel_size: 5", "kernel_size: 13"), SAME,
                            "own.prototxt:6: layer conv: kernel_size 13x13 is larger than its padded input 12x12"),
     "no number": (('"Convolution" bottom: "data" top: "conv"\n        convolution_param { num_output: 16 kernel_size: '
