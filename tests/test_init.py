@@ -174,7 +174,7 @@ def test_layers_that_share_weights_share_genes(files: zoo.Zoo, init: Init) -> No
     assert [(one.source, one.backend) for one in readers] == [
         (SOURCES.train, readers[0].LMDB), (SOURCES.test, readers[0].LMDB)]
     assert [(one.measure, one.minimize) for one in init.search.message.objective] == [("loss", True)]
-    assert "had a LevelDB" in init.said
+    assert "examples/siamese/*_train_lmdb, an LMDB, and this is a LevelDB" in init.said
 
 
 def test_every_end_of_a_range_is_a_net_that_can_be(files: zoo.Zoo, init: Init) -> None:
@@ -238,6 +238,20 @@ def test_filters_that_a_sum_ties_are_no_genes(init: Init) -> None:
     assert set(init.genes) == {"base_lr"}
 
 
+def test_data_of_other_names_are_told_until_they_are_there(init: Init) -> None:
+    other = NET.replace("own_test_lmdb", "own_val_lmdb").replace("crop_size", 'mean_file: "m" crop_size')
+    assert init(other) == 0
+    assert "layer data of phase TEST read here/own_val_lmdb; menndl reads here/*_test_lmdb: a link" in init.said
+    assert "the mean was m; menndl reads here/mean.binaryproto" in init.said and "of phase TRAIN" not in init.said
+    data = init.folder / "data"
+    for name in ("a_train_lmdb", "a_test_lmdb", "mean.binaryproto"):
+        (data / name).mkdir(parents=True)
+    (init.folder / "out" / "search.prototxt").unlink()
+    assert init(other, SOLVER, "--data", str(data)) == 0
+    assert "menndl reads" not in init.said and init.search.message.data == str(data)
+    assert init.rendered().net.message.layer[0].transform_param.mean_file == SOURCES.mean
+
+
 def test_genes_of_choice(init: Init) -> None:
     assert init(NET, SOLVER, "--genes", "filters, base_lr") == 0
     assert set(init.genes) == {"conv_filters", "base_lr"}
@@ -290,6 +304,7 @@ WRONG: Dict[str, Tuple[Change, Change, str]] = {
     "no test_iter": (SAME, ("test_iter: 5\n", ""), "test_iter: is missing; expected it once"),
     "two test_iter": (SAME, ("test_iter: 5\n", "test_iter: 5 test_iter: 7\n"), "test_iter: is given 2 times"),
     "test_net": (SAME, ("test_iter", 'test_net: "x"\ntest_iter'), "solver.prototxt:2: test_net: is a net for testing"),
+    "exchanged": ((NET, SOLVER), SAME, "own.prototxt: is a SolverParameter, expected a NetParameter"),
     "a fork's layer": (('"SoftmaxWithLoss"', '"SoftmaxWithLos"'), SAME,
                        r"own.prototxt:10: layer loss: unknown type 'SoftmaxWithLos'; did you mean SoftmaxWithLoss"),
     "loss in TRAIN": (('top: "loss"', 'top: "loss" include { phase: TRAIN }'), SAME,

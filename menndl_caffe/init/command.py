@@ -16,8 +16,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("solver", metavar="SOLVER", help="the solver's file")
     command.add_argument("--out", type=new_folder, required=True, metavar="FOLDER",
                          help="folder for the two templates and the search file; nothing in it is overwritten")
-    command.add_argument("--data", metavar="DIR", help="folder of *_train_lmdb, *_test_lmdb and mean.binaryproto "
-                                                       "(default: that of the net's own databases)")
+    command.add_argument("--data", metavar="DIR",
+                         help="folder of the databases and the mean (default: that of the net's own databases)")
     command.add_argument("--genes", metavar="LIST",
                          help=f"only these, names or kinds with commas between them; kinds: {KINDS_TEXT}")
 

@@ -89,12 +89,14 @@ def _misnamed(layers: Dict[str, Tuple[int, Any]], folder: Path) -> Iterator[str]
     """How to give the databases and the mean of a net the names that menndl looks for, where they have others."""
     for phase, (_, layer) in layers.items():
         source, part = Path(layer.data_param.source), PARTS[phase]
-        old = layer.data_param.backend != layer.data_param.LMDB
-        if old:
-            yield (f"layer {layer.name} of phase {phase} had a LevelDB, {source}; menndl reads an LMDB "
-                   f"{folder}/*_{part}_lmdb")
+        if any(folder.glob(f"*_{part}_lmdb")):
+            continue
+        said = f"layer {layer.name} of phase {phase} read {source}; menndl reads {folder}/*_{part}_lmdb"
+        if layer.data_param.backend != layer.data_param.LMDB:
+            yield f"{said}, an LMDB, and this is a LevelDB: convert_imageset --backend=lmdb writes one"
         elif source.parent != folder or not source.name.endswith(f"_{part}_lmdb"):
-            yield f"layer {layer.name} of phase {phase} read {source}; menndl reads {folder}/*_{part}_lmdb"
-    means = {layer.transform_param.mean_file for _, layer in layers.values()} - {""}
-    for mean in sorted(means - {str(folder / "mean.binaryproto")}):
-        yield f"the mean was {mean}; menndl reads {folder}/mean.binaryproto"
+            yield f"{said}: a link of such a name will do"
+    mean = folder / "mean.binaryproto"
+    for other in sorted({layer.transform_param.mean_file for _, layer in layers.values()} - {"", str(mean)}):
+        if not mean.exists():
+            yield f"the mean was {other}; menndl reads {mean}: a link of this name will do"

@@ -19,7 +19,7 @@ from menndl_caffe.init.texts import number_edits, template
 from menndl_caffe.init.whole import check_net, check_solver, fitness_settings, of_net, solver_mode
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.nets.prototxt import Document
+from menndl_caffe.nets.prototxt import Document, PrototxtError
 from menndl_caffe.nets.shapes import UnknownShape
 from menndl_caffe.nets.solver_rules import refused
 
@@ -44,7 +44,8 @@ class Project:
 
         UserError with file and line where they are no net and solver that can be searched over.
         """
-        net, solver = _read(net_file, caffe_pb2.NetParameter), _read(solver_file, caffe_pb2.SolverParameter)
+        net = _read(net_file, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
+        solver = _read(solver_file, caffe_pb2.SolverParameter, caffe_pb2.NetParameter)
         check_solver(solver)
         check_net(net)
         with of_net(net):
@@ -90,9 +91,15 @@ def write(project: Project, out: Path, command: str) -> List[Path]:
     return paths
 
 
-def _read(file: str, message_class: Any) -> Document:
-    """UserError where it cannot be a template, which is UTF-8."""
-    document = prototxt.load(file, message_class)
+def _read(file: str, kind: Any, other: Any) -> Document:
+    """UserError where it is no such message, or cannot be a template, which is UTF-8."""
+    try:
+        document = prototxt.load(file, kind)
+    except PrototxtError:
+        if _is_a(file, other):
+            raise UserError(f"{file}: is a {other.__name__}, expected a {kind.__name__}: `menndl init NET SOLVER`"
+                            ) from None
+        raise
     try:
         document.text.encode()
     except UnicodeEncodeError as error:
@@ -100,6 +107,14 @@ def _read(file: str, message_class: Any) -> Document:
         raise UserError(f"{file}:{line}: is not UTF-8, as templates are; expected UTF-8: `iconv -f latin1 -t utf-8`"
                         ) from None
     return document
+
+
+def _is_a(file: str, kind: Any) -> bool:
+    try:
+        prototxt.load(file, kind)
+    except PrototxtError:
+        return False
+    return True
 
 
 def _wanted(proposals: List[Proposal], wanted: Sequence[str]) -> List[Proposal]:
