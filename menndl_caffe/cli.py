@@ -30,6 +30,8 @@ exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` or `menndl con
 # needs, and what it does. Only the module of the command that was asked for is imported.
 COMMANDS = {
     "data": ("data.command", "write the databases and the mean as Caffe's own tools write them"),
+    "init": ("init.command", "make templates and a search file of a net and a solver that you have"),
+    "check": ("run.check_command", "look at a search before it runs: impossible nets, mistakes, how long it will take"),
     "render": ("experiment.command", "write the two Caffe files of one individual"),
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
     "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),

@@ -20,6 +20,26 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def large(number: float) -> str:
+    """A count as one says it: `9,812`, `146 thousand`, `1.4 million`, `12 billion`. Tables and files have it exact."""
+    if number < 10_000:
+        return f"{number:,.0f}"
+    names, power = ("", "thousand", "million", "billion", "trillion"), 1
+    while power < 4 and round(number / 1000**power) >= 1000:
+        power += 1
+    value = number / 1000**power
+    return f"{value:.1f} {names[power]}" if round(value, 1) < 10 else f"{value:,.0f} {names[power]}"
+
+
+def rough(seconds: float) -> str:
+    """A duration that is an estimate: `0.4 s`, `45 s`, `2.5 min`, `12 min`, `3.1 h`, `4.2 days`."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.{1 if seconds < 570 else 0}f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
 def gene_text(value: Any) -> str:
     """A gene's value: real numbers to four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

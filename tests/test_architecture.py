@@ -21,7 +21,7 @@ LAYERS = (
     ("objective", "writer"),
     ("torchcaffe", "search", "journal"),
     ("experiment",),
-    ("rank", "trainer", "report"),
+    ("rank", "trainer", "report", "init"),
     ("farm", "export"),
     ("run", "doctor"),
     ("completion", "watch", "save"),

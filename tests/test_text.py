@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_caffe.text import printable
+from menndl_caffe.text import large, printable
 
 # Of Unicode's categories those that are seen nowhere: controls, formats, surrogates, private, unassigned, separators.
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -31,3 +31,11 @@ def test_a_page_keeps_lines_and_tabs_and_shows_each_line_as_a_terminal_does(text
     ("a\u202eb\ud800", r"a\u202eb\ud800"), ("a\tb\n", r"a\u0009b\u000a"), ("", "")])
 def test_what_is_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize("number, said", [
+    (0, "0"), (812, "812"), (9_999, "9,999"), (10_000, "10 thousand"), (145_578, "146 thousand"),
+    (999_499, "999 thousand"), (999_500, "1.0 million"), (1_440_000, "1.4 million"), (9_949_999, "9.9 million"),
+    (9_960_000, "10 million"), (12_298_240, "12 million"), (1.2e9, "1.2 billion"), (5.3e15, "5,300 trillion")])
+def test_large_numbers_as_one_says_them(number: float, said: str) -> None:
+    assert large(number) == said

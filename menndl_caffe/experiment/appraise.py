@@ -10,6 +10,7 @@ from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.measured import check_measured_alike, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.solver_check import check_solver
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, UnknownShape, infer, located
@@ -65,11 +66,12 @@ def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
 
 
 def check_experiment(renderer: Renderer) -> Rendered:
-    """The default individual, rendered; UserError where the data, the templates, the default net or an objective cannot
-    work."""
+    """The default individual, rendered; UserError where the data, the templates, the default net and solver or an
+    objective cannot work."""
     experiment = renderer.experiment
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
+    check_solver(rendered)
     mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
     check_data(Path(where.train), Path(where.test), mean)
     measures(rendered)

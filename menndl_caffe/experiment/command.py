@@ -5,7 +5,7 @@ import argparse
 from typing import Any
 
 from menndl_caffe.arguments import add_search, new_folder, whole
-from menndl_caffe.text import show
+from menndl_caffe.text import large, show
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def main(arguments: Any) -> None:
     """Write the individual's net and solver, whatever they are and whether its data are here, and say how large the net
     is."""
     from menndl_caffe.experiment import recorded
-    from menndl_caffe.experiment.appraise import check
+    from menndl_caffe.experiment.appraise import check, measures_of
     from menndl_caffe.experiment.render import NET_FILE, SOLVER_FILE, Renderer, write_texts
     from menndl_caffe.experiment.sources import datum_shape_if_here, sources
     from menndl_caffe.nets.shapes import UnknownShape
@@ -52,5 +52,5 @@ def main(arguments: Any) -> None:
     except UnknownShape as unknown:
         show(f"its size is not known before it runs: {unknown}")
     else:
-        show(f"{net.parameters:,} parameters, {net.memory / 1e6:.1f} MB of blobs, "
-             f"{net.multiply_adds / 1e9:.3g} billion multiply-adds a forward pass of a training batch")
+        show(f"{large(net.parameters)} parameters, {large(measures_of(net)['multiply_adds'])} multiply-adds an image's "
+             f"way forward, {net.memory / 1e6:.1f} MB of blobs of a training batch")

@@ -43,7 +43,7 @@ class PrototxtError(UserError):
 
 
 class Document:
-    """A message and where its fields stand in the text; `file` is the text's name in errors."""
+    """A message, its `text`, and where its fields stand there; `file` is the name in errors."""
 
     def __init__(self, message: Any, file: str, text: str):
         self.message = message
@@ -53,21 +53,34 @@ class Document:
 
     def line(self, path: PathOf) -> int:
         """Line, from 1, of the field at `path`; where the text has none there, of the innermost field around it."""
+        return self.line_of(self._token(path)[0])
+
+    def span(self, path: PathOf) -> Optional[Tuple[int, int]]:
+        """Where the text has the value at `path`, one that is no message: its characters' numbers, from the first to
+        the one behind the last. None where it has none there."""
+        token, there = self._token(path)
+        if not there:
+            return None
+        name = self._matches[token + 1][1] == ":"  # of a list's values none is before each
+        return self._matches[token + 2 * name].span(1)
+
+    def _token(self, path: PathOf) -> Tuple[int, bool]:
+        """Number of the token at `path`, or of the innermost field around it; and whether it is the field's own."""
         marks, token = self.marks, 0
         for name, number in _steps(path):
             places = marks.get(name, ()) if marks else ()
             if number >= len(places):
-                break
+                return token, False
             token, marks = places[number]
-        return self.line_of(token)
+        return token, True
 
     def line_of(self, token: int) -> int:
         """Line of the text's token of this number."""
-        return self.text.count("\n", 0, self._starts[token]) + 1
+        return self.text.count("\n", 0, self._matches[token].start(1)) + 1
 
     @cached_property
-    def _starts(self) -> List[int]:
-        return [match.start(1) for match in TOKEN.finditer(self.text)]  # only errors ask, so parsing goes without
+    def _matches(self) -> List[re.Match[str]]:
+        return list(TOKEN.finditer(self.text))  # few ask, so parsing goes without
 
     def error(self, path: PathOf, text: str) -> PrototxtError:
         """The error to raise where the value at `path` is wrong: `FILE:LINE: FIELD: text`."""

@@ -17,7 +17,7 @@
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
 
 import numpy as np
 
@@ -41,16 +41,22 @@ WITH_STEPSIZE = ("step", "sigmoid")
 
 def learning_rate(param: Any, iteration: int, step: int) -> Tuple[float, int]:
     """The rate by a SolverParameter, and the step from now on; UserError for settings that Caffe refuses."""
-    policy = param.lr_policy
-    if policy not in POLICIES:
-        raise UserError(f"lr_policy: '{policy}'{did_you_mean(policy, POLICIES)}")
-    if policy in WITH_GAMMA and not param.gamma >= 0:
-        raise UserError(f"gamma: {param.gamma:g} with lr_policy {policy}; expected 0 or more")
-    if policy in WITH_STEPSIZE and param.stepsize <= 0:
-        raise UserError(f"stepsize: {param.stepsize} with lr_policy {policy}; expected a positive number of iterations")
+    for field, text in wrong_rate(param):
+        raise UserError(f"{field}: {text}")
     step = _step(param, iteration, step)
     with np.errstate(all="ignore"):  # what overflows is infinite, as in C
-        return float(f32(POLICIES[policy](param, iteration, step))), step
+        return float(f32(POLICIES[param.lr_policy](param, iteration, step))), step
+
+
+def wrong_rate(param: Any) -> Iterator[Tuple[str, str]]:
+    """The fields of a SolverParameter by which Caffe knows no rate, and what is said of each."""
+    policy = param.lr_policy
+    if policy not in POLICIES:
+        yield "lr_policy", f"'{policy}'{did_you_mean(policy, POLICIES)}"
+    if policy in WITH_GAMMA and not param.gamma >= 0:
+        yield "gamma", f"{param.gamma:g} with lr_policy {policy}; expected 0 or more"
+    if policy in WITH_STEPSIZE and param.stepsize <= 0:
+        yield "stepsize", f"{param.stepsize} with lr_policy {policy}; expected a positive number of iterations"
 
 
 def _step(param: Any, iteration: int, step: int) -> int:

@@ -31,11 +31,11 @@ import numpy as np
 import torch
 
 from menndl_caffe.errors import UserError
+from menndl_caffe.nets.solver_rules import wrong_of_type
 from menndl_caffe.torchcaffe.graph import Learnable
 from menndl_caffe.torchcaffe.log import log
 
 Tensors = List[torch.Tensor]
-WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
 
 
 class Step(NamedTuple):
@@ -112,10 +112,8 @@ RULES: Dict[str, Rule] = {
 
 def check_settings(type_: str, param: Any) -> None:
     """Refuse settings that Caffe refuses for a type of solver, as a UserError."""
-    if type_ in WITHOUT_MOMENTUM and param.momentum:
-        raise UserError(f"momentum: {param.momentum:g} with type {type_}, which takes none; expected 0")
-    if type_ == "RMSProp" and not 0 <= param.rms_decay < 1:
-        raise UserError(f"rms_decay: {param.rms_decay:g}; expected at least 0 and less than 1")
+    for field, text in wrong_of_type(type_, param):
+        raise UserError(f"{field}: {text}")
 
 
 class Updates:

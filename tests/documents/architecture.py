@@ -12,7 +12,7 @@ from tests.test_architecture import FILES, LAYERS, PACKAGE, room, rooms_imported
 
 # Light fill and dark border, told apart by colour-blind people as well (after Okabe and Ito, 2008).
 GROUPS = {
-    "search": ("#dcebf7", "#0072b2", "the search", "genome objective trial search experiment"),
+    "search": ("#dcebf7", "#0072b2", "the search", "genome objective trial search experiment init"),
     "caffe": ("#d5efe6", "#007a5a", "Caffe's nets and data", "nets data"),
     "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
     "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm startup walltime run doctor cli completion"),
