@@ -344,7 +344,7 @@ def break_data(folder: Path, how: str) -> None:
     if how == "no mean":
         (folder / "mean.binaryproto").unlink()
     if how == "mean of another shape":
-        write_mean(folder / "mean.binaryproto", images(3, 28))
+        write_mean(folder / "mean.binaryproto", images(3, 28).pixels)
     if how == "no LMDB":
         (folder / "cifar10_test_lmdb" / "data.mdb").write_text("something else")
 

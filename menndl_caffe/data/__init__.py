@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from menndl_caffe.data.advice import how_to_make
-from menndl_caffe.data.dataset import DataSummary, read_summary, write, write_synthetic
+from menndl_caffe.data.dataset import write, write_synthetic
+from menndl_caffe.data.folder import DataSummary, read_summary
 from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, checksum, describe, fingerprint, lock_refusal, records
 
 __all__ = ["DataSummary", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "how_to_make",
