@@ -234,6 +234,14 @@ def _versions(versions: Any) -> Dict[str, Any]:
             for name, said in fields.OBJECT.read(versions).items()}
 
 
+def _images_of_classes(classes: Any) -> Dict[str, List[int]]:
+    found = {printable(name): list(map(fields.whole().read, counts))
+             for name, counts in fields.OBJECT.read(classes).items() if type(counts) is list and len(counts) == 2}
+    if len(found) < len(classes):
+        raise ValueError
+    return found
+
+
 def _path(path: Any) -> str:
     if b"\0" in os.fsencode(fields.TEXT.read(path)):
         raise ValueError
@@ -254,6 +262,7 @@ _RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # wha
 _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", _texts)),
           "versions": Field("an object of texts and lists of texts", _versions),
           "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
+          "classes": Field("an object of pairs of whole numbers", _images_of_classes),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
           **dict.fromkeys(("search_file", "data_folder"), Field("a path", _path)),
           **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",

@@ -136,7 +136,7 @@ class Converter:
         """Say what was left out."""
         if self._broken:
             more = f"; and {len(self._broken) - NAMED:,} more" if len(self._broken) > NAMED else ""
-            self._report(f"{len(self._broken):,} images left out: {'; '.join(self._broken[:NAMED])}{more}")
+            self._report(f"broken images left out: {len(self._broken):,}: {'; '.join(self._broken[:NAMED])}{more}")
 
     def _records(self, entries: List[Entry], kept: List[int]) -> Iterator[Record]:
         for index, converted in enumerate(told(self._converted(entries), len(entries), self._report)):

@@ -6,11 +6,12 @@ import errno
 import hashlib
 import itertools
 import os
+from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union, cast
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import lmdb
 import numpy as np
@@ -181,14 +182,27 @@ def checksum(path: Path) -> str:
     ALL_BYTES (CIFAR-10 is), else of as many, evenly spread. So no more is read than a training soon reads anyway."""
     digest = hashlib.sha256()
     with _reading(path) as transaction:
-        cursor = transaction.cursor()
-        size = len(cursor.value()) if cursor.first() else 0
-        step = -(-size * transaction.stat()["entries"] // ALL_BYTES) or 1
-        for number, key in enumerate(cursor.iternext(values=False)):
+        for key, value in _sampled(transaction):
             digest.update(b"%d " % len(key) + bytes(key))
-            if number % step == 0:
-                digest.update(b"%d " % len(cursor.value()) + bytes(cursor.value()))
+            if value is not None:
+                digest.update(b"%d " % len(value) + bytes(value))
     return digest.hexdigest()
+
+
+def sampled_labels(path: Path) -> Dict[int, int]:
+    """Label -> how many of the records that `checksum` reads have it."""
+    with _reading(path) as transaction:
+        return dict(Counter(int(_datum(path, key, value).label) for key, value in _sampled(transaction)
+                            if value is not None))
+
+
+def _sampled(transaction: lmdb.Transaction) -> Iterator[Tuple[Bytes, Optional[Bytes]]]:
+    """All keys, and the records of less than ALL_BYTES of them, evenly spread."""
+    cursor = transaction.cursor()
+    size = len(cursor.value()) if cursor.first() else 0
+    step = -(-size * transaction.stat()["entries"] // ALL_BYTES) or 1
+    for number, key in enumerate(cursor.iternext(values=False)):
+        yield key, None if number % step else cursor.value()
 
 
 def check_data(train: Path, test: Path, mean: Optional[Path]) -> Shape:

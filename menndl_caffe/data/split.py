@@ -73,15 +73,20 @@ def _databases(source: Path) -> Databases:
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; expected a database, or a folder with *_train_lmdb and *_test_lmdb")
     if any((source / name).exists() for name in ("data.mdb", "CURRENT")):
-        return Databases(source, None, [])
+        return Databases(source, None, _classes(source.parent))
     found = {part: sorted(filter(Path.is_dir, source.glob(f"*_{part}_l*db"))) for part in ("train", "test")}
     for part, paths in found.items():
         if len(paths) > 1:
             raise UserError(f"{source}: {' and '.join(path.name for path in paths)}; expected one *_{part}_lmdb")
     if not found["train"]:
         raise UserError(f"{source}: no database *_train_lmdb in it, and it is none itself")
-    summary = read_summary(source)
-    return Databases(found["train"][0], next(iter(found["test"]), None), summary.classes if summary else [])
+    return Databases(found["train"][0], next(iter(found["test"]), None), _classes(source))
+
+
+def _classes(folder: Path) -> List[str]:
+    """Their names, as the folder's summary has them."""
+    summary = read_summary(folder)
+    return summary.classes if summary else []
 
 
 def _records(path: Path) -> Iterator[Record]:
