@@ -68,8 +68,8 @@ def read_parts(source: Path, root: Optional[Path], out: Path, report: Report) ->
     held_out = next((name for name in HELD_OUT if name in inner), None)
     test = "test" if "test" in inner else held_out
     if "train" not in inner or test is None:
-        return Parts(_classes_in(source, out, report))
-    train = _classes_in(source / "train", out, report)
+        return Parts(_checked(_classes_in(source, out, report), source))
+    train = _checked(_classes_in(source / "train", out, report), source / "train")
     others = {name: _classes_in(source / name, out, report, train.classes) for name in filter(None, {test, held_out})}
     return Parts(train, others[test], others[held_out] if held_out not in (None, test) else None)
 
@@ -97,7 +97,7 @@ def _classes_in(folder: Path, out: Path, report: Report, classes: Optional[List[
         more = f" and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
         report(f"{folder}: left out, since they are in no class or are no images by their names: "
                f"{', '.join(left_out[:NAMED])}{more}")
-    return _checked(ImageList(entries, list(numbers)), folder)
+    return ImageList(entries, list(numbers))
 
 
 def _files_below(folder: Path, left_out: List[str]) -> List[str]:
@@ -133,7 +133,7 @@ def read_list(path: Path, root: Optional[Path]) -> ImageList:
 
 def _checked(images: ImageList, where: Path) -> ImageList:
     if len({entry.label for entry in images.entries}) < 2:
-        raise UserError(f"{where}: {'images of one class' if images.entries else 'no images'}; two classes are the "
+        raise UserError(f"{where}: {'one class of images' if images.entries else 'no images'}; two classes are the "
                         "least that a net can tell apart")
     return images
 
