@@ -65,7 +65,8 @@ def _check(user: Wired, maker: Wired, shape: NetShape, database: Path) -> None:
     wrong = {label for label in counted if not 0 <= label < scores[axis]}
     if wrong:
         label = min(wrong) if min(wrong) < 0 else max(wrong)
-        raise ImpossibleNet(f"has {scores[axis]} outputs ('{user.bottoms[0]}', for {user.layer.name}), but {database} "
+        outputs = "1 output" if scores[axis] == 1 else f"{scores[axis]:,} outputs"
+        raise ImpossibleNet(f"has {outputs} ('{user.bottoms[0]}', for {user.layer.name}), but {database} "
                             f"{_has(known, label)}", maker.layer.name, maker.place)
 
 
