@@ -321,3 +321,23 @@ def test_without_pillow(menndl: Menndl, photos: Path, tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert menndl("data", "images", photos, "--resize", "4", "--out", tmp_path / "out") == 2
     assert "reading images needs pillow" in menndl.said and "pip install pillow" in menndl.said
+
+
+def test_an_interrupted_command_leaves_nothing_and_an_earlier_set_as_it_was(
+        menndl: Menndl, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("data", "images", photos, "--resize", "4", "--out", tmp_path / "out")
+
+    def interrupted(entry: Entry, options: Options) -> Any:
+        if entry.name == "disc/5.jpg":
+            raise KeyboardInterrupt
+        return convert(entry, options)
+    with monkeypatch.context() as patched:
+        patched.setattr("menndl_caffe.data.convert.convert", interrupted)
+        assert menndl(*command) == 130
+    assert not (tmp_path / "out").exists()
+    assert menndl(*command) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with monkeypatch.context() as patched:
+        patched.setattr("menndl_caffe.data.convert.convert", interrupted)
+        assert menndl(*command, "--gray", "--force") == 130
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before

@@ -26,7 +26,7 @@ from menndl_caffe.nets.proto import caffe_pb2
 Shape = Tuple[int, int, int]
 Bytes = Union[bytes, memoryview]
 Record = Tuple[bytes, bytes]  # key, and a serialized Datum
-RECORDS_A_TRANSACTION, BYTES_A_TRANSACTION = 10_000, 1 << 26
+RECORDS_A_TRANSACTION, BYTES_A_TRANSACTION = 10_000, 1 << 25
 ALL_BYTES = 2**28  # of records, are read for a checksum; a second of work
 
 
