@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+import importlib
+from typing import Any, Iterable
 
 FEW = 12  # so many names can be listed in an error
 LONG = 100  # characters of a word that are looked at
@@ -19,6 +20,14 @@ def in_utf8(name: str) -> str:
         raise UserError(f"{shown} is not UTF-8, in which Caffe's files and menndl's name others; expected a name in "
                         "UTF-8: rename it, or give a link to it")
     return name
+
+
+def optional_module(name: str, purpose: str, package: str) -> Any:
+    """Import a module that only some functions need; UserError with what to install where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{purpose} needs {package} ({error}): `pip install {package}`") from None
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:

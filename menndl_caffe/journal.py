@@ -231,13 +231,12 @@ def _counts(counts: Any) -> Dict[str, int]:
     return {name: fields.whole(1).read(count) for name, count in fields.OBJECT.read(counts).items()}
 
 
-def _texts(texts: Any) -> Dict[str, str]:
-    return {printable(name): TOLD.read(text) for name, text in fields.OBJECT.read(texts).items()}
+def _object_of(read: Callable[[Any], Any]) -> Callable[[Any], Dict[str, Any]]:
+    return lambda value: {printable(name): read(item) for name, item in fields.OBJECT.read(value).items()}
 
 
-def _versions(versions: Any) -> Dict[str, Any]:
-    return {printable(name): list(map(TOLD.read, said)) if type(said) is list else TOLD.read(said)
-            for name, said in fields.OBJECT.read(versions).items()}
+def _version(said: Any) -> Any:
+    return list(map(TOLD.read, said)) if type(said) is list else TOLD.read(said)
 
 
 def _path(path: Any) -> str:
@@ -246,10 +245,12 @@ def _path(path: Any) -> str:
     return str(path)
 
 
-def _shape(shape: Any) -> List[int]:
-    if type(shape) is not list or len(shape) != 3:
-        raise ValueError
-    return [_SIDE.read(side) for side in shape]
+def _list_of(item: Field, length: int) -> Callable[[Any], List[Any]]:
+    def read(value: Any) -> List[Any]:
+        if type(value) is not list or len(value) != length:
+            raise ValueError
+        return list(map(item.read, value))
+    return read
 
 
 _LINE = {"event": fields.one_of(EVENTS)}
@@ -258,9 +259,10 @@ _ENDED = {"hours": fields.number(0), "time": fields.SECONDS}
 _SIDE = fields.whole(1, 2**31 - 1)
 _RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # what every reader needs of a first line
 # What run and resume lines may say beside; docs/journal.md has the meanings. Paths stay as they are, to be opened.
-_ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", _texts)),
-          "versions": Field("an object of texts and lists of texts", _versions),
-          "image_shape": Field("channels, height and width, 1 or more", _shape), "test_images": fields.whole(),
+_ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", _object_of(TOLD.read))),
+          "versions": Field("an object of texts and lists of texts", _object_of(_version)),
+          "image_shape": Field("channels, height, width, 1 or more", _list_of(_SIDE, 3)), "test_images": fields.whole(),
+          "classes": Field("an object of two whole numbers each", _object_of(_list_of(fields.whole(), 2))),
           "seed": fields.whole(), "earlier": Field("folders with whole numbers, 1 or more", _counts),
           **dict.fromkeys(("search_file", "data_folder", "directory"), Field("a path", _path)),
           **dict.fromkeys(("data", "mean", "math", "menndl", "engine_found", "host", "platform", "menndl_python",

@@ -30,7 +30,7 @@ LAYERS = (
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
     ("columns", "files", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
-    ("coord_map", "draw", "fillers", "image_files", "io", "mode"),
+    ("coord_map", "draw", "fillers", "io", "mode"),
     ("blob", "fourier", "numbers", "records", "transform"),
     ("layer",),
     ("graph",),

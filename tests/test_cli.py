@@ -84,7 +84,12 @@ def changed(search: Path, folder: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize("command, parts", [
     ([], ["data", "render", "evaluate", "run", "status", "best", "watch", "report", "export", "doctor", "--ranks 4",
           "--version", "75"]),
-    (["data"], ["cifar10", "mnist", "synthetic", "--source PATH", "--out DIR", "--validation N", "--force"]),
+    (["data"], ["cifar10", "mnist", "synthetic", "images", "split"]),
+    (["data", "cifar10"], ["--source PATH", "--out DIR", "--validation N", "--force"]),
+    (["data", "images"], ["FOLDER|LIST", "--out DIR", "--test N|PART", "--validation N|PART", "--seed N", "--root DIR",
+                          "--resize HxW", "--gray", "--encoded", "--encode-type {jpg,png}", "--no-shuffle", "--force",
+                          "--skip-broken"]),
+    (["data", "split"], ["DIR|DATABASE", "--out DIR", "--test N|PART", "--validation N|PART", "--seed N"]),
     (["render"], ["SEARCH", "--set GENE=VALUE", "--out DIR", "--seed N", "--data DIR", "--iterations N"]),
     (["evaluate"], ["SEARCH", "--set GENE=VALUE", "--engine {caffe,torch}", "--iterations N", "as JSON"]),
     (["run"], ["SEARCH", "--out RUN", "--engine {caffe,torch}", "--ranks N", "--expect-ranks N", "mpirun", "goes on",
@@ -344,7 +349,7 @@ def break_data(folder: Path, how: str) -> None:
     if how == "no mean":
         (folder / "mean.binaryproto").unlink()
     if how == "mean of another shape":
-        write_mean(folder / "mean.binaryproto", images(3, 28))
+        write_mean(folder / "mean.binaryproto", images(3, 28).pixels)
     if how == "no LMDB":
         (folder / "cifar10_test_lmdb" / "data.mdb").write_text("something else")
 

@@ -263,7 +263,7 @@ def own_under_our_names(out: Path) -> None:
 def own_mean(out: Path) -> None:
     """In a set of ours."""
     draw(out)
-    write_mean(out / "mean.binaryproto", Images(np.zeros(1, np.uint8), np.ones((1, 3, 32, 32), np.uint8)))
+    write_mean(out / "mean.binaryproto", np.ones((1, 3, 32, 32), np.uint8))
 
 
 def own_records(out: Path) -> None:
@@ -347,11 +347,12 @@ def test_force_takes_another_set_away_as_a_whole(tmp_path: Path) -> None:
             "mean_fit.binaryproto": "`menndl data synthetic --validation 2000 --out {out}` makes it",
             "mean.binaryproto": "`menndl data synthetic --out {out}` makes it"}),
     (own_databases, {
-        "*_fit_lmdb": "the data there are your own: hold some of the training images out, in a list of their own; "
-                      "convert_imageset writes *_fit_lmdb and *_validation_lmdb, compute_image_mean of the former "
-                      "mean_fit.binaryproto (docs/tutorial.md)",
-        "shapes_train_lmdb": "the data there are your own: convert_imageset writes it (docs/tutorial.md)",
-        "mean.binaryproto": "the data there are your own: compute_image_mean writes it (docs/tutorial.md)"}),
+        "*_fit_lmdb": "the data there are your own: `menndl data split {out} --validation 0.1 --out OTHER` writes "
+                      "OTHER, with a tenth of the training images held out; `data` is to name that (docs/tutorial.md)",
+        "shapes_train_lmdb": "the data there are your own: convert_imageset writes it, and so does "
+                             "`menndl data images` (docs/tutorial.md)",
+        "mean.binaryproto": "the data there are your own: compute_image_mean writes it, and so does "
+                            "`menndl data images` (docs/tutorial.md)"}),
 ])
 def test_advice_fits_the_folder(tmp_path: Path, make: Callable[[Path], None], advice: Dict[str, str]) -> None:
     make(tmp_path / "out")

@@ -76,7 +76,7 @@ def test_mean_loses_what_caffes_float32_sum_loses(caffe_root: Path, tmp_path: Pa
     pixels[:, 0, 0, 1] -= random.randint(0, 2, 70_000).astype(np.uint8)
     images = Images(np.zeros(70_000, np.uint8), pixels)
     write_lmdb(tmp_path / "lmdb", images, key_digits=5)
-    write_mean(tmp_path / "ours", images)
+    write_mean(tmp_path / "ours", images.pixels)
     assert (tmp_path / "ours").read_bytes() == real_mean(caffe_root, tmp_path / "lmdb", tmp_path / "real")
     exact = np.float32(255).tobytes()
     assert not (tmp_path / "ours").read_bytes().endswith(exact)

@@ -187,11 +187,12 @@ MISTAKES = [
     ("net.prototxt.j2", "{{ filters }}", "{{ filter }}", []),
     ("net.prototxt.j2", "kernel // 2", "kernel / 2", []),
     ("net.prototxt.j2", "num_output: {{", "num_outputs: {{", []),
+    ("net.prototxt.j2", "num_output: 3 ", "num_output: 2 ", []),
     ("solver.prototxt.j2", "random_seed: {{ random_seed }}", "", []),
 ]
 
 
-@pytest.mark.parametrize("file, right, wrong, settings", MISTAKES, ids=["pad", "name", "number", "field", "seed"])
+@pytest.mark.parametrize("file, right, wrong, settings", MISTAKES, ids=["pad", "name", "number", "field", "classes", "seed"])
 def test_the_templates_page_says_what_is_said(shapes: Path, tmp_path: Path, file: str, right: str, wrong: str,
                                               settings: List[str]) -> None:
     for block in BLOCKS:
@@ -202,7 +203,7 @@ def test_the_templates_page_says_what_is_said(shapes: Path, tmp_path: Path, file
     done = menndl(tmp_path, runs.environment(), "render", "shapes.search.prototxt", "--data", shapes / "data",
                   "--out", "one", *(word for setting in settings for word in ("--set", setting)))
     assert done.returncode == 2
-    said = done.stderr.strip().split("menndl render: ")[1]
+    said = done.stderr.strip().split("menndl render: ")[1].replace(f"{shapes}/", "")
     assert f"| `{said}` |" in section("templates.md", "What goes wrong")
 
 

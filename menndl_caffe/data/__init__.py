@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from menndl_caffe.data.advice import how_to_make
-from menndl_caffe.data.dataset import DataSummary, read_summary, write, write_synthetic
+from menndl_caffe.data.dataset import write, write_synthetic
+from menndl_caffe.data.folder import DataSummary, read_summary
+from menndl_caffe.data.labels import Labels, labels
 from menndl_caffe.data.lmdb_data import LmdbInfo, check_data, checksum, describe, fingerprint, lock_refusal, records
 
-__all__ = ["DataSummary", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "how_to_make",
-           "lock_refusal", "read_summary", "records", "write", "write_synthetic"]
+__all__ = ["DataSummary", "Labels", "LmdbInfo", "check_data", "checksum", "describe", "fingerprint", "how_to_make",
+           "labels", "lock_refusal", "read_summary", "records", "write", "write_synthetic"]

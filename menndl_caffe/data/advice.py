@@ -9,6 +9,7 @@ from menndl_caffe.errors import UserError
 
 SUMMARY = "dataset.json"
 HELD_OUT = {"cifar10": 5000, "mnist": 10_000, "synthetic": 2000}  # data set -> images to hold out
+OWN_SETS = ("images", "split")  # data sets of the user's own images
 OWN = "the data there are your own: "
 
 
@@ -19,7 +20,8 @@ def written(folder: Path) -> Optional[Dict[str, Any]]:
     """
     try:
         fields = json.loads((folder / SUMMARY).read_bytes())
-        if fields["dataset"] in HELD_OUT and all(isinstance(fields[name], dict) for name in ("records", "means")):
+        if fields["dataset"] in (*HELD_OUT, *OWN_SETS) and all(
+                isinstance(fields[name], dict) for name in ("records", "means")):
             return dict(fields)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -36,8 +38,8 @@ def how_to_make(path: Path) -> str:
         fields = written(folder)
     except UserError:
         fields = None
-    if not fields and any(map(is_data, folder.glob("*"))):
-        return OWN + _own_tools(is_mean, is_held_out)
+    if fields["dataset"] in OWN_SETS if fields else any(map(is_data, folder.glob("*"))):
+        return OWN + _own_tools(folder, is_mean, is_held_out)
     dataset = fields["dataset"] if fields else "mnist" if path.name.startswith("mnist") else "cifar10"
     if is_mean and dataset == "mnist":
         return "MNIST has none: leave mean_file out of the net"
@@ -51,8 +53,9 @@ def is_data(path: Path) -> bool:
             or (path / "data.mdb").exists() or (path / "CURRENT").exists())
 
 
-def _own_tools(is_mean: bool, is_held_out: bool) -> str:
+def _own_tools(folder: Path, is_mean: bool, is_held_out: bool) -> str:
     if is_held_out:
-        return ("hold some of the training images out, in a list of their own; convert_imageset writes *_fit_lmdb and "
-                "*_validation_lmdb, compute_image_mean of the former mean_fit.binaryproto (docs/tutorial.md)")
-    return f"{'compute_image_mean' if is_mean else 'convert_imageset'} writes it (docs/tutorial.md)"
+        return (f"`menndl data split {folder} --validation 0.1 --out OTHER` writes OTHER, with a tenth of the training "
+                "images held out; `data` is to name that (docs/tutorial.md)")
+    return (f"{'compute_image_mean' if is_mean else 'convert_imageset'} writes it, and so does `menndl data images` "
+            "(docs/tutorial.md)")

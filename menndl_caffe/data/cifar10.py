@@ -21,6 +21,7 @@ ARCHIVE = WebFile("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 170
                   "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
 FORMS = ("valid are cifar-10-binary.tar.gz, cifar-10-python.tar.gz, and the folders cifar-10-batches-bin and "
          "cifar-10-batches-py that they hold")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
 RECORDS = 10_000
 RECORD_BYTES = 1 + 3 * 32 * 32

@@ -1,38 +1,32 @@
-"""A data set's folder: the LMDBs, the means and dataset.json, written whole or not at all.
-
-Everything is written into FOLDER/.menndl_partial first (inside, so that no rename crosses file systems), then moved
-into place; dataset.json comes last and says what belongs to the set. What a killed process leaves is not a set,
-and is written anew by the next call. What menndl did not write stays as it is, and alone.
-"""
+"""The published data sets, and drawn images, as Caffe's own scripts make them."""
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import lmdb
 import numpy as np
 
-import menndl_caffe
 from menndl_caffe.data import cifar10, mnist, synthetic
-from menndl_caffe.data.advice import SUMMARY
 from menndl_caffe.data.download import download
+from menndl_caffe.data.folder import (
+    MEAN,
+    MEAN_FIT,
+    DataSummary,
+    alone_in,
+    install,
+    made_by,
+    read_summary,
+    staging_in,
+)
 from menndl_caffe.data.lmdb_data import Images, Shape, describe, records, write_lmdb, write_mean
 from menndl_caffe.data.ownership import own_names
-from menndl_caffe.data.source import Content, Source
+from menndl_caffe.data.source import Content
 from menndl_caffe.errors import UserError
-from menndl_caffe.files import lock, sha256_of, staging, sync
+from menndl_caffe.files import sha256_of
 from menndl_caffe.text import show
 
-STAGING = ".menndl_partial"
-UNFINISHED = "unfinished.json"
-MEAN = "mean.binaryproto"
-MEAN_FIT = "mean_fit.binaryproto"
 Report = Callable[[str], None]
 
 
@@ -47,10 +41,12 @@ class Format:
     key_digits: int
     has_mean: bool
     read: Callable[[Optional[Path], Path, Report], Content]
+    classes: Sequence[str] = ()
 
     def lmdb(self, part: str) -> str:
         """Folder name of the database of a part: train, test, fit or validation."""
         return f"{self.prefix}_{part}_lmdb"
+
 
 def _read_cifar10(source: Optional[Path], out: Path, report: Report) -> Content:
     """Of an archive or a folder; None downloads the binary archive into `out` unless it is there."""
@@ -72,28 +68,10 @@ def _draw(images_train: int, images_test: int, seed: int, source: Optional[Path]
 
 
 FORMATS = {
-    "cifar10": Format("cifar10", key_digits=5, has_mean=True, read=_read_cifar10),
+    "cifar10": Format("cifar10", key_digits=5, has_mean=True, read=_read_cifar10, classes=cifar10.CLASSES),
     "mnist": Format("mnist", key_digits=8, has_mean=False, read=_read_mnist),
     "synthetic": Format("cifar10", key_digits=5, has_mean=True, read=partial(_draw, 10_000, 2_000, 1)),
 }
-
-
-@dataclass(frozen=True)
-class DataSummary:
-    """What a data folder holds, which is what its dataset.json says: records by LMDB, SHA-256 by mean file."""
-
-    folder: Path
-    dataset: str
-    source: Source
-    shape: Shape
-    records: Dict[str, int]
-    means: Dict[str, str]
-    validation: int
-    made_by: str
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{name} {count:,}" for name, count in self.records.items())
-        return f"{self.folder}: {counts} images of {'x'.join(map(str, self.shape))}, from {self.source}"
 
 
 def write(dataset: str, out: Path, source: Optional[Path] = None, validation: int = 0, force: bool = False,
@@ -120,22 +98,9 @@ def write_synthetic(out: Path, images_train: int, images_test: int, seed: int = 
     return _write("synthetic", drawn, Path(out), None, validation, force, report)
 
 
-def read_summary(folder: Path) -> Optional[DataSummary]:
-    """What a complete data set in `folder` says of itself; None where there is none, or a part of it is missing."""
-    try:
-        fields = json.loads((folder / SUMMARY).read_text())
-        source = Source(**fields.pop("source"))
-        summary = DataSummary(folder=folder, source=source, shape=tuple(fields.pop("shape")), **fields)
-        complete = all(describe(folder / name).records == count for name, count in summary.records.items()) and all(
-            sha256_of(folder / name) == checksum for name, checksum in summary.means.items())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # ValueError: json, UserError
-        return None
-    return summary if complete else None
-
-
 def _write(dataset: str, files: Format, out: Path, source: Optional[Path], validation: int, force: bool,
            report: Report) -> DataSummary:
-    with _alone_in(out):
+    with alone_in(out):
         there = None if force else read_summary(out)
         if there and there.dataset != dataset:
             raise UserError(f"{out} holds {there.dataset}; give {dataset} another --out, or --force to replace it")
@@ -177,71 +142,16 @@ def _parts(content: Content, files: Format, validation: int) -> Tuple[Dict[str, 
 def _build(dataset: str, files: Format, out: Path, earlier: List[str], content: Content, validation: int,
            report: Report) -> DataSummary:
     databases, means = _parts(content, files, validation)
-    with _staging(out) as folder:
+    with staging_in(out) as folder:
         for name, images in databases.items():
             report(f"writing {out / name}: {len(images):,} images")
             write_lmdb(folder / name, images, files.key_digits)
         for name, images in means.items():
-            write_mean(folder / name, images)
+            write_mean(folder / name, images.pixels)
         summary = DataSummary(out, dataset, content.source, content.train.shape,
                               {name: len(images) for name, images in databases.items()},
-                              {name: sha256_of(folder / name) for name in means}, validation,
-                              f"menndl_caffe {menndl_caffe.__version__}")
-        fields = {name: value for name, value in asdict(summary).items() if name != "folder"}
-        (folder / SUMMARY).write_text(json.dumps(fields, indent=1) + "\n")
-        unfinished = {"dataset": dataset, "records": dict.fromkeys([*earlier, *databases, *means]), "means": {}}
-        (folder / UNFINISHED).write_text(json.dumps(unfinished))
-        _install(folder, out, [*databases, *means, SUMMARY], earlier)
+                              {name: sha256_of(folder / name) for name in means}, validation, made_by(),
+                              {name: np.bincount(images.labels).tolist() for name, images in databases.items()},
+                              list(files.classes))
+        install(folder, summary, earlier)
     return summary
-
-
-def _install(staged: Path, out: Path, written: List[str], earlier: List[str]) -> None:
-    """Moves what was written into place, the summary last, once it is all on the disk and an earlier set is moved away;
-    in between another summary says whose it is, but is none of a set.
-
-    Everything moves by renaming, so what lies under its name is whole at every moment.
-    """
-    for name in (*written, UNFINISHED):
-        sync(staged / name / "data.mdb" if (staged / name).is_dir() else staged / name)
-    os.replace(staged / UNFINISHED, out / SUMMARY)
-    sync(out)
-    (staged / "earlier").mkdir()
-    for name in earlier:
-        if (out / name).exists():
-            os.replace(out / name, staged / "earlier" / name)
-    for name in written:
-        os.replace(staged / name, out / name)
-    sync(out)
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """`out`, made if need be, with no other process writing a data set there; one made in vain is removed again."""
-    new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise UserError(f"{out}: no folder to write to ({error.strerror})") from None
-    try:
-        try:
-            lock(descriptor)
-        except BlockingIOError:
-            raise UserError(f"{out}: another menndl is writing there; wait for it to end") from None
-        yield
-    finally:
-        os.close(descriptor)
-        if new and not any(out.iterdir()):
-            out.rmdir()
-
-
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """An empty folder on the file system of `out`, gone at the end; UserError where the disk refuses."""
-    try:
-        with staging(out / STAGING) as folder:
-            yield folder
-    except (OSError, lmdb.Error) as error:
-        free = shutil.disk_usage(out).free
-        raise UserError(f"{out}: cannot be written ({error}); {free / 1e6:.0f} MB are free there, "
-                        "and CIFAR-10 takes 250") from None

@@ -1,29 +1,32 @@
 """LMDBs of `Datum` and mean images: written byte for byte as Caffe's own tools do (convert_cifar_data.cpp,
-convert_mnist_data.cpp, compute_image_mean.cpp), and read and checked before Caffe opens them."""
+convert_mnist_data.cpp, convert_imageset.cpp, compute_image_mean.cpp), and read and checked before Caffe opens them."""
 from __future__ import annotations
 
 import errno
 import hashlib
 import itertools
 import os
+from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Iterator, Optional, Tuple, Union, cast
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import lmdb
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from menndl_caffe.data.advice import how_to_make
+from menndl_caffe.data.image_files import decode
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 
 Shape = Tuple[int, int, int]
 Bytes = Union[bytes, memoryview]
-RECORDS_A_TRANSACTION = 10_000
+Record = Tuple[bytes, bytes]  # key, and a serialized Datum
+RECORDS_A_TRANSACTION, BYTES_A_TRANSACTION = 10_000, 1 << 25
 ALL_BYTES = 2**28  # of records, are read for a checksum; a second of work
 
 
@@ -55,6 +58,7 @@ class LmdbInfo:
     channels: int
     height: int
     width: int
+    encoded: bool = False  # as JPEG, PNG, ...: the size is then that of the image in it
 
     @property
     def shape(self) -> Shape:
@@ -64,38 +68,72 @@ class LmdbInfo:
 def write_lmdb(folder: Path, images: Images, key_digits: int) -> None:
     """A new LMDB of one `Datum` an image; the keys are the running index in `key_digits` decimal digits.
 
+    As `write_records`.
+    """
+    channels, height, width = images.shape
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width)
+
+    def serialized() -> Iterator[Record]:
+        for index, (label, pixels) in enumerate(zip(images.labels, images.pixels)):
+            datum.data, datum.label = pixels.tobytes(), int(label)
+            yield b"%0*d" % (key_digits, index), datum.SerializeToString()
+    write_records(folder, serialized())
+
+
+def write_records(folder: Path, records: Iterable[Record]) -> None:
+    """A new LMDB of these records, whose keys ascend; few of them are in memory at a time.
+
     `folder` holds data.mdb alone: no lock file, so whoever reads it first owns the lock. When it is on the disk is left
     to files.sync. Raises OSError or lmdb.Error.
     """
     folder.mkdir()
-    channels, height, width = images.shape
-    datum = caffe_pb2.Datum(channels=channels, height=height, width=width)
-    with closing(lmdb.open(str(folder), map_size=_map_size(images), mode=0o664, lock=False, sync=False)) as environment:
-        for start in range(0, len(images), RECORDS_A_TRANSACTION):
+    with closing(lmdb.open(str(folder), map_size=1 << 20, mode=0o664, lock=False, sync=False)) as environment:
+        for some in _transactions(records):
+            environment.set_mapsize(_used(environment) + sum(map(_room, some)) + (1 << 20))
             with environment.begin(write=True) as transaction:
-                for index in range(start, min(start + RECORDS_A_TRANSACTION, len(images))):
-                    datum.data = images.pixels[index].tobytes()
-                    datum.label = int(images.labels[index])
-                    transaction.put(b"%0*d" % (key_digits, index), datum.SerializeToString(), append=True)
+                for key, value in some:
+                    transaction.put(key, value, append=True)
 
 
-def _map_size(images: Images) -> int:
-    """Enough bytes of address space for these records; the file itself grows only as far as it is written.
+def _transactions(records: Iterable[Record]) -> Iterator[List[Record]]:
+    """The records in pieces that are written at once."""
+    piece: List[Record] = []
+    size = 0
+    for record in records:
+        piece.append(record)
+        size += len(record[1])
+        if len(piece) == RECORDS_A_TRANSACTION or size >= BYTES_A_TRANSACTION:
+            yield piece
+            piece, size = [], 0
+    yield piece
+
+
+def _used(environment: lmdb.Environment) -> int:
+    """Bytes of the pages that are in use."""
+    pages: int = environment.info()["last_pgno"] + 1
+    return pages * int(environment.stat()["psize"])
+
+
+def _room(record: Record) -> int:
+    """Enough bytes of address space for a record; the file itself grows only as far as it is written.
 
     A value that fills half a page gets whole pages of its own, and its key an entry in a leaf page.
     """
-    pages_a_record = 1 + (images.pixels[0].nbytes + 64) // 4096
-    return len(images) * (pages_a_record * 4096 + 256) + (1 << 20)
+    key, value = record
+    return (1 + (len(value) + 64) // 4096) * 4096 + 256 + len(key)
 
 
-def write_mean(path: Path, images: Images) -> None:
+def write_mean(path: Path, pixels: Iterable[np.ndarray]) -> None:
     """The mean image of a training set as a `BlobProto`: a float32 sum in file order, then divided, as in Caffe."""
-    total = np.zeros(images.shape, np.float32)
-    for pixels in images.pixels:
-        total += pixels
-    channels, height, width = images.shape
+    images = iter(pixels)
+    total = next(images).astype(np.float32)
+    count = 1
+    for image in images:
+        total += image
+        count += 1
+    channels, height, width = total.shape
     blob = caffe_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
-    blob.data.extend((total / np.float32(len(images))).ravel().tolist())
+    blob.data.extend((total / np.float32(count)).ravel().tolist())
     path.write_bytes(blob.SerializeToString())
 
 
@@ -105,15 +143,28 @@ def describe(path: Path) -> LmdbInfo:
         cursor = transaction.cursor()
         if not cursor.first():
             raise UserError(f"{path}: an LMDB without records; {how_to_make(path)}")
-        _, pixels = _decoded(path, cursor.key(), cursor.value())
-        return LmdbInfo(transaction.stat()["entries"], *pixels.shape)
+        datum, pixels = _decoded(path, cursor.key(), cursor.value())
+        return LmdbInfo(transaction.stat()["entries"], *cast(Shape, pixels.shape), datum.encoded)
 
 
 def records(path: Path) -> Iterator[Tuple[int, np.ndarray]]:
     """Every record in Caffe's order, which is the keys': label, and pixels uint8 (channels, height, width)."""
     with _reading(path) as transaction:
         for key, value in transaction.cursor():
-            yield _decoded(path, key, value)
+            datum, pixels = _decoded(path, key, value)
+            yield datum.label, pixels
+
+
+def raw_records(path: Path) -> Iterator[Record]:
+    """The same as they lie there, unread."""
+    with _reading(path) as transaction:
+        for key, value in transaction.cursor():
+            yield bytes(key), bytes(value)
+
+
+def label_of(path: Path, record: Record) -> int:
+    """The label of a record as it lies there."""
+    return int(_datum(path, *record).label)
 
 
 def fingerprint(path: Path, sample: int = 100) -> str:
@@ -131,14 +182,27 @@ def checksum(path: Path) -> str:
     ALL_BYTES (CIFAR-10 is), else of as many, evenly spread. So no more is read than a training soon reads anyway."""
     digest = hashlib.sha256()
     with _reading(path) as transaction:
-        cursor = transaction.cursor()
-        size = len(cursor.value()) if cursor.first() else 0
-        step = -(-size * transaction.stat()["entries"] // ALL_BYTES) or 1
-        for number, key in enumerate(cursor.iternext(values=False)):
+        for key, value in _sampled(transaction):
             digest.update(b"%d " % len(key) + bytes(key))
-            if number % step == 0:
-                digest.update(b"%d " % len(cursor.value()) + bytes(cursor.value()))
+            if value is not None:
+                digest.update(b"%d " % len(value) + bytes(value))
     return digest.hexdigest()
+
+
+def sampled_labels(path: Path) -> Dict[int, int]:
+    """Label -> how many of the records that `checksum` reads have it."""
+    with _reading(path) as transaction:
+        return dict(Counter(int(_datum(path, key, value).label) for key, value in _sampled(transaction)
+                            if value is not None))
+
+
+def _sampled(transaction: lmdb.Transaction) -> Iterator[Tuple[Bytes, Optional[Bytes]]]:
+    """All keys, and the records of less than ALL_BYTES of them, evenly spread."""
+    cursor = transaction.cursor()
+    size = len(cursor.value()) if cursor.first() else 0
+    step = -(-size * transaction.stat()["entries"] // ALL_BYTES) or 1
+    for number, key in enumerate(cursor.iternext(values=False)):
+        yield key, None if number % step else cursor.value()
 
 
 def check_data(train: Path, test: Path, mean: Optional[Path]) -> Shape:
@@ -213,15 +277,24 @@ def require_whole(path: Path, environment: lmdb.Environment) -> None:
         raise UserError(f"{path / 'data.mdb'}: truncated: {size} bytes of {needed}; {how_to_make(path)}")
 
 
-def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[int, np.ndarray]:
-    name = bytes(key).decode("ascii", "backslashreplace")
+def _datum(path: Path, key: Bytes, value: Bytes) -> Any:
     try:
-        datum = caffe_pb2.Datum.FromString(bytes(value))
+        return caffe_pb2.Datum.FromString(bytes(value))
     except DecodeError:
-        raise UserError(f"{path}: record {name} is not a Caffe Datum; {how_to_make(path)}") from None
+        raise UserError(f"{path}: record {_name(key)} is not a Caffe Datum; {how_to_make(path)}") from None
+
+
+def _decoded(path: Path, key: Bytes, value: Bytes) -> Tuple[Any, np.ndarray]:
+    """The Datum, and its pixels."""
+    datum = _datum(path, key, value)
+    if datum.encoded:
+        return datum, decode(datum.data, None, f"{path}: record {_name(key)}").transpose(2, 0, 1)
     shape = datum.channels, datum.height, datum.width
-    if datum.encoded or min(shape) < 1 or len(datum.data) != prod(shape):
-        what = "an encoded image" if datum.encoded else f"{len(datum.data)} bytes for {text(shape)}"
-        raise UserError(f"{path}: record {name} is {what}; one byte for each pixel and channel is needed; "
-                        f"{how_to_make(path)}")
-    return datum.label, np.frombuffer(datum.data, np.uint8).reshape(shape)
+    if min(shape) < 1 or len(datum.data) != prod(shape):
+        raise UserError(f"{path}: record {_name(key)} is {len(datum.data)} bytes for {text(shape)}; "
+                        f"one byte for each pixel and channel is needed; {how_to_make(path)}")
+    return datum, np.frombuffer(datum.data, np.uint8).reshape(shape)
+
+
+def _name(key: Bytes) -> str:
+    return bytes(key).decode("ascii", "backslashreplace")

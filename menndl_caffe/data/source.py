@@ -8,7 +8,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, Union
+from typing import Dict, Iterator, Optional, Union
 
 import numpy as np
 
@@ -21,14 +21,17 @@ ByteStream = Union[gzip.GzipFile, io.BufferedReader]
 
 @dataclass(frozen=True)
 class Source:
-    """Where images came from, in words, and the SHA-256 of what was read, by file name (none where nothing was)."""
+    """Where images came from, in words, and the SHA-256 of what was read, by file name (none where nothing was).
+
+    `official`: whether it is what was published; None for a user's own.
+    """
 
     kind: str
-    official: bool
+    official: Optional[bool]
     sha256: Dict[str, str]
 
     def __str__(self) -> str:
-        if not self.sha256:
+        if not self.sha256 or self.official is None:
             return self.kind
         return f"{'official' if self.official else 'unofficial'} {self.kind}"
 

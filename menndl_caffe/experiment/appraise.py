@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 from menndl_caffe.data import check_data
 from menndl_caffe.errors import UserError, did_you_mean
 from menndl_caffe.experiment import adaptive, hypergradient, hypernet
+from menndl_caffe.experiment.classes import check_outputs
 from menndl_caffe.experiment.measured import check_measured_alike, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.solver_check import check_solver
@@ -22,13 +23,15 @@ from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
 def check(rendered: Rendered, image: DatumShape = datum_shape) -> NetShape:
-    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase.
+    """The training net's shapes; UserError naming line, layer and rule where Caffe would refuse it in either phase, or
+    where it has fewer outputs than its images have classes.
 
     `image` tells C, H, W of what a Data layer reads; UnknownShape where it or a layer cannot tell a shape.
     """
     try:
         with located(rendered.net):
-            rendered.shapes("TEST", image)
+            for phase in ("TEST", "TRAIN"):
+                check_outputs(rendered.net.message, phase, rendered.shapes(phase, image))
             return rendered.shapes("TRAIN", image)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Tuple
 
-from menndl_caffe.data import describe, how_to_make
+from menndl_caffe.data import LmdbInfo, describe, how_to_make
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.nets.layer_rules.blob import UnknownShape
@@ -53,14 +53,15 @@ def _database(folder: Path, part: str, to_read: bool) -> str:
 
 
 @functools.cache
-def _datum_shape_of(source: str) -> Tuple[int, int, int]:
-    info = describe(Path(source))
-    return info.channels, info.height, info.width
+def _described(source: str) -> LmdbInfo:
+    return describe(Path(source))
 
 
 def datum_shape(layer: Any) -> Tuple[int, int, int]:
     """(C, H, W) of the images that a Data layer reads, from the first record of its database."""
-    return _datum_shape_of(layer.data_param.source)
+    info, param = _described(layer.data_param.source), layer.transform_param
+    forced = info.encoded and (param.force_color or param.force_gray)
+    return (3 if param.force_color else 1) if forced else info.channels, info.height, info.width
 
 
 def datum_shape_if_here(layer: Any) -> Tuple[int, int, int]:

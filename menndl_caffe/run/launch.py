@@ -20,6 +20,7 @@ from menndl_caffe.data import describe, lock_refusal
 from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost
+from menndl_caffe.experiment.classes import images_of_classes
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Renderer
@@ -262,8 +263,8 @@ def circumstances(parts: Parts, farm: Farm, ranks: int, walltime: Walltime) -> D
     message = parts.experiment.message
     return {"menndl": menndl_caffe.__version__, "versions": parts.versions(walltime),
             "engine_found": parts.engine.found, "threads": parts.threads, "seed": message.random_seed,
-            "test_images": _test_images(parts), "image_shape": _image_shape(parts), "data_folder": message.data,
-            "directory": os.getcwd(),
+            "test_images": _test_images(parts), "image_shape": _image_shape(parts), **_classes(parts),
+            "data_folder": message.data, "directory": os.getcwd(),
             "host": socket.gethostname(), "platform": platform.platform(), "menndl_python": platform.python_version(),
             "ranks": ranks, "slots": farm.slots, "command": shlex.join(sys.argv), "started": round(time.time(), 3)}
 
@@ -272,6 +273,13 @@ def _image_shape(parts: Parts) -> List[int]:
     """Channels, height and width of the training images."""
     images = describe(Path(sources(parts.experiment, DEFAULT).train))
     return [images.channels, images.height, images.width]
+
+
+def _classes(parts: Parts) -> Dict[str, Any]:
+    """Images of each class, where they were counted."""
+    where = sources(parts.experiment, DEFAULT)
+    found = images_of_classes(Path(where.train), Path(where.test))
+    return {"classes": found} if found else {}
 
 
 def _test_images(parts: Parts) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, optional_module
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe.files import optional_module
 
 BOX = {"shape": "record", "style": "filled"}
 COLORS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}

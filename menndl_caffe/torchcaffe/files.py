@@ -1,7 +1,6 @@
 """Files of messages and of arrays: read or refused in one clear line, written whole or not at all."""
 from __future__ import annotations
 
-import importlib
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Iterator, Optional, Tuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, optional_module
 from menndl_caffe.files import replacing, sync
 from menndl_caffe.nets.layer_rules.blob import INT_MAX, text
 from menndl_caffe.text import printable
@@ -128,14 +127,6 @@ def _unexpected(group: Any, name: str, path: Path, expected: str) -> UserError:
 def h5py() -> Any:
     """The library for HDF5 files; UserError with what to do where it is missing."""
     return optional_module("h5py", "an HDF5 file", "h5py")
-
-
-def optional_module(name: str, purpose: str, package: str) -> Any:
-    """Import a module that only some functions need; UserError with what to install where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{purpose} needs {package} ({error}): `pip install {package}`") from None
 
 
 def _truncated_field(content: bytes, descriptor: Any) -> Optional[str]:

@@ -15,10 +15,9 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from menndl_caffe.errors import UserError, did_you_mean
+from menndl_caffe.errors import UserError, did_you_mean, optional_module
 from menndl_caffe.nets.layer_rules.blob import MAX_AXES, Shape, blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe.files import optional_module
 
 Dims = Union[Sequence[int], np.ndarray]  # height, width
 

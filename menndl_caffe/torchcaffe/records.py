@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
+from menndl_caffe.data.image_files import decode
 from menndl_caffe.data.lmdb_data import require_whole
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, optional_module
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, text
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe.files import optional_module
-from menndl_caffe.torchcaffe.image_files import decode
 from menndl_caffe.torchcaffe.log import log
 
 UNKNOWN = np.float32("nan")  # a label that has not been looked at

@@ -36,7 +36,7 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, inner in action.choices.items():
-                yield f"| `{name}` | {inner.description or ''} |"
+                yield f"| `{name}` | {' '.join((inner.description or '').split())} |"
                 yield from _rows(inner)
         elif not isinstance(action, argparse._HelpAction):
             yield f"| {_call(action)} | {_meaning(parser, action)} |"

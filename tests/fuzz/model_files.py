@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 import menndl_caffe.torchcaffe as caffe
+from menndl_caffe.data.image_files import decode
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import io as caffe_io
-from menndl_caffe.torchcaffe.image_files import decode
 from tests.fuzz.mangle import mangled_bytes
 
 NET = """name: "n" force_backward: true

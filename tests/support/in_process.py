@@ -25,7 +25,10 @@ class Menndl:
 
     def __call__(self, *arguments: object) -> int:
         self._capsys.readouterr()
-        code = cli.main(list(map(str, arguments)))
+        try:
+            code = cli.main(list(map(str, arguments)))
+        except SystemExit as end:  # argparse's
+            code = int(end.code or 0)
         self.out, error = self._capsys.readouterr()
         self.said = self.out + error
         return code

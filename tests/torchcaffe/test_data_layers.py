@@ -18,9 +18,9 @@ pytest.importorskip("h5py")
 pytest.importorskip("PIL")
 
 from menndl_caffe import torchcaffe  # noqa: E402
+from menndl_caffe.data.image_files import decode  # noqa: E402
 from menndl_caffe.errors import UserError  # noqa: E402
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet  # noqa: E402
-from menndl_caffe.torchcaffe.image_files import decode  # noqa: E402
 from menndl_caffe.torchcaffe.layer_types import hdf5  # noqa: E402
 from tests.support.torchcaffe.data_sets import (  # noqa: E402
     WEIGHTS,

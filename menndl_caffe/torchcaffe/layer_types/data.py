@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 import torch
 
+from menndl_caffe.data.image_files import read_image, resize
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import LayerError, UnknownShape, text
 from menndl_caffe.nets.proto import caffe_pb2
@@ -21,7 +22,6 @@ from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.files import read_list
 from menndl_caffe.torchcaffe.fillers import fill
-from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.log import log
 from menndl_caffe.torchcaffe.records import image_of, open_records

@@ -20,11 +20,11 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import numpy as np
 import torch
 
+from menndl_caffe.data.image_files import read_image, resize
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, text
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.files import read_list
-from menndl_caffe.torchcaffe.image_files import read_image, resize
 from menndl_caffe.torchcaffe.layer import Blobs, register
 from menndl_caffe.torchcaffe.layer_types.data import Batch, ImageSource
 from menndl_caffe.torchcaffe.rng import Generator

@@ -1,8 +1,8 @@
 """Images as Caffe gets them from OpenCV 4.5: JPEG, PNG and others, decoded and resized to H x W x C bytes, blue first.
 
 Source: `io.cpp`, which calls cv::imread, cv::imdecode and cv::resize. Decoding is Pillow's, made to follow OpenCV where
-the two differ: transparency, rotation by EXIF, grey values. Resizing is computed here in OpenCV's fixed point, bilinear
-with weights of 11 bits; unlike Pillow, OpenCV does not smooth an image that it shrinks.
+the two differ: transparency, rotation by EXIF, grey values, 16 bits, four inks. Resizing is computed here in OpenCV's
+fixed point, bilinear with weights of 11 bits; unlike Pillow, OpenCV does not smooth an image that it shrinks.
 
 Notation
 --------
@@ -18,14 +18,14 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, optional_module
 from menndl_caffe.nets.layer_rules.blob import text
-from menndl_caffe.torchcaffe.files import optional_module
 
 ONE = 2048  # of a weight
 MOST_PIXELS = 1 << 26
-PNG_GREY = np.array([3737, 19234, 9797], np.uint32)  # libpng's weights of blue, green and red, of 2^15, rounding down
-GREY = np.array([1868, 9617, 4899], np.uint32)       # OpenCV's own, of 2^14
+# Weights of blue, green and red in grey, of 2^bits, and what is added before the bits are dropped.
+OPENCV_GREY = (1868, 9617, 4899), 14, 1 << 13
+OTHER_GREY = {"PNG": ((3737, 19234, 9797), 15, 0), "WEBP": ((3735, 19235, 9798), 15, 1 << 14)}
 
 
 def decode(content: bytes, color: Optional[bool], what: str) -> np.ndarray:
@@ -41,17 +41,32 @@ def decode(content: bytes, color: Optional[bool], what: str) -> np.ndarray:
             return np.array(_pixels(image, color, what), order="C")  # Pillow's own is read-only
     except UserError:
         raise
+    except module.UnidentifiedImageError:
+        raise UserError(f"{what}: not an image that can be read (of no format that Pillow knows)") from None
     except Exception as error:  # a damaged image may raise anything
         raise UserError(f"{what}: not an image that can be read ({error})") from None
 
 
 def read_image(path: str, color: bool, what: str) -> np.ndarray:
     """The pixels of an image file; as `decode`."""
+    return decode(read_bytes(path, what), color, what)
+
+
+def read_bytes(path: str, what: str) -> bytes:
+    """A file's content; UserError, beginning with `what`, where it cannot be read."""
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{what}: {error.strerror}") from None
-    return decode(content, color, what)
+
+
+def encode(pixels: np.ndarray, type_: str) -> bytes:
+    """H x W x C bytes as a PNG, or as a JPEG of OpenCV's quality where `type_` is jpg or jpeg."""
+    image = optional_module("PIL.Image", "writing images", "pillow").fromarray(
+        pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[:, :, ::-1]))
+    content = io.BytesIO()
+    image.save(content, "JPEG" if type_ in ("jpg", "jpeg") else "PNG", quality=95)
+    return content.getvalue()
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -90,7 +105,7 @@ def _pixels(image: Any, color: Optional[bool], what: str) -> np.ndarray:
         return _stored(image, what)
     if not color:
         return _grey(image)
-    return np.asarray(_upright(image).convert("RGB"))[:, :, ::-1]
+    return _colors(_upright(image))
 
 
 def _stored(image: Any, what: str) -> np.ndarray:
@@ -106,17 +121,45 @@ def _stored(image: Any, what: str) -> np.ndarray:
 
 def _grey(image: Any) -> np.ndarray:
     """A JPEG's own brightness; of other formats, what libpng or OpenCV make of the colours."""
-    is_png = image.format == "PNG"
-    if image.format == "JPEG":
+    weights, bits, half = OTHER_GREY.get(image.format, OPENCV_GREY)
+    if _is_jpeg(image) and image.mode != "CMYK":
         image.draft("L", image.size)
     image = _upright(image)
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))[:, :, np.newaxis]
-    colors = np.asarray(image.convert("RGB"))[:, :, ::-1]
-    grey = colors @ PNG_GREY >> 15 if is_png else colors @ GREY + 8192 >> 14
+    grey = _colors(image) @ np.array(weights, np.uint32) + half >> bits
     return grey.astype(np.uint8)[:, :, np.newaxis]
 
 
+def _colors(image: Any) -> np.ndarray:
+    """Blue, green and red, H x W x 3."""
+    if image.mode.startswith("I"):  # 16 bits, of which OpenCV takes the upper half
+        return np.repeat((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+    if image.mode == "CMYK" and "adobe" in image.info:
+        return _of_inks(np.asarray(image))
+    pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]
+    if image.mode == "RGBA" and image.format == "TIFF":  # libtiff puts it on black
+        pixels = (pixels.astype(np.uint16) * np.asarray(image)[:, :, 3:] + 127) // 255
+    return pixels.astype(np.uint8)
+
+
+def _of_inks(inks: np.ndarray) -> np.ndarray:
+    """Of a JPEG of cyan, magenta, yellow and black, which are stored inverted; OpenCV's icvCvt_CMYK2BGR_8u_C4C3R."""
+    light = 255 - inks.astype(np.int32)
+    black = light[:, :, 3:]
+    return (black - ((255 - light[:, :, 2::-1]) * black >> 8)).astype(np.uint8)
+
+
+def _is_jpeg(image: Any) -> bool:
+    """MPO is a camera's JPEG with more than one picture."""
+    return image.format in ("JPEG", "MPO")
+
+
 def _upright(image: Any) -> Any:
-    """Turned as the camera was held: OpenCV does so where it is told how many channels are wanted."""
-    return optional_module("PIL.ImageOps", "reading images", "pillow").exif_transpose(image)
+    """Turned as the camera was held: OpenCV does so where it is told how many channels are wanted, but not to a PNG or
+    a WebP."""
+    if image.format in ("PNG", "WEBP"):
+        return image
+    turned = optional_module("PIL.ImageOps", "reading images", "pillow").exif_transpose(image)
+    turned.format = image.format
+    return turned
