@@ -37,6 +37,7 @@ COMMANDS = {
     "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),
     "confirm": ("run.confirm_command", "train the best individuals and the default again from new seeds, and say "
                                        "whether what was found holds"),
+    "simulate": ("simulate.command", "say what a search would do on so many ranks, on a virtual clock"),
     "status": ("report.command", "say how far a run is"),
     "list": ("report.list_command", "list the runs in a folder and in those below it, a line each"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),

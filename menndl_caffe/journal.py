@@ -62,6 +62,7 @@ class Record:
     results: Dict[int, Result] = field(default_factory=dict)
     resumes: List[Dict[str, Any]] = field(default_factory=list)
     given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
+    handings: List[Tuple[int, Given, int]] = field(default_factory=list)  # all, each after so many results
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
@@ -214,6 +215,7 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         raise ValueError(f"trial {trial.id} is another one than before")
     if given is not None:
         record.given[trial.id] = given
+        record.handings.append((trial.id, given, len(record.results)))
     return trial
 
 
@@ -273,13 +275,14 @@ _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", 
 class Journal:
     """The one writer of a run's journal. `record` always says what is on disk.
 
-    `fsync=False` leaves it to the operating system when a result reaches the disk: for measuring what that costs.
+    `fsync=False` leaves it to the operating system when a result reaches the disk; `clock` tells the time, in seconds.
     """
 
-    def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge):
+    def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge,
+                 clock: Callable[[], float] = time.time):
         """Open or begin the journal of the folder `run`; UserError where another process writes it or it is damaged."""
         self.run_dir = run
-        self._fsync = fsync
+        self._fsync, self._clock = fsync, clock
         try:
             run.mkdir(parents=True, exist_ok=True)
             self._lock = locked(run)
@@ -328,9 +331,8 @@ class Journal:
         if self.record.run:
             lines.append({"event": "resume", **run})
         else:
-            counts = Counter(one.run for one in earlier)
-            more = {"earlier": dict(counts)} if counts else {}
-            lines.insert(0, {"event": "run", **run, **more})
+            counts = dict(Counter(one.run for one in earlier))
+            lines.insert(0, {"event": "run", **run, **({"earlier": counts} if counts else {})})
         _take_about(self.record, lines[0] if lines[0]["event"] == "run" else lines[-1])
         self._append(*lines, sync=True)
 
@@ -341,7 +343,7 @@ class Journal:
         """
         if trial.id in self.record.trials and rank is None:
             return
-        given = None if rank is None else Given(rank, round(time.time(), 3))
+        given = None if rank is None else Given(rank, round(self._clock(), 3))
         _take_trial(self.record, trial, given)
         to = {} if given is None else {"rank": given.rank, "given": given.time}
         self._append({"event": "trial", **trial.as_dict(), **to}, sync=False)

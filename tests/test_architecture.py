@@ -24,7 +24,7 @@ LAYERS = (
     ("rank", "trainer", "report", "init"),
     ("farm", "export"),
     ("run", "doctor"),
-    ("completion", "watch", "save"),
+    ("completion", "watch", "save", "simulate"),
     ("cli",),
 )
 # The same within the torch engine.

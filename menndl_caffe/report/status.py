@@ -14,6 +14,7 @@ from menndl_caffe.report.best import UNCONFIRMED, objectives_dict, optimized_tex
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
+from menndl_caffe.report.idle import BUSY, idle_text, ranks_time, shares
 from menndl_caffe.report.summary import (
     best_trained,
     described,
@@ -81,6 +82,8 @@ def _counted(run: Run, now: float) -> Dict[str, Any]:
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **({"descents": _descents(run)} if has_gradients(run) else {}),
         **_speed(run, done, to_confirm, now),
+        "ranks": [{"rank": rank, **{kind: round(seconds, 3) for kind, seconds in spent.items()}}
+                  for rank, spent in ranks_time(run.record).items()],
         "confirmed": confirmation_dict(confirmed) if confirmed else None, "to_confirm": to_confirm,
         # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
         "complete": (done == total or total is None and run.message.HasField("inner"))
@@ -308,9 +311,23 @@ def _how_fast(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     if status["trials_per_hour"] is not None:
         lines.append(("speed", f"{status['trials_per_hour']:,.0f} trials an hour: {status['trained']:,} in "
                                f"{duration(status['busy_seconds'])}, not counting time in which no rank trained"))
+    lines += _ranks(status)
     if status["complete"]:
         return lines + [("state", state_text(run, status))]
     if ago is not None:
         lines.append(("last result", f"{duration(max(0.0, ago))} ago"))
     return lines + [("time left", "unknown" if left is None else f"about {duration(left)} at this speed"),
                     ("state", state_text(run, status))]
+
+
+def _ranks(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """How much of their time the ranks trained, and what they waited for."""
+    spent = {row["rank"]: {kind: seconds for kind, seconds in row.items() if kind != "rank"}
+             for row in status["ranks"]}
+    found = shares(spent)
+    if not found:
+        return []
+    idle = idle_text(spent)
+    least = min(shares({rank: of_rank}).get(BUSY, 1.0) for rank, of_rank in spent.items() if rank is not None)
+    among = f" (the least {100 * least:.1f}%)" if len(spent) > 1 else ""
+    return [("ranks", f"busy {100 * found[BUSY]:.1f}% of their time{among}" + (f"; {idle}" if idle else ""))]
