@@ -22,7 +22,7 @@ from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.report.table_3 import costs_of, table_3
 from menndl_caffe.report.verdict import interval_text, remarks
-from menndl_caffe.text import fixed, printable
+from menndl_caffe.text import printable
 from menndl_caffe.trial import BESIDE, DEFAULT, TEST, YARDSTICK
 
 NAMES = {DEFAULT: "default", TEST: "best on the test set", YARDSTICK: "yardstick on the test set"}
