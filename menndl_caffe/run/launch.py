@@ -31,6 +31,7 @@ from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import Objective
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.report.confirmation import candidates
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
 from menndl_caffe.run.loop import Loop, never
@@ -212,7 +213,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             best, result = journal.record.best(1, fitness)[0]
             if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION and not result.failed:
                 loop.run(list(_last(best, result, journal.record, numbering, experiment)))
-            if wanted and not result.failed:
+            if wanted and candidates(Run(options.out, journal.record), 1):
                 again = confirm.trials(Run(options.out, journal.record), wanted)
                 progress.confirms = len(again)
                 loop.run(again)
