@@ -194,11 +194,15 @@ def test_a_search_may_end_with_it(noisy: Menndl, tmp_path: Path, data: Path) -> 
     status = noisy.json("status", tmp_path / "run")
     assert status["complete"] and status["to_confirm"] == 0 and status["confirmed"]["holds"] in (True, False)
     lines = lines_of(tmp_path / "run")
+    noisy("best", cut(lines[:-1], tmp_path / "handed out"))
+    assert "1 of these trainings has no result yet." in noisy.out
     for missing, to_confirm in ((1, 1), (9, 5), (len(lines) - 4, 9)):
         stopped = cut(lines[:-missing], tmp_path / str(missing))
         status = noisy.json("status", stopped)
         assert not status["complete"] and status["to_confirm"] == to_confirm, missing
         assert lacking(recorded.read(stopped)) == to_confirm
+        noisy("status", stopped)
+        assert f"confirmed   not yet: {to_confirm} trainings from new seeds are to come" in noisy.out
     assert noisy("watch", stopped, "--once") == 0 and "complete" not in noisy.out
 
 
