@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -193,11 +194,15 @@ def test_a_search_may_end_with_it(noisy: Menndl, tmp_path: Path, data: Path) -> 
     status = noisy.json("status", tmp_path / "run")
     assert status["complete"] and status["to_confirm"] == 0 and status["confirmed"]["holds"] in (True, False)
     lines = lines_of(tmp_path / "run")
+    noisy("best", cut(lines[:-1], tmp_path / "handed out"))
+    assert "1 of these trainings has no result yet." in noisy.out
     for missing, to_confirm in ((1, 1), (9, 5), (len(lines) - 4, 9)):
         stopped = cut(lines[:-missing], tmp_path / str(missing))
         status = noisy.json("status", stopped)
         assert not status["complete"] and status["to_confirm"] == to_confirm, missing
         assert lacking(recorded.read(stopped)) == to_confirm
+        noisy("status", stopped)
+        assert f"confirmed   not yet: {to_confirm} trainings from new seeds are to come" in noisy.out
     assert noisy("watch", stopped, "--once") == 0 and "complete" not in noisy.out
 
 
@@ -237,6 +242,18 @@ def test_mistakes(noisy: Menndl, run: Path, tmp_path: Path, lines: List[str]) ->
         with pytest.raises(SystemExit):
             noisy("confirm", run, *arguments)
     assert lines_of(run) == lines and not (tmp_path / "none").exists()
+
+
+def test_where_nothing_but_the_default_is_found(noisy: Menndl, tmp_path: Path, data: Path) -> None:
+    """A search that ends with it ends well, and is complete."""
+    search = runs.write_search(tmp_path / "s.search.prototxt", data, CONFIRMED)
+    search.write_text(re.sub(r"int_range \{.*?\} default: (\d+)", r"int_range { min: \1 max: \1 } default: \1",
+                             search.read_text()))
+    noisy.run(search, tmp_path / "run")
+    status = noisy.json("status", tmp_path / "run")
+    assert status["complete"] and status["to_confirm"] == 0 and not again(tmp_path / "run")
+    assert noisy("confirm", tmp_path / "run") == 2
+    assert "no individual but the default's own genes has succeeded so far" in noisy.said
 
 
 def test_while_the_search_goes_on(noisy: Menndl, run: Path) -> None:

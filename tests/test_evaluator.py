@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
@@ -210,6 +211,14 @@ def test_a_hang_ends_with_all_that_the_trainer_started(scripted: Make) -> None:
     assert len(rank.noted) == 2 and runs.wait_until(lambda: all(map(runs.has_ended, rank.noted)))
     assert rank.evaluate().status == OK
     assert len(rank.noted) == 3
+
+
+def test_a_training_of_more_iterations_has_more_time(scripted: Make) -> None:
+    """In proportion, as where an individual is confirmed with ten times as many."""
+    rank = scripted("time.sleep(1000)", timeout=0.2)
+    trial = rank._experiment.trial(0, rank._experiment.space.default)
+    result = rank.evaluator.evaluate(replace(trial, max_iter=10 * trial.max_iter))
+    assert result.reason == "not finished after trial_timeout of 2 seconds" and result.seconds > 2
 
 
 def test_time_in_which_the_rank_was_suspended_does_not_count(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,22 +100,21 @@ def confirmation(run: Run, iterations: Optional[int] = None) -> Optional[Confirm
     """What trainings of so many iterations from new seeds say, without a number the newest ones; None where there is no
     result of an individual or none of the default."""
     again = [trial for trial in run.record.trials.values() if trial.role == CONFIRM]
-    if not again:
+    if not (again and any(objective.is_tested for objective in run.objectives)):
         return None
     budget = iterations or again[-1].max_iter
     of: Dict[Genome, List[Trial]] = {}
     for trial in again:
         if trial.max_iter == budget:
             of.setdefault(trial.genome, []).append(trial)
-    first = {trial.genome: (trial, result) for trial, result in reversed(best_trained(run))}
-    best = [_repeated(run, *first[genome], of[genome]) for genome in reversed(list(first))
-            if genome in of and genome != run.space.default]
+    best = [_repeated(run, trial, result, of[trial.genome]) for trial, result in best_trained(run)
+            if trial.genome in of and trial.genome != run.space.default]
     default = _default(run, of.get(run.space.default, []))
     if default is None or not (default.trainings and any(one.trainings for one in best)):
         return None
-    now = candidates(run, 1)[0][0]
+    newer = (trial.id for trial, _ in candidates(run, 1) if trial.genome != best[0].genome)
     return Confirmation(confirmed_objective(run), run.fitness_set, budget, run.message.max_iter, default, best,
-                        now.id if now.genome != best[0].genome else None)
+                        next(newer, None))
 
 
 def _default(run: Run, again: Sequence[Trial]) -> Optional[Repeated]:
@@ -140,12 +139,15 @@ def _value(run: Run, result: Result) -> Optional[float]:
 def lacking(run: Run) -> int:
     """Trainings from new seeds that the search file asks for and that have no result yet. Before the search is finished
     those of its best count as lacking."""
-    asked = run.message.confirm
     if not run.message.HasField("confirm"):
         return 0
-    budget, done = asked.iterations or run.message.max_iter, sum(1 for _ in run.record.individuals())
-    wanted = {trial.genome for trial, _ in candidates(run, asked.best)} | {run.space.default}
+    asked = run.message.confirm
+    best = {trial.genome for trial, _ in candidates(run, asked.best)}
+    finished = run.total in (None, sum(1 for _ in run.record.individuals()))
+    if finished and not best:
+        return 0
+    budget = asked.iterations or run.message.max_iter
     has = Counter(trial.genome for id, trial in run.record.trials.items() if trial.role == CONFIRM
                   and trial.max_iter == budget and id in run.record.results)
-    number = len(wanted) if done == run.total else asked.best + 1
-    return sum(max(0, asked.seeds - has[genome]) for genome in wanted) + asked.seeds * (number - len(wanted))
+    unknown = 0 if finished else asked.best - len(best)
+    return sum(max(0, asked.seeds - has[genome]) for genome in {*best, run.space.default}) + asked.seeds * unknown

@@ -298,10 +298,10 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
 
 def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What new seeds say, or how many trainings of them are to come, or that there is none."""
-    to_come = [f"{status['to_confirm']:,} trainings from new seeds are to come"] * bool(status["to_confirm"])
-    found = status["confirmed"]
-    if found or to_come:
-        return [("confirmed", "; ".join([*([found["verdict"]] if found else []), *to_come]))]
+    if status["to_confirm"]:
+        return [("confirmed", f"not yet: {status['to_confirm']:,} trainings from new seeds are to come")]
+    if status["confirmed"]:
+        return [("confirmed", status["confirmed"]["verdict"])]
     both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))
     return [("confirmed", "no: " + UNCONFIRMED)] if both and run.fitness.is_tested else []
 

@@ -87,6 +87,9 @@ def _percent(share: float) -> str:
 def remarks(found: Confirmation) -> List[Tuple[str, str]]:
     """Names and sentences: the verdict first, then what it rests on."""
     said = [("confirmed", verdict(found)), ("", chance_text(found)), ("", luck(found)), ("", _after_shrinkage(found))]
+    unfinished = sum(one.unfinished for one in (*found.best, found.default))
+    if unfinished:
+        said.append(("", f"{unfinished} of these trainings {'has' if unfinished == 1 else 'have'} no result yet"))
     if found.newer is not None:
         said.append(("", f"individual {found.newer} is the best now and is not among them: `menndl confirm` adds it"))
     return [(name, text) for name, text in said if text]

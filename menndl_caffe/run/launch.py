@@ -34,6 +34,7 @@ from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import Objective
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.report.confirmation import candidates
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
 from menndl_caffe.run.kept import check_copies, keep
@@ -228,13 +229,13 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
             best = journal.record.best(1, fitness)
-            if best and not best[0][1].failed:
-                if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
-                    loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
-                if wanted:
-                    again = confirm.trials(Run(options.out, journal.record), wanted)
-                    progress.confirms = len(again)
-                    loop.run(again)
+            validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+            if validated and best and not best[0][1].failed:
+                loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
+            if wanted and candidates(Run(options.out, journal.record), 1):
+                again = confirm.trials(Run(options.out, journal.record), wanted)
+                progress.confirms = len(again)
+                loop.run(again)
         return journal.record
 
 
