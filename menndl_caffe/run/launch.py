@@ -198,7 +198,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
         here = _circumstances(parts, farm, ranks, walltime)
-        keep(options.out, Path(journal.record.run.get("search_file", options.search)).name, experiment)
+        keep(options.out, _search_name(journal.record.run.get("search_file", options.search)), experiment)
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         screen = terminal(launched_size() > 0) if options.live else None
         files = TrialFiles(options.out, parts.renderer, journal.record)
@@ -215,6 +215,12 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             if validated and best and not best[0][1].failed:
                 loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
         return journal.record
+
+
+def _search_name(first: str) -> str:
+    """Under which name the search file is kept: that with which the run began. That may have been another run's folder.
+    """
+    return Path(first).name if Path(first).suffix else f"{Path(first).name}.search.prototxt"
 
 
 def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
