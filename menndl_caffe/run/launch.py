@@ -89,8 +89,8 @@ class Parts:
 
         UserError where something is missing or is another now.
         """
-        check_copies(run)
         then, where = features(run.line, run.folder), data or run.data_folder
+        check_copies(run)
         if not where.is_dir():
             raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
                             "--data DIR says where they are now")
