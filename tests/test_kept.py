@@ -15,7 +15,7 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import recorded, search_file
+from menndl_caffe.experiment import hypernet, recorded, search_file
 from menndl_caffe.experiment.places import kept_as
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
@@ -78,14 +78,14 @@ def test_what_is_kept(place: Place) -> None:
     assert place.menndl("run", place.run) == 0 and search_file.load(str(place.run / "search" / SEARCH))
 
 
-@pytest.mark.parametrize("how", ["original command", "kept search file", "folder"])
+@pytest.mark.parametrize("how", ["original command", "kept search file", "kept search file alone", "folder"])
 @pytest.mark.parametrize("changed", [NET, SOLVER])
 def test_after_an_edit_the_copies_go_on(place: Place, how: str, changed: str) -> None:
     """The original command is another search then, and says how the run goes on."""
     place.edit(changed)
     kept, run = place.run / "search" / "small.search.prototxt", place.run
     command = {"original command": [place.search, "--out", run], "kept search file": [kept, "--out", run],
-               "folder": [run]}[how]
+               "kept search file alone": [kept], "folder": [run]}[how]
     code = place.menndl("run", *command)
     if how == "original command":
         kind = "net" if changed == NET else "solver"
@@ -169,6 +169,15 @@ def test_a_larger_search_is_kept_and_a_smaller_text_forgotten(place: Place) -> N
     assert place.menndl("run", place.run) == 0 and recorded.read(place.run).total == 9
 
 
+def test_a_run_begins_another_one_like_it(place: Place) -> None:
+    other = place.folder / "other"
+    assert place.menndl("run", place.run, "--out", other, "--seed", 5) == 0, place.menndl.said
+    assert results(other) != place.results and len(results(other)) == len(place.results)
+    kept = files_of(other / "search")
+    assert kept.keys() == {"run.search.prototxt", NET, SOLVER}
+    assert b"random_seed: 5" in kept["run.search.prototxt"]
+
+
 def test_every_individual_has_its_size_from_the_journal(place: Place) -> None:
     """Nothing is rendered: all copies are gone, and the originals."""
     shutil.rmtree(place.folder / "whole" / "search")
@@ -236,6 +245,18 @@ def test_templates_named_by_their_whole_path_are_kept_too(local: Menndl, tmp_pat
     assert local("run", tmp_path / "run") == 0, local.said
     kept = recorded.read(tmp_path / "run").experiment.template("net")
     assert kept.read_bytes() == (runs.REPOSITORY / NET).read_bytes() and tmp_path / "run" in kept.parents
+
+
+def test_the_templates_of_a_hypernet_are_kept_too(local: Menndl, tmp_path: Path) -> None:
+    data = runs.small_data(tmp_path / "data", validation=40)
+    local.run(runs.write_hypernet(tmp_path / "s.search.prototxt", data, trials=1), tmp_path / "run")
+    experiment = recorded.read(tmp_path / "run").experiment
+    files = hypernet.template_files(experiment)
+    assert len(files) == 4
+    for kind, path in files.items():
+        assert tmp_path / "run" / "search" in path.parents
+        assert path.read_bytes() == (runs.REPOSITORY / hypernet.template_names(experiment)[kind]).read_bytes()
+    assert local("run", tmp_path / "run") == 0, local.said
 
 
 def test_run_without_a_folder_needs_one(local: Menndl, search: Path) -> None:

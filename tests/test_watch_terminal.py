@@ -210,7 +210,7 @@ def test_a_pipe_follows_a_search_to_its_end(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments, part", [
-    (["{tmp}/nowhere"], "is not a run: it has no journal.jsonl"),
+    (["{tmp}/nowhere", "--once"], "is not a run: it has no journal.jsonl"),
     (["{tmp}/run", "--interval", "0"], "expected seconds from 0.1"),
     (["{tmp}/run", "--interval", "nan"], "expected seconds from 0.1"),
     ([], "required: RUN"),

@@ -58,10 +58,14 @@ def on_ranks(arguments: Any, search: str) -> Optional[int]:
 
 
 def _run_of(search: str) -> Path:
-    """The folder of the run that is resumed by it."""
-    if not (Path(search) / "journal.jsonl").is_file():
-        raise UserError("the following arguments are required: --out; see `menndl run --help`")
-    return Path(search)
+    """The folder of the run that is resumed by its name, or by that of its own copy of the search file."""
+    from menndl_caffe.experiment import recorded
+    from menndl_caffe.experiment.places import Places
+
+    folder = Path(search) if recorded.is_run(search) else Places.of_search_file(Path(search)).run
+    if folder is not None:
+        return folder
+    raise UserError("the following arguments are required: --out; see `menndl run --help`")
 
 
 def _ranks(arguments: Any, search: str) -> int:

@@ -99,8 +99,8 @@ class Parts:
 
         UserError where something is missing or is another now.
         """
-        check_copies(run)
         then, where = features(run.line, run.folder), data or run.data_folder
+        check_copies(run)
         if not where.is_dir():
             raise UserError(f"{run.folder}: its data were in {where}, which is not here; "
                             "--data DIR says where they are now")
@@ -215,7 +215,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
         here = circumstances(parts, farm, ranks, walltime)
-        keep(options.out, Path(journal.record.run.get("search_file", options.search)).name, experiment)
+        keep(options.out, _search_name(journal.record.run.get("search_file", options.search)), experiment)
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
@@ -237,6 +237,12 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
                 progress.confirms = len(again)
                 loop.run(again)
         return journal.record
+
+
+def _search_name(first: str) -> str:
+    """Under which name the search file is kept: that with which the run began. That may have been another run's folder.
+    """
+    return Path(first).name if Path(first).suffix else f"{Path(first).name}.search.prototxt"
 
 
 def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:

@@ -85,7 +85,9 @@ class Watched:
             self._next_count = begin + (time.monotonic() - begin) / COST_SHARE
         elif self.picture is not None:  # its writer may have ended without a word
             status = self.picture.status
-            self.picture = replace(self.picture, status={**status, **state(self.folder, status["complete"])})
+            now = state(self.folder, status["complete"])
+            if now["state"] != status["state"]:
+                self.picture = replace(self.picture, status={**status, **now})
         return entries
 
 
