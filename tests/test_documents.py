@@ -190,7 +190,8 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("file, right, wrong, settings", MISTAKES, ids=["pad", "name", "number", "field", "classes", "seed"])
+@pytest.mark.parametrize("file, right, wrong, settings", MISTAKES,
+                         ids=["pad", "name", "number", "field", "classes", "seed"])
 def test_the_templates_page_says_what_is_said(shapes: Path, tmp_path: Path, file: str, right: str, wrong: str,
                                               settings: List[str]) -> None:
     for block in BLOCKS:
