@@ -90,6 +90,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image.convert(mode).save(folder / f"{mode}.png")
     transparent.save(folder / "transparent.png")
     image.quantize(40).save(folder / "palette.png", transparency=3)
+    image.quantize(9).save(folder / "palette9.png", transparency=bytes(range(0, 252, 28)))
     grey = pixels[:, :, :1].astype(np.uint16) * 256 + pixels[:, :, 1:2]
     (folder / "grey16.png").write_bytes(png16(grey))
     for kind in ("bmp", "ppm", "tif"):

@@ -23,7 +23,7 @@ from menndl_caffe.data.lmdb_data import Record, write_records
 from menndl_caffe.data.own import TEST, TRAIN, Made, told, write_own
 from menndl_caffe.data.source import Source
 from menndl_caffe.data.stratified import Share, put_aside
-from menndl_caffe.errors import UserError
+from menndl_caffe.errors import UserError, optional_module
 from menndl_caffe.nets.layer_rules.blob import text
 from menndl_caffe.nets.proto import caffe_pb2
 
@@ -151,6 +151,7 @@ class Converter:
 
     def _converted(self, entries: List[Entry]) -> Iterator[Union[Converted, UserError]]:
         """In order, some at a time side by side: Pillow and numpy let other threads run."""
+        optional_module("PIL.Image", "reading images", "pillow").init()  # of two threads that do so one may miss some
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for start in range(0, len(entries), PIECE):
                 yield from pool.map(self._of, entries[start:start + PIECE])

@@ -137,6 +137,8 @@ def _colors(image: Any) -> np.ndarray:
         return np.repeat((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
     if image.mode == "CMYK" and "adobe" in image.info:
         return _of_inks(np.asarray(image))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
     pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]
     if image.mode == "RGBA" and image.format == "TIFF":  # libtiff puts it on black
         pixels = (pixels.astype(np.uint16) * np.asarray(image)[:, :, 3:] + 127) // 255
