@@ -52,5 +52,5 @@ def main(arguments: Any) -> None:
     except UnknownShape as unknown:
         show(f"its size is not known before it runs: {unknown}")
     else:
-        show(f"{large(net.parameters)} parameters, {large(measures_of(net)['multiply_adds'])} multiply-adds an image's "
-             f"way forward, {memory(net.memory)} of blobs of a training batch")
+        show(f"{large(net.parameters)} parameters, {large(measures_of(net)['multiply_adds'])} multiply-adds an image, "
+             f"{memory(net.memory)} of blobs of a training batch")
