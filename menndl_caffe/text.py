@@ -31,6 +31,11 @@ def large(number: float) -> str:
     return f"{value:.1f} {names[power]}" if round(value, 1) < 10 else f"{value:,.0f} {names[power]}"
 
 
+def memory(size: float) -> str:
+    """Bytes: `8.0 MB`, `1.2 GB`."""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
 def rough(seconds: float) -> str:
     """A duration that is an estimate: `0.4 s`, `45 s`, `2.5 min`, `12 min`, `3.1 h`, `4.2 days`."""
     if seconds < 90:

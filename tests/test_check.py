@@ -3,6 +3,7 @@ time of a search follows from two measured nets."""
 from __future__ import annotations
 
 import re
+import subprocess
 from math import ceil
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -12,6 +13,9 @@ import pytest
 from menndl_caffe.experiment import corners, search_file
 from menndl_caffe.experiment.corners import Look
 from menndl_caffe.experiment.render import Rendered
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.nets.solver_rules import refused
 from menndl_caffe.run import cost
 from menndl_caffe.run.cost import Timing
 from menndl_caffe.run.estimate import estimate
@@ -109,6 +113,43 @@ def test_a_solver_that_cannot_work_ends_check_and_run(policy: str, menndl: Mennd
     assert re.search(FILE + REFUSED[policy], menndl.said)
     assert menndl("run", search, "--out", tmp_path / "run") == 2
     assert re.search(FILE + REFUSED[policy], menndl.said) and not (tmp_path / "run").exists()
+
+
+SETTINGS = (  # of a solver with base_lr; whether Caffe takes them is asked
+    'lr_policy: "fixed"', 'lr_policy: "step"', 'lr_policy: "step" stepsize: 5', 'lr_policy: "steep"', "",
+    'lr_policy: "fixed" type: "SDG"', 'lr_policy: "fixed" type: "AdaGrad" momentum: 0.9',
+    'lr_policy: "fixed" type: "AdaDelta" momentum: 0.9', 'lr_policy: "fixed" average_loss: 0',
+    'lr_policy: "fixed" weight_decay: 0.1 regularization_type: "L3"', 'lr_policy: "fixed" regularization_type: "L3"',
+    'lr_policy: "fixed" type: "Adam" solver_type: ADAM', 'lr_policy: "fixed" solver_type: ADAGRAD momentum: 0.5',
+    'lr_policy: "multistep"', 'lr_policy: "sigmoid" stepsize: 0', 'lr_policy: "sigmoid" stepsize: -1',
+    'lr_policy: "fixed" type: "RMSProp" rms_decay: 1.5', 'lr_policy: "exp" gamma: -1', 'lr_policy: "inv" gamma: -1')
+LEARNS = """
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+        dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+IN_REAL_CAFFE = """
+import os, sys, caffe
+for path in sys.argv[1:]:  # each in a process of its own, as Caffe aborts
+    child = os.fork()
+    if not child:
+        caffe.get_solver(path).step(2)
+        os._exit(0)
+    print(os.WIFSIGNALED(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_what_is_refused_is_what_caffe_aborts_on(caffe_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(LEARNS)
+    paths = [tmp_path / f"{number}.prototxt" for number in range(len(SETTINGS))]
+    for path, settings in zip(paths, SETTINGS):
+        path.write_text(f'net: "{tmp_path}/net" base_lr: 0.1 max_iter: 3 {settings}')
+    done = subprocess.run([caffe_root / "bin" / "python3", "-c", IN_REAL_CAFFE, *paths], check=True, text=True,
+                          capture_output=True)
+    ours = [bool(list(refused(prototxt.load(path, caffe_pb2.SolverParameter).message))) for path in paths]
+    assert done.stdout.split() == list(map(str, ours))
+    assert 0 < sum(ours) < len(SETTINGS)
 
 
 def notes(menndl: Menndl) -> List[str]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_caffe.text import large, printable
+from menndl_caffe.text import large, memory, printable
 
 # Of Unicode's categories those that are seen nowhere: controls, formats, surrogates, private, unassigned, separators.
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -39,3 +39,8 @@ def test_what_is_written_out(text: str, shown: str) -> None:
     (9_960_000, "10 million"), (12_298_240, "12 million"), (1.2e9, "1.2 billion"), (5.3e15, "5,300 trillion")])
 def test_large_numbers_as_one_says_them(number: float, said: str) -> None:
     assert large(number) == said
+
+
+def test_memory_as_one_says_it() -> None:
+    assert [memory(size) for size in (0, 31_978_804, 999_900_000, 1_048_600_000)] == [
+        "0.0 MB", "32.0 MB", "999.9 MB", "1.0 GB"]

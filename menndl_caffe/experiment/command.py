@@ -5,7 +5,7 @@ import argparse
 from typing import Any
 
 from menndl_caffe.arguments import add_search, new_folder, whole
-from menndl_caffe.text import large, show
+from menndl_caffe.text import large, memory, show
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:
@@ -52,5 +52,5 @@ def main(arguments: Any) -> None:
     except UnknownShape as unknown:
         show(f"its size is not known before it runs: {unknown}")
     else:
-        show(f"{large(net.parameters)} parameters, {large(measures_of(net)['multiply_adds'])} multiply-adds an image's "
-             f"way forward, {net.memory / 1e6:.1f} MB of blobs of a training batch")
+        show(f"{large(net.parameters)} parameters, {large(measures_of(net)['multiply_adds'])} multiply-adds an image, "
+             f"{memory(net.memory)} of blobs of a training batch")

@@ -26,7 +26,7 @@ def wrong_of_type(type_: str, param: Any) -> Iterator[Wrong]:
 
 
 def refused(param: Any) -> Iterator[Wrong]:
-    """On what Caffe aborts before the first update or in it, whatever the nets are."""
+    """On what Caffe aborts before the first update or in it, whatever the nets are; by iter_size 0 it divides."""
     try:
         param = upgrade_solver(param)
     except UserError as error:

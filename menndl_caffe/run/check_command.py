@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
 from menndl_caffe.arguments import add_search, whole
 from menndl_caffe.experiment.command import add_overrides
 from menndl_caffe.rank.arguments import add_engine
-from menndl_caffe.text import aligned, large, say, show
+from menndl_caffe.text import aligned, large, memory, say, show
 
 if TYPE_CHECKING:
     from menndl_caffe.experiment.corners import Look
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REASONS = 5  # of impossible genomes that are told
 MEASURES = {"parameters": ("parameters", large), "multiply_adds": ("multiply-adds of an image", large),
-            "memory": ("memory of a training batch", lambda size: f"{size / 1e6:,.1f} MB")}  # of its blobs
+            "memory": ("memory of a training batch", memory)}  # of its blobs
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

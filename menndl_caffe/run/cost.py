@@ -57,7 +57,7 @@ def measure(train: Train, rendered: Rendered, batch_cost: float) -> Timing:
 
 def _each(longer: Callable[[int], float]) -> float:
     """Seconds of one of what there are more of, so many that the clock can tell."""
-    more, seconds = 10, longer(10)
+    more, seconds = 1, longer(1)
     while seconds < ENOUGH_SECONDS and more < MOST:
         more *= 10
         seconds = longer(more)
