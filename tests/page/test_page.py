@@ -34,7 +34,9 @@ def tiles(tab: Tab) -> Dict[str, List[str]]:
 def test_nothing_is_wrong_at_first_sight(chromium: Any, html: Path, width: int) -> None:
     opened = Tab(chromium, html, width)
     assert opened.faults() == []
-    assert opened.page.locator("figure").count() == 6
+    # Individuals, history, by generation, two learning curves, ranks twice; genes by generation and against the
+    # accuracy, two together; accuracy against parameters, multiply-adds and time.
+    assert opened.page.locator("figure").count() == 7 + 6 + 6 + 1 + 3
     opened.close()
 
 
@@ -308,7 +310,7 @@ def test_a_run_that_goes_on(chromium: Any, tmp_path: Path) -> None:
     file.write_text(page([recorded.read(run)], now=1022.0))
     opened = Tab(chromium, file)
     state = opened.text("#state")
-    assert "0 of 4 individuals (0%)" in state and moment(1022.0) in state and "0:12 after its last result" in state
+    assert "0 of 4 individuals (0%)" in state and moment(1022.0) in state and "12.0 s after its last result" in state
     opened.close()
 
 

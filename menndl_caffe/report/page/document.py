@@ -14,12 +14,13 @@ import markupsafe
 
 import menndl_caffe
 from menndl_caffe.report.table_3 import three_digits
-from menndl_caffe.text import duration, fixed, gene_text, printable
+from menndl_caffe.text import fixed, gene_text, printable
 
 FOLDER = Path(__file__).parent
 # The script's files in the order of their use; together they are one script.
-SCRIPTS = ("data", "scales", "draw", "parallel", "brushes", "history", "curves", "front", "paths", "decays",
-           "ranks", "table", "individual", "comparison", "main")
+SCRIPTS = ("colours", "data", "scales", "draw", "scatter", "arrangement", "parallel", "brushes", "handles", "ranges",
+           "history", "convergence", "curves", "values", "costs", "front", "paths", "decays", "ranks", "table",
+           "download", "individual", "link", "comparison", "main")
 
 
 def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> str:
@@ -29,7 +30,7 @@ def assembled(template: str, context: Dict[str, Any], data: Dict[str, Any]) -> s
     script = "\n".join(['(() => {', '"use strict";', *parts, "})();"])
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(str(FOLDER)), autoescape=True, finalize=_shown,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(fixed=fixed, gene=gene_text, duration=duration, moment=moment,
+    environment.filters.update(fixed=fixed, gene=gene_text, duration=lasting, moment=moment,
                                three_digits=three_digits, count="{:,}".format)
     # Between the tags stands exactly what was hashed; the files hold no `</`.
     return environment.get_template(template).render(
@@ -52,6 +53,21 @@ def packed(data: Any) -> str:
 def moment(seconds: float) -> str:
     """A time of the day with its zone, as the reader of the report counts it."""
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(seconds))
+
+
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def lasting(seconds: float) -> str:
+    """A time with its units, the two largest of them: `12.3 s`, `2 min 5 s`, `3 h 20 min`; as scales.js writes it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    first = next(place for place, (size, _) in enumerate(UNITS) if whole >= size)
+    size, unit = UNITS[first]
+    smaller, name = UNITS[first + 1]
+    rest = whole % size // smaller
+    return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
 
 
 def _policy(style: str, script: str) -> str:

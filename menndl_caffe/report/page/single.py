@@ -10,15 +10,16 @@ from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
 from menndl_caffe.report.best import best_dict, cell, shown
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
-from menndl_caffe.report.page import decays, descents, test_set
+from menndl_caffe.report.page import convergence, decays, descents, test_set
 from menndl_caffe.report.page.columns import MEASURED, columns
+from menndl_caffe.report.page.document import lasting
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
 from menndl_caffe.report.slowness import slowness
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.report.table_3 import costs_of, table_3
-from menndl_caffe.text import duration, fixed, printable
+from menndl_caffe.text import fixed, printable
 from menndl_caffe.trial import BESIDE, DEFAULT, TEST, YARDSTICK
 
 NAMES = {DEFAULT: "default", TEST: "best on the test set", YARDSTICK: "yardstick on the test set"}
@@ -29,24 +30,27 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The template's context and the script's data."""
     status, best, nets = status_dict(run, now), best_dict(run), Nets(run)
     of_best, difference = costed(best, run, nets), best["difference"]
-    data = columns(run)
+    data, shares = columns(run), importance(run)
     of_descents, descents_drawn = descents.section(run)
     of_decays, decays_drawn = decays.section(run, nets)
     first = [row["id"] for row in best["best"]] + list(run.record.trials)[:1]
     data.update(kind="run", folder=printable(str(run.folder), lines=True),
                 render=printable(render_command(run), lines=True), files=kept_files(run, first),
-                rendered=rendered_files(nets, run), **descents_drawn, **decays_drawn)
+                rendered=rendered_files(nets, run), **convergence.section(run),
+                shares={gene.gene: gene.share for gene in shares}, **descents_drawn, **decays_drawn)
     context = {
         "name": run.name, "now": now, "status": status, "tiles": tiles(run, status, best),
-        "costed": of_best, **of_best, "stage": run.stages.name, "measure": run.fitness.measure,
+        "costed": of_best, **of_best, "stage": run.stages.name, "plural": run.stages.plural,
+        "genes": len(run.space.genes), "measure": run.fitness.measure,
         "curve_measure": run.curve_measure,
         "difference": difference and run.fitness.signed(difference[run.fitness.measure]),
         "moves": run.fitness.is_tested,
         **of_descents, **of_decays, "test_set": test_set.section(run, best), "objectives": run.objectives,
         "dominated": dominated(run), "slowness": slowness(run),
-        "importance": sorted(importance(run), key=lambda gene: -gene.share),
+        "importance": sorted(shares, key=lambda gene: -gene.share),
         "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
-        "evaluated": bool(run.record.results), "curves": bool(data["curves"]["grid"]),
+        "evaluated": bool(run.record.results), "passes": most_passes(data["curves"]),
+        "succeeded": any(not result.failed for _, result in run.record.individuals()),
         "busy": rank_shares(run, status["busy_seconds"]),
     }
     return context, data
@@ -63,6 +67,11 @@ def costed(best: Dict[str, Any], run: Run, nets: Nets) -> Dict[str, Any]:
             "costs": of_nets, "table_3": table_3(run, best, of_nets),
             "shown": [objective.measure for objective in measured],
             "cells": {row["id"]: [objective.text(cell(row, objective)) for objective in measured] for row in rows}}
+
+
+def most_passes(curves: Dict[str, Any]) -> int:
+    """Test passes of the longest learning curve; 0 where there is none. Of one pass there is no curve to draw."""
+    return max(map(len, curves["value"]), default=0)
 
 
 def dominated(run: Run) -> Optional[float]:
@@ -95,7 +104,7 @@ def tiles(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
     return row + [Tile("individuals", f"{status['done']:,}", f"{status['reused']:,} of them met before"),
                   Tile("failed", f"{sum(failed.values()):,}", kinds or "none"),
-                  Tile("time", duration(status["busy_seconds"]), _speed(status))]
+                  Tile("time", lasting(status["busy_seconds"]), _speed(status))]
 
 
 def _fitness(run: Run, row: Optional[Dict[str, Any]]) -> str:
@@ -115,7 +124,7 @@ def _difference(run: Run, best: Dict[str, Any]) -> str:
 
 def _speed(status: Dict[str, Any]) -> str:
     if status["seconds_left"] and not status["complete"]:
-        return f"about {duration(status['seconds_left'])} to go"
+        return f"about {lasting(status['seconds_left'])} to go"
     return f"{status['trials_per_hour']:,.0f} trainings an hour" if status["trials_per_hour"] else "no training yet"
 
 

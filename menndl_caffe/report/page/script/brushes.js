@@ -1,15 +1,16 @@
-/* Brushing: ranges on the axes of the parallel coordinates, by pointer or by typing. */
+/* Brushing: ranges on the axes of the parallel coordinates, by pointer. */
 
 const GRIP = 7; // pixels about the end of a brush that move the end alone
+const OUTSIDE = 14; // pixels beyond an axis's ends where a brush may begin
 
 /* A rail over every axis: drag to brush, drag a brush or its end to move it, click to remove it. */
-function brushing(view, axes, chosen) {
-  const boxes = axes.map((_, i) => {
+function brushing(view, run, chosen, arranged) {
+  const boxes = run.axes.map((axis, i) => {
     const box = svg("rect", { class: "brush", visibility: "hidden" });
-    const [a, b] = [view.at(i, view.along(FAILED) + (view.standing ? 8 : -8)), view.at(i, view.along(1))];
-    const rail = svg("rect", { class: "rail", "data-axis": axes[i].name, ...around(a, b, 13) });
+    const ends = axis.failed ? [arranged.shown(i, FAILED), arranged.flipped.has(i) ? 0 : 1] : [0, 1];
+    const rail = svg("rect", { class: "rail", "data-axis": axis.name, ...around(view, i, ends.map(view.along)) });
     rail.style.touchAction = view.standing ? "pan-x" : "pan-y";
-    drag(rail, view, chosen, i, axes[i].failed ? FAILED : 0);
+    drag(rail, view, chosen, i);
     view.svg.append(box, rail);
     return box;
   });
@@ -17,45 +18,46 @@ function brushing(view, axes, chosen) {
     boxes.forEach((box, i) => {
       const range = chosen.brushes.get(i);
       box.setAttribute("visibility", range ? "visible" : "hidden");
-      if (range) filled(box, around(view.at(i, view.along(range[0])), view.at(i, view.along(range[1])), 8), []);
+      if (range) filled(box, around(view, i, brushEnds(view, i, range), 8, 0), []);
     });
 }
 
-function around(a, b, margin) {
-  const [x, y] = [Math.min(a[0], b[0]), Math.min(a[1], b[1])];
-  const [width, height] = [Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
-  return width > height
-    ? { x, y: y - margin, width, height: 2 * margin }
-    : { x: x - margin, y, width: 2 * margin, height: Math.max(height, 1) };
+/* The rectangle about a stretch of axis i. */
+function around(view, i, pixels, margin = 13, outside = OUTSIDE) {
+  const [low, high] = [Math.min(...pixels) - outside, Math.max(...pixels) + outside];
+  const [x, y] = view.at(i, low);
+  const size = Math.max(high - low, 1);
+  return view.standing
+    ? { x: x - margin, y, width: 2 * margin, height: size }
+    : { x, y: y - margin, width: size, height: 2 * margin };
 }
 
-function drag(rail, view, chosen, i, lowest) {
+/* The pixels at which a brush is drawn to end: the lines of its last values lie inside. */
+function brushEnds(view, i, [low, high]) {
+  const [a, b] = [view.pixel(i, low), view.pixel(i, high)];
+  const margin = view.swing[i] / 2 + 4,
+    sign = a > b || (a === b && view.standing) ? 1 : -1;
+  return [a + sign * margin, b - sign * margin];
+}
+
+function drag(rail, view, chosen, i) {
   let start = null;
-  const svgBox = () => view.svg.getBoundingClientRect();
-  const place = (event) =>
-    Math.min(Math.max(view.back(event.clientX - svgBox().left, event.clientY - svgBox().top), lowest), 1);
-  const near = GRIP / Math.abs(view.along(1) - view.along(0));
+  const pixelOf = (event) => {
+    const box = view.svg.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
 
   rail.onpointerdown = (event) => {
-    const at = place(event),
-      range = chosen.brushes.get(i);
-    const moves = range && at > range[0] - near && at < range[1] + near;
-    const kept = !moves
-      ? [at, at]
-      : at > range[1] - near
-        ? [range[0], null]
-        : at < range[0] + near
-          ? [range[1], null]
-          : null;
-    start = { at, range, kept: kept && kept[0], moved: false };
+    const [x, y] = pixelOf(event);
+    start = { ...grasped(view, chosen, i, view.standing ? y : x), at: view.back(i, x, y), moved: false };
     rail.setPointerCapture(event.pointerId);
     event.preventDefault();
   };
   rail.onpointermove = (event) => {
     if (!start) return;
-    const at = place(event);
-    start.moved = start.moved || Math.abs(at - start.at) > near / 2;
-    if (start.moved) chosen.set(i, dragged(start, at, lowest), false);
+    const [x, y] = pixelOf(event);
+    start.moved = start.moved || Math.abs((view.standing ? y : x) - start.pixel) > GRIP / 2;
+    if (start.moved) chosen.set(i, chosen.snapped(i, dragged(start, view.back(i, x, y))), false);
   };
   rail.onpointerup = () => {
     if (!start) return;
@@ -66,80 +68,26 @@ function drag(rail, view, chosen, i, lowest) {
   rail.onclick = (event) => event.stopPropagation();
 }
 
-/* The range after a drag to a place: from the end that is kept, or the whole range moved. */
-function dragged(start, at, lowest) {
-  if (start.kept !== null) return [Math.min(start.kept, at), Math.max(start.kept, at)];
-  const shift = Math.min(Math.max(at - start.at, lowest - start.range[0]), 1 - start.range[1]);
-  return [start.range[0] + shift, start.range[1] + shift];
+/* What a press at this pixel takes hold of: `kept` is the end that stays when the other one was taken, `range` the brush
+   that is moved as a whole; neither where a new one begins. */
+function grasped(view, chosen, i, pixel) {
+  const range = chosen.brushes.get(i);
+  if (!range) return { pixel, range: null, kept: null };
+  const [low, high] = brushEnds(view, i, range);
+  if (pixel < Math.min(low, high) - GRIP || pixel > Math.max(low, high) + GRIP)
+    return { pixel, range: null, kept: null };
+  const [toLow, toHigh] = [Math.abs(pixel - low), Math.abs(pixel - high)];
+  if (Math.min(toLow, toHigh) > GRIP) return { pixel, range, kept: null };
+  return { pixel, range: null, kept: toLow < toHigh ? range[1] : range[0] };
 }
 
-/* The same by keyboard: two fields an axis. An empty field leaves that side open. */
-function rangeForm(run, chosen) {
-  const form = document.getElementById("range-form");
-  const fields = run.axes.map((axis, i) => {
-    const ends = ["from", "to"].map((name) => {
-      const field = axis.scale.choices
-        ? element(
-            "select",
-            {},
-            element("option", { value: "" }, "any"),
-            ...axis.scale.choices.map((choice, k) => element("option", { value: k }, choice)),
-          )
-        : element("input", { type: "number", step: "any" });
-      field.setAttribute("aria-label", `${axis.name} ${name}`);
-      return field;
-    });
-    for (const field of ends)
-      field.onchange = () =>
-        chosen.set(
-          i,
-          typed(
-            axis,
-            ends.map((end) => end.value),
-          ),
-        );
-    form.append(
-      element(
-        "fieldset",
-        {},
-        element("legend", {}, axis.name),
-        element("label", {}, "from ", ends[0]),
-        element("label", {}, "to ", ends[1]),
-      ),
-    );
-    return ends;
-  });
-  form.onsubmit = (event) => event.preventDefault();
-  chosen.onChange(
-    (done) =>
-      done &&
-      fields.forEach((ends, i) => {
-        const range = chosen.brushes.get(i),
-          scale = run.axes[i].scale;
-        ends.forEach((field, k) => {
-          const end = scale.downwards ? 1 - k : k;
-          if (field !== document.activeElement) {
-            field.value =
-              range && range[end] >= 0
-                ? scale.choices || scale.whole
-                  ? Math.round(scale.back(range[end]))
-                  : Number(scale.back(range[end]).toPrecision(6))
-                : "";
-          }
-        });
-      }),
-  );
-}
-
-/* The range on the unit scale of what was typed; undefined where both fields are empty. What failed counts as 0, or
-   where less is better, as more than anything. */
-function typed(axis, [from, to]) {
-  if (from === "" && to === "") return undefined;
-  const { at, downwards } = axis.scale;
-  const [low, high] = downwards ? [to, from] : [from, to];
-  const withFailed = low === "" || (axis.failed && !downwards && Number(low) <= 0);
-  return [
-    withFailed ? FAILED : Math.max(at(Number(low)), 0),
-    high === "" ? 1 : Math.max(at(Number(high)), FAILED),
-  ];
+/* The range after a drag to a place: from the end that is kept or where it began, or the whole range moved. */
+function dragged(start, at) {
+  if (!start.range) {
+    const from = start.kept ?? start.at;
+    return [Math.min(from, at), Math.max(from, at)];
+  }
+  const [low, high] = start.range;
+  const shift = Math.min(Math.max(at - start.at, Math.min(low, 0) - low), 1 - high);
+  return [low + shift, high + shift];
 }

@@ -1,10 +1,10 @@
 /* Several runs side by side: the best so far, and how the genes of the best are spread. */
 
 function comparison(data) {
-  const colour = (i) => RUN_COLOURS[i % RUN_COLOURS.length];
-  const dash = (i) => RUN_DASHES[(i + Math.floor(i / RUN_COLOURS.length)) % RUN_DASHES.length];
+  const colour = (i) => ink.runs[i % ink.runs.length];
+  const dash = (i) => RUN_DASHES[(i + Math.floor(i / ink.runs.length)) % RUN_DASHES.length];
   const some = data.runs
-    .map((run, i) => ({ ...run, colour: colour(i), dash: dash(i) }))
+    .map((run, i) => ({ ...run, place: i, dash: dash(i) }))
     .filter((run) => run.steps.length);
   const unit = timeUnit(Math.max(0, ...some.map((run) => run.end.time)));
   const parts = [
@@ -29,7 +29,7 @@ function comparison(data) {
       x: { scale: linearScale(0, Math.max(...some.map((run) => of(run.end))), whole), label },
       y: { scale: linearScale(range[0] - margin, range[1] + margin), label: data.label },
     });
-    for (const run of some) {
+    for (const run of some.map((one) => ({ ...one, colour: colour(one.place) }))) {
       if (run.default !== null) level(view, run.default, { ...run, width: 1, alpha: 0.6 });
       const points = [];
       view.context.fillStyle = run.colour;
@@ -45,10 +45,10 @@ function comparison(data) {
   /* A row a run: a dot a value of its best, a bar at the median; a hollow diamond is the default. */
   function drawGene(gene, figure) {
     const scale = geneScale(gene);
-    const [top, between, room] = [24, 30, gene.kind === "choice" ? 0 : 0.03];
+    const [top, between] = [24, 30];
     const view = plot(figure, {
       height: 62 + between * data.runs.length,
-      x: { scale: { ...scale, at: (value) => room + (1 - 2 * room) * scale.at(value) }, label: "" },
+      x: { scale: gene.kind === "choice" ? scale : padded(scale), label: "" },
       y: { label: gene.name, scale: { at: () => 0, ticks: () => [], text: String } },
     });
     gene.values.forEach((values, i) => {
@@ -69,7 +69,7 @@ function comparison(data) {
           svg("path", {
             d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`,
             fill: "none",
-            stroke: DEFAULT,
+            stroke: ink.default,
             "stroke-width": 1.5,
           }),
         );
@@ -85,14 +85,18 @@ function comparison(data) {
     element("figure", { "aria-label": `${gene.name} of the best individuals of each run` }),
   );
   genes.append(...figures);
-  const entries = data.runs.map((run, i) => ({ text: run.name, colour: colour(i), dash: dash(i) }));
-  legend(document.getElementById("best-legend"), entries);
-  legend(
-    document.getElementById("genes-legend"),
-    entries.map((entry) => ({ ...entry, kind: "box" })),
-  );
+  function drawLegends() {
+    const entries = data.runs.map((run, i) => ({ text: run.name, colour: colour(i), dash: dash(i) }));
+    legend(document.getElementById("best-legend"), entries);
+    legend(
+      document.getElementById("genes-legend"),
+      entries.map((entry) => ({ ...entry, kind: "box" })),
+    );
+  }
+
   return {
     draw() {
+      drawLegends();
       if (some.length) parts.forEach(drawBest);
       data.genes.forEach((gene, i) => drawGene(gene, figures[i]));
     },

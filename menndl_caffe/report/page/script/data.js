@@ -93,10 +93,12 @@ function axesOf(run) {
 
 /* Which individuals are brushed: all, or those inside of the range of every brushed axis.
    A range is [low, high] on the axis's unit scale; FAILED stands for what has no value there. */
-const FAILED = -0.12;
+const FAILED = -0.125; // exact in a Float32Array
 
 function selection(run) {
-  const listeners = [];
+  const listeners = [],
+    later = [];
+  let waiting = 0;
   const brushes = new Map();
   const positions = run.axes.map((axis) => {
     const places = new Float32Array(run.count);
@@ -106,11 +108,16 @@ function selection(run) {
     }
     return places;
   });
+  const has = new Uint8Array(run.count).fill(1);
   const chosen = {
     brushes,
     positions,
     rows: run.rows,
+    has, // by row, whether it is among `rows`
+    snapped: snapping(run, positions),
     onChange: (listener) => listeners.push(listener),
+    /* Heard when a brush is let go, one listener after the other, so that the page answers in between. */
+    onSettled: (listener) => later.push(listener),
     isAll: () => brushes.size === 0,
     /* `done` is false while a brush is still being dragged. */
     set(axis, range, done = true) {
@@ -123,13 +130,53 @@ function selection(run) {
       chosen.update(true);
     },
     update(done) {
-      const ranges = [...brushes].map(([axis, [low, high]]) => [positions[axis], low - 1e-6, high + 1e-6]);
-      chosen.rows =
-        ranges.length === 0
-          ? run.rows
-          : run.rows.filter((row) => ranges.every(([places, low, high]) => places[row] >= low && places[row] <= high));
+      has.fill(1);
+      for (const [axis, [low, high]] of brushes) {
+        const places = positions[axis];
+        for (let row = 0; row < run.count; row++)
+          if (!(places[row] >= low - 1e-6 && places[row] <= high + 1e-6)) has[row] = 0;
+      }
+      chosen.rows = chosen.isAll() ? run.rows : run.rows.filter((row) => has[row]);
       for (const listener of listeners) listener(done);
+      clearTimeout(waiting);
+      if (done) inTurn(later, 0);
     },
   };
+  function inTurn(left, k) {
+    if (k < left.length)
+      waiting = setTimeout(() => {
+        left[k]();
+        inTurn(left, k + 1);
+      });
+  }
   return chosen;
+}
+
+/* Moves the ends of a range to values: of whole numbers and choices to those that there are, else to those of the
+   individuals. A range without any becomes the nearest one. */
+function snapping(run, positions) {
+  const known = new Map();
+  const valuesOf = (i) => {
+    if (!known.has(i)) known.set(i, possible(run, run.axes[i], positions[i]));
+    return known.get(i);
+  };
+  return (i, [low, high]) => {
+    const places = valuesOf(i);
+    const first = places.findIndex((place) => place >= low - 1e-6);
+    const last = places.findLastIndex((place) => place <= high + 1e-6);
+    if (first >= 0 && last >= first) return [places[first], places[last]];
+    const middle = (low + high) / 2;
+    const nearest = places.reduce((a, b) => (Math.abs(b - middle) < Math.abs(a - middle) ? b : a));
+    return [nearest, nearest];
+  };
+}
+
+/* The places on an axis where a value can be, upwards. */
+function possible(run, { scale, gene, spread, failed }, places) {
+  const own = scale.choices
+    ? scale.choices.map((_, k) => scale.at(k))
+    : gene && spread
+      ? Array.from({ length: Math.floor((gene.high - gene.low) / spread + 1e-9) + 1 }, (_, k) => scale.at(gene.low + k * spread))
+      : run.rows.map((row) => places[row]);
+  return [...new Set(failed ? [FAILED, ...own] : own)].sort((a, b) => a - b);
 }

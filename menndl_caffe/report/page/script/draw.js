@@ -27,7 +27,7 @@ function sheet(figure, height) {
 }
 
 function layer(width, height) {
-  const ratio = Math.min(window.devicePixelRatio || 1, 2);
+  const ratio = document.documentElement.classList.contains("printing") ? 3 : Math.min(window.devicePixelRatio || 1, 2);
   const canvas = element("canvas", { width: Math.round(width * ratio), height: Math.round(height * ratio) });
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
@@ -43,7 +43,7 @@ function layer(width, height) {
 function plot(figure, { height, x, y }) {
   const page = sheet(figure, height);
   const texts = (axis, most) => axis.scale.ticks(most).map((tick) => [tick, (axis.text || axis.scale.text)(tick)]);
-  const yTicks = texts(y, Math.floor((height - 64) / 34));
+  const yTicks = texts(y, Math.floor((height - 64) / 28));
   const left = 14 + Math.max(...yTicks.map(([, text]) => 7 * text.length), 7 * (y.least || 3));
   const right = page.width - 14,
     top = 26,
@@ -68,8 +68,8 @@ function plot(figure, { height, x, y }) {
     svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
     svg(
       "text",
-      { class: "soft", x: 0, y: 13 },
-      shortened(y.label, Math.floor(page.width / 7)),
+      { class: y.isTitle ? "title" : "soft", x: 0, y: 13 },
+      shortened(y.label, Math.floor(page.width / (y.isTitle ? 9.5 : 7))),
       svg("title", {}, y.label),
     ),
   );
@@ -99,7 +99,7 @@ function level(view, value, style) {
   stroke(view.context, [[view.left, y], [view.right, y]], style);
 }
 
-/* Entries are {text, colour, dash?, kind: "line" | "dot" | "ring" | "cross" | "box"}. */
+/* Entries are {text, colour, dash?, kind: "line" | "dot" | "ring" | "cross" | "edge" | "box"}. */
 function legend(host, entries) {
   host.replaceChildren(...entries.map((entry) => element("span", {}, swatch(entry), entry.text)));
 }
@@ -108,6 +108,7 @@ const SMALL_MARKS = {
   dot: (colour) => svg("circle", { cx: 12, cy: 6, r: 3.5, fill: colour }),
   ring: (colour) => svg("circle", { cx: 12, cy: 6, r: 4.5, fill: "none", stroke: colour, "stroke-width": 1.75 }),
   cross: (colour) => svg("path", { d: "M8 2l8 8M8 10l8 -8", stroke: colour, "stroke-width": 1.75 }),
+  edge: (colour) => svg("path", { d: "M4 11H20M12 8v-5", stroke: colour, "stroke-width": 1.75 }),
 };
 
 function swatch({ colour, dash = [], kind = "line" }) {
@@ -140,20 +141,37 @@ function hint(event, ...content) {
   box.style.top = `${Math.max(4, Math.min(event.clientY + 12, window.innerHeight - height - 4))}px`;
 }
 
-/* Calls `find(x, y)` with the pointer's place on a figure: hint and click for the row that it gives, if any. */
-function pointed(figure, run, find) {
+/* Calls `find(x, y)` with the pointer's place on a figure: hint and click for the row that it gives, if any. With a
+   view that row is marked: a ring about its place, or with `line(row)` a line through these points. */
+function pointed(figure, run, find, view = null, line = null) {
   const place = (event) => {
     const box = figure.getBoundingClientRect();
     return find(event.clientX - box.left, event.clientY - box.top);
   };
-  figure.onpointermove = (event) => {
-    const row = event.buttons ? null : place(event);
+  const show = (event, row) => {
     figure.style.cursor = row === null ? "" : "pointer";
+    if (view) mark(view, row === null ? [] : line ? line(row) : [view.place(row)]);
     hint(event, ...(row === null ? [] : described(run, row)));
   };
-  figure.onpointerleave = (event) => hint(event);
+  figure.onpointermove = (event) => show(event, event.buttons ? null : place(event));
+  figure.onpointerleave = (event) => show(event, null);
   figure.onclick = (event) => {
     const row = place(event);
     if (row !== null) run.show(row);
   };
+}
+
+/* Marks one point with a ring, or a line through several; none takes the mark away. */
+function mark(view, points) {
+  if (!view.over) {
+    view.over = svg("svg", { width: view.width, height: view.height, class: "over", "aria-hidden": "true" });
+    view.canvas.parentNode.append(view.over);
+  }
+  const known = points.filter((point) => point !== null);
+  const look = { class: "mark", fill: "none", "stroke-width": 2.5 };
+  const drawn =
+    known.length === 1
+      ? svg("circle", { cx: known[0][0], cy: known[0][1], r: 7, ...look })
+      : svg("polyline", { points: known.join(" "), ...look });
+  view.over.replaceChildren(...(known.length ? [drawn] : []));
 }

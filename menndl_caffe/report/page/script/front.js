@@ -3,33 +3,30 @@
 function front(run, chosen) {
   const host = document.getElementById("front-plots");
   if (!host) return { draw() {} };
-  const pairs = run.objectives.flatMap((x, i) => run.objectives.slice(i + 1).map((y) => [x, y]));
-  const figures = pairs.map(([x, y]) => element("figure", { "aria-label": `${y.label} against ${x.label}` }));
+  const columns = run.objectives.map((objective) => ({
+    ...objective,
+    scale: roomy(objective),
+    of: (row) => objective.values[row],
+  }));
+  const pairsOfThem = columns.flatMap((x, i) => columns.slice(i + 1).map((y) => [x, y]));
+  const figures = pairsOfThem.map(([x, y]) => element("figure", { "aria-label": `${y.label} against ${x.label}` }));
   host.replaceChildren(...figures);
-  legend(document.getElementById("front-legend"), [
-    { text: "an individual", colour: PLAIN, kind: "dot" },
-    { text: `front of ${run.front.length.toLocaleString("en")}`, colour: BEST, kind: "dot" },
-    ...(run.default === null ? [] : [{ text: "default", colour: DEFAULT, kind: "dot" }]),
-  ]);
 
   function draw() {
-    pairs.forEach((pair, k) => drawPair(figures[k], ...pair));
+    legend(document.getElementById("front-legend"), [
+      { text: "an individual", colour: ink.plain, kind: "dot" },
+      { text: `front of ${run.front.length.toLocaleString("en")}`, colour: ink.best, kind: "dot" },
+      ...(run.default === null ? [] : [{ text: "default", colour: ink.default, kind: "dot" }]),
+    ]);
+    pairsOfThem.forEach((pair, k) => drawPair(figures[k], ...pair));
   }
 
   function drawPair(figure, x, y) {
-    const has = (row) => x.values[row] !== null;
-    const view = plot(figure, {
-      height: 380,
-      x: { scale: roomy(x), label: x.label },
-      y: { scale: roomy(y), label: y.label },
-    });
-    view.place = (row) => [view.x(x.values[row]), view.y(y.values[row])];
-    if (!chosen.isAll()) dots(view.context, view, run.rows.filter(has), () => PALE, 2.2, 1);
-    dots(view.context, view, chosen.rows.filter(has), () => PLAIN, 3, 0.6);
-    if (run.default !== null && has(run.default)) dots(view.context, view, [run.default], () => DEFAULT, 5, 1);
-    dots(view.context, view, run.front, () => BEST, 4.5, 1);
-    if (pairs.length === 1) stroke(view.context, border(view, x), { colour: BEST, width: 1.5 });
-    pointed(figure, run, (px, py) => nearestPoint(view, chosen.rows.filter(has), px, py));
+    const view = scatter(figure, run, chosen, { height: 380, x, y });
+    if (run.default !== null && view.has(run.default))
+      dots(view.context, view, [run.default], () => ink.default, 5, 1);
+    dots(view.context, view, run.front, () => ink.best, 4.5, 1);
+    if (pairsOfThem.length === 1) stroke(view.context, border(view, x), { colour: ink.best, width: 1.5 });
   }
 
   /* What the front dominates ends here, from left to right. */
@@ -41,7 +38,7 @@ function front(run, chosen) {
     });
   }
 
-  chosen.onChange((done) => done && draw());
+  chosen.onSettled(draw);
   return { draw, ids: () => run.front.map((row) => run.id[row]) };
 }
 

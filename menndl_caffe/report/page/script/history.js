@@ -33,6 +33,14 @@ function history(run, chosen) {
   }
 
   function draw() {
+    legend(document.getElementById("history-legend"), [
+      { text: "an individual", colour: ink.plain, kind: "dot" },
+      { text: "best so far", colour: ink.best },
+      ...(run.default !== null && run.fitness[run.default] !== null
+        ? [{ text: `default ${run.text(run.fitness[run.default])}`, colour: ink.default, dash: [6, 4] }]
+        : []),
+      ...(failed ? [{ text: "failed", colour: ink.failure, kind: "dot" }] : []),
+    ]);
     const y = scaleY();
     view = plot(figure, {
       height: 380,
@@ -48,25 +56,24 @@ function history(run, chosen) {
         svg("text", { class: "soft", x: view.left - 6, y: view.bottom - 4, "text-anchor": "end" }, "failed"),
       );
     paint();
-    pointed(figure, run, (x, y) => nearestPoint(view, chosen.rows, x, y));
+    pointed(figure, run, (x, y) => nearestPoint(view, chosen.rows, x, y), view);
   }
 
   function paint() {
     const context = view.context;
-    context.clearRect(0, 0, view.width, view.height);
     const many = run.rows.length > 2000;
-    if (!chosen.isAll()) dots(context, view, run.rows, () => PALE, many ? 1.2 : 2.2, 1);
+    if (!chosen.isAll()) dots(context, view, run.rows, () => ink.pale, many ? 1.2 : 2.2, 1);
     dots(
       context,
       view,
       chosen.rows,
-      (row) => (run.fitness[row] === null ? FAILURE : PLAIN),
+      (row) => (run.fitness[row] === null ? ink.failure : ink.plain),
       many ? 1.5 : 3,
       many ? 0.5 : 0.75,
     );
     const base = run.default === null ? null : run.fitness[run.default];
-    if (base !== null) level(view, base, { colour: DEFAULT, width: 1.5, dash: [6, 4] });
-    stroke(context, steps(view), { colour: BEST, width: 2 });
+    if (base !== null) level(view, base, { colour: ink.default, width: 1.5, dash: [6, 4] });
+    stroke(context, steps(view), { colour: ink.best, width: 2 });
   }
 
   function steps({ x, y }) {
@@ -79,19 +86,11 @@ function history(run, chosen) {
     return points;
   }
 
-  chosen.onChange((done) => done && paint());
+  chosen.onSettled(draw);
   choices(document.getElementById("history-options"), Object.keys(kinds), (name) => {
     kind = kinds[name];
     draw();
   });
-  legend(document.getElementById("history-legend"), [
-    { text: "an individual", colour: PLAIN, kind: "dot" },
-    { text: "best so far", colour: BEST },
-    ...(run.default !== null && run.fitness[run.default] !== null
-      ? [{ text: `default ${run.text(run.fitness[run.default])}`, colour: DEFAULT, dash: [6, 4] }]
-      : []),
-    ...(failed ? [{ text: "failed", colour: FAILURE, kind: "dot" }] : []),
-  ]);
   return {
     draw,
     points: () => run.rows.map((row) => [kind.of(row), run.fitness[row]]),
@@ -111,33 +110,4 @@ function choices(fieldset, names, change) {
     button.checked = i === 0;
     fieldset.append(element("label", {}, button, ` ${name}`));
   });
-}
-
-function dots(context, view, rows, colourOf, radius, alpha) {
-  context.globalAlpha = alpha;
-  let colour = null;
-  for (const row of rows) {
-    const [x, y] = view.place(row);
-    const wanted = colourOf(row);
-    if (wanted !== colour) context.fillStyle = colour = wanted;
-    if (radius < 2) context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
-    else {
-      context.beginPath();
-      context.arc(x, y, radius, 0, 2 * Math.PI);
-      context.fill();
-    }
-  }
-  context.globalAlpha = 1;
-}
-
-/* The row whose dot is nearest to a pixel, if it is near. */
-function nearestPoint(view, rows, x, y) {
-  let found = null,
-    least = 100;
-  for (const row of rows) {
-    const [px, py] = view.place(row);
-    const distance = (px - x) ** 2 + (py - y) ** 2;
-    if (distance < least) [found, least] = [row, distance];
-  }
-  return found;
 }

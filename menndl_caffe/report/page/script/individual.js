@@ -70,7 +70,7 @@ function spark(values) {
   return svg(
     "svg",
     { width: 260, height: 40, "aria-hidden": "true" },
-    svg("polyline", { points: points.join(" "), fill: "none", stroke: PLAIN, "stroke-width": 2 }),
+    svg("polyline", { points: points.join(" "), fill: "none", stroke: ink.plain, "stroke-width": 2 }),
     svg("text", { x: 162, y: 15, "font-size": 11 }, `to ${fixed(range[1])}`),
     svg("text", { x: 162, y: 34, "font-size": 11 }, `from ${fixed(range[0])}`),
   );
@@ -82,11 +82,16 @@ function panel(run) {
 
   function close() {
     host.hidden = true;
+    run.shown = null;
+    run.changed();
     if (opener) opener.focus({ preventScroll: true });
     opener = null;
   }
 
+  run.hide = () => host.hidden || close();
   run.show = (row) => {
+    run.shown = row;
+    run.changed();
     if (host.hidden) opener = document.activeElement;
     host.hidden = false;
     host.scrollTop = 0;
@@ -94,7 +99,7 @@ function panel(run) {
     host.replaceChildren(
       element("button", { type: "button", class: "close", on: { click: close } }, "close"),
       title,
-      element("p", {}, outcome(run, row)),
+      element("p", {}, outcome(run, row), " ", copyButton()),
       factsOf(run, row),
     );
     if (run.curve[row] !== null) host.append(...curveOf(run, row));
@@ -123,7 +128,7 @@ function factsOf(run, row) {
     [
       "training",
       same === null
-        ? `${duration(run.seconds[row] || 0)} (${fixed(run.seconds[row], 1)} s)`
+        ? duration(run.seconds[row] || 0)
         : `none: the same individual as ${same}, whose result this is`,
     ],
     ["came", `${duration(run.time[row])} into the run`],
@@ -168,9 +173,9 @@ function curveOf(run, row) {
       y: { scale: linearScale(...(span(shown) || [0, 1])), label: run.curve_label },
     });
     const points = shown.map((value, k) => (value === null ? null : [view.x(iterations[k]), view.y(value)]));
-    stroke(view.context, points, { colour: PLAIN, width: 2 });
+    stroke(view.context, points, { colour: ink.plain, width: 2 });
     for (const point of points)
-      if (point) view.svg.append(svg("circle", { cx: point[0], cy: point[1], r: 3, fill: PLAIN }));
+      if (point) view.svg.append(svg("circle", { cx: point[0], cy: point[1], r: 3, fill: ink.plain }));
   });
   const cells = (...texts) => element("tr", {}, ...texts.map((text) => element("td", {}, text)));
   const numbers = element(

@@ -1,8 +1,5 @@
 /* What each rank did: a row a rank and a box a training; with more ranks than pixels, how busy some of them were. */
 
-const BUSY = "#41b6c4",
-  BUSY_TOO = "#8fd0dc";
-
 function ranks(run) {
   const figure = document.getElementById("ranks-plot");
   if (!figure) return { draw() {} };
@@ -18,6 +15,10 @@ function ranks(run) {
     boxes = false;
 
   function draw() {
+    legend(document.getElementById("ranks-legend"), [
+      { text: "a training", colour: ink.busy, kind: "box" },
+      ...(trained.some(isFailed) ? [{ text: "a failed one", colour: ink.failure, kind: "box" }] : []),
+    ]);
     const height = Math.min(Math.max(14 * numbers.length, 24), 400);
     boxes = height / numbers.length >= 5;
     view = plot(figure, {
@@ -48,7 +49,7 @@ function ranks(run) {
         nth = seen.get(rank) || 0;
       seen.set(rank, nth + 1);
       const [from, to] = [view.x(run.begin[row] / unit.seconds), view.x(run.time[row] / unit.seconds)];
-      view.context.fillStyle = isFailed(row) ? FAILURE : nth % 2 ? BUSY_TOO : BUSY;
+      view.context.fillStyle = isFailed(row) ? ink.failure : nth % 2 ? ink.busyToo : ink.busy;
       view.context.fillRect(
         from,
         view.top + rank * view.thick + 0.5,
@@ -83,7 +84,7 @@ function ranks(run) {
       for (let cell = 0; cell < width; cell++) {
         const k = group * width + cell;
         if (!busy[k] && !failed[k]) continue;
-        view.context.fillStyle = failed[k] ? FAILURE : `rgb(65 182 196 / ${Math.round(busy[k] * 20) / 20})`;
+        view.context.fillStyle = failed[k] ? ink.failure : `${ink.busy}${hexadecimal(busy[k])}`;
         view.context.fillRect(
           view.left + cell,
           view.top + group * thick,
@@ -119,7 +120,7 @@ function ranks(run) {
         small.y(Math.min(sum / numbers.length, 1)),
       ]),
     );
-    stroke(small.context, points, { colour: SHADES[4], width: 1.5 });
+    stroke(small.context, points, { colour: ink.shades[4], width: 1.5 });
   }
 
   function find(px, py) {
@@ -133,9 +134,12 @@ function ranks(run) {
     return there.find(isFailed) ?? there[0] ?? null;
   }
 
-  legend(document.getElementById("ranks-legend"), [
-    { text: "a training", colour: BUSY, kind: "box" },
-    ...(trained.some(isFailed) ? [{ text: "a failed one", colour: FAILURE, kind: "box" }] : []),
-  ]);
   return { draw, boxes: () => trained.map((row) => [run.rank[row], run.begin[row], run.time[row]]) };
+}
+
+/* The two digits of an opacity, in twenty steps. */
+function hexadecimal(share) {
+  return Math.round((255 * Math.round(share * 20)) / 20)
+    .toString(16)
+    .padStart(2, "0");
 }

@@ -13,12 +13,19 @@ function linearScale(low, high, whole = false) {
     back: (place) => from + place * (to - from),
     ticks: (most) => roundTicks(from, to, most, whole),
     text: number,
+    part: (low, high) => linearScale(from + low * (to - from), from + high * (to - from), whole),
   };
 }
 
 /* The same with its least number at the upper end. */
 function downwards(scale) {
-  return { ...scale, downwards: true, at: (value) => 1 - scale.at(value), back: (place) => scale.back(1 - place) };
+  return {
+    ...scale,
+    downwards: true,
+    at: (value) => 1 - scale.at(value),
+    back: (place) => scale.back(1 - place),
+    part: (low, high) => downwards(scale.part(1 - high, 1 - low)),
+  };
 }
 
 function wholeScale(low, high) {
@@ -34,6 +41,7 @@ function logScale(low, high) {
     back: (place) => 10 ** inner.back(place),
     ticks: (most) => logTicks(low, high, most),
     text: number,
+    part: (from, to) => logScale(10 ** inner.back(from), 10 ** inner.back(to)),
   };
 }
 
@@ -45,14 +53,25 @@ function widened(losses) {
   return linearScale(low - margin, high + margin);
 }
 
-function choiceScale(choices) {
+/* The same with some room at both ends, so that nothing lies on the plot's frame. */
+function padded(scale, room = 0.03) {
   return {
+    ...scale,
+    at: (value) => room + (1 - 2 * room) * scale.at(value),
+    back: (place) => scale.back((place - room) / (1 - 2 * room)),
+  };
+}
+
+function choiceScale(choices) {
+  const scale = {
     choices,
     at: (value) => (value + 0.5) / choices.length,
     back: (place) => Math.min(Math.max(Math.floor(place * choices.length), 0), choices.length - 1),
     ticks: (most) => choices.map((_, i) => i).filter((i) => i % Math.ceil(choices.length / Math.max(most, 1)) === 0),
     text: (value) => choices[value],
+    part: () => scale,
   };
+  return scale;
 }
 
 function geneScale(gene) {
@@ -115,44 +134,21 @@ function timeUnit(longest) {
   return { seconds, name };
 }
 
+/* A time with its units, the two largest of them: 12.3 s, 2 min 5 s, 3 h 20 min, 1 d 4 h. */
 function duration(seconds) {
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
-  const two = (part) => String(part).padStart(2, "0");
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
-}
-
-/* Sequential and safe for any colour vision: from light green over teal to dark blue, the better the darker. */
-const SHADES = ["#bfe3b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#0c2c84"];
-const BEST = "#c2410c",
-  DEFAULT = "#1b1f24",
-  PLAIN = "#1d7fb8",
-  PALE = "#d5dade",
-  FAILURE = "#e69f00";
-/* Of several runs (Okabe and Ito, those that show on white), told apart by their dashes too. */
-const RUN_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#000000"];
-const RUN_DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4], [1, 2]];
-
-/* Shade of a gain by its rank among these gains, so that every shade is used equally often. */
-function shading(gains) {
-  const known = Float64Array.from(gains.filter((value) => value !== null)).sort();
-  const rank = (value) => {
-    let low = 0,
-      high = known.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (known[middle] < value) low = middle + 1;
-      else high = middle;
-    }
-    return known.length > 1 ? low / (known.length - 1) : 1;
-  };
-  return { known, of: (value) => (value === null ? FAILURE : mixed(rank(value))) };
-}
-
-function mixed(place) {
-  const at = place * (SHADES.length - 1),
-    i = Math.min(Math.floor(at), SHADES.length - 2);
-  const channel = (shade, k) => parseInt(SHADES[shade].slice(1 + 2 * k, 3 + 2 * k), 16);
-  const mix = [0, 1, 2].map((k) => Math.round(channel(i, k) + (at - i) * (channel(i + 1, k) - channel(i, k))));
-  return `rgb(${mix})`;
+  const units = [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ];
+  const first = units.findIndex(([size]) => whole >= size);
+  return units
+    .slice(first, first + 2)
+    .map(([size, unit], k) => [Math.floor(k ? (whole % units[first][0]) / size : whole / size), unit])
+    .filter(([count], k) => count || !k)
+    .map(([count, unit]) => `${count} ${unit}`)
+    .join(" ");
 }

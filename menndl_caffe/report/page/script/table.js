@@ -30,6 +30,7 @@ function table(run, chosen) {
   const fitness = columns[run.axes.length];
   let sorting = { column: fitness, down: !run.minimize },
     page = 0,
+    counted = "",
     rows = [];
 
   function sort() {
@@ -99,6 +100,9 @@ function table(run, chosen) {
       head(),
       element("tbody", {}, ...rows.slice(page * ON_A_PAGE, (page + 1) * ON_A_PAGE).map(line)),
     );
+    const [first, end] = [page * ON_A_PAGE + 1, Math.min((page + 1) * ON_A_PAGE, rows.length)];
+    const which = rows.length > ON_A_PAGE ? `: ${first.toLocaleString("en")} to ${end.toLocaleString("en")}` : "";
+    document.getElementById("list-count").textContent = counted + which;
     const turn = (text, to, enabled) => {
       const button = element(
         "button",
@@ -127,11 +131,9 @@ function table(run, chosen) {
 
   function update() {
     sort();
-    show();
     const [some, all] = [chosen.rows.length.toLocaleString("en"), run.rows.length.toLocaleString("en")];
-    document.getElementById("list-count").textContent = chosen.isAll()
-      ? `${all} individuals`
-      : `${some} of ${all} individuals, those brushed`;
+    counted = chosen.isAll() ? `${all} individuals` : `${some} of ${all} individuals, those brushed`;
+    show();
   }
 
   chosen.onChange((done) => {
@@ -139,5 +141,6 @@ function table(run, chosen) {
     page = 0;
     update();
   });
+  downloads(run, () => rows);
   return { draw: update, rows: () => rows.map((row) => run.id[row]) };
 }
