@@ -13,7 +13,7 @@ from menndl_caffe.genome import ChoiceGene, Gene, RealGene
 from menndl_caffe.report.summary import members_of
 from menndl_caffe.text import as_csv
 
-REACH = 1.5  # whiskers end at the last values within so many interquartile ranges of the box (Tukey)
+REACH = 1.5  # whiskers end at the last values within so many interquartile ranges of the box (Tukey), or at the box
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def spread(gene: Gene, generation: int, values: Sequence[Any]) -> Spread:
     beyond = (scaled < low - REACH * (high - low)) | (scaled > high + REACH * (high - low))
     raw = np.array(values, dtype=float)
     back = math.exp if log else float
-    return Box(generation, len(values), (back(low), back(middle), back(high)),
-               (float(raw[~beyond].min()), float(raw[~beyond].max())),
+    quartiles = (back(low), back(middle), back(high))
+    # As matplotlib has it: a quartile lies between two values, and the last value within reach may be inside of the box.
+    whiskers = (min(float(raw[~beyond].min()), quartiles[0]), max(float(raw[~beyond].max()), quartiles[2]))
+    return Box(generation, len(values), quartiles, whiskers,
                tuple(np.unique(raw[beyond]).tolist()), int(beyond.sum()))
 
 

@@ -17,7 +17,8 @@ def fitness_figure(run: Run, summaries: Sequence[Generation], stages: Stages, de
     figure = Figure(figsize=(COLUMN, 2.5), constrained_layout=True)
     axes = figure.add_subplot()
     x = [row.number for row in summaries]
-    axes.plot(x, _numbers(row.best_so_far for row in summaries), color=BLUE, label="best so far")
+    axes.plot(x, _numbers(row.best_so_far for row in summaries), color=BLUE, label="best so far",
+              drawstyle="steps-post")
     axes.plot(x, _numbers(row.best for row in summaries), color=BLUE, linestyle="", marker="o", markerfacecolor="white",
               label=f"best of {stages.name}")
     counted = "failures are 0" if run.fitness.worst is not None else "without failures"

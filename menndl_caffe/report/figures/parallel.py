@@ -1,7 +1,8 @@
 """Figure 2: all individuals in parallel coordinates, from their generation through the genes to their fitness."""
 from __future__ import annotations
 
-from typing import Any, List, Sequence, Tuple
+import math
+from typing import Any, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,38 +29,68 @@ from menndl_caffe.report.summary import of_role
 from menndl_caffe.trial import DEFAULT, Result, Trial
 
 HEIGHT = 1.9  # inches of the axes
+NAMES, LEGEND, SIDE = 0.34, 0.42, 0.06  # inches: for level names of axes, the legend, the margins
+SLANT, LONGEST = 40, 90.0  # degrees by which names are slanted that do not fit level; points that one may be long
 FAILED = -0.1  # where on the fitness axis those are that have none
 LIMITS = (FAILED - 0.04, 1.02)
+LETTERS, GAP, PAD = 30.0, 12.0, 5.0  # points: of a choice that is written level, least between axes, about a label
 SUBSTEPS = 6  # steps in which a line goes through a pixel's width
 DARKEST, GAMMA = 0.7, 0.3  # opacity where most lines meet, and its exponent elsewhere
+FADED = 0.3  # share of it where labels are
 Pairs = Sequence[Tuple[Trial, Result]]
+
+
+class Axis(NamedTuple):
+    """One of a row: the number of its gene, where it stands, and how much room its labels have to the right of it, in
+    points. There all lines but the highlighted ones are pale, so that the labels can be read."""
+
+    number: int
+    x: float
+    labels: float
 
 
 def parallel_figure(run: Run) -> Figure:
     """One line an individual, those that `menndl best` lists highlighted, and the default, which has no generation.
 
     The fitness axis goes from the worst to the best of all that did not fail; failed ones end below it. A gene's
-    axis is its whole range, its values each in the middle of their share of it.
+    axis is its whole range, its values each in the middle of their share of it. Axes that do not fit side by side come
+    in several rows, each of which ends with the fitness.
     """
     stages = run.stages
     everyone, best_ones = list(run.record.individuals()), listed(run)
     default = [pair for pair in [of_role(run, DEFAULT)] if pair]
     of_axes = _axis_genes(run, stages, everyone + default)
-    labels = [[tick_text(value) for value in ticks(gene)] for gene in of_axes]
-    width, slanted = _room(of_axes, labels)
-    figure = Figure(figsize=(width, HEIGHT + (0.75 if slanted else 0.45)), constrained_layout=True)
-    axes = figure.add_subplot()
-    axes.set_axis_off()
-    heights = _heights(of_axes, stages, everyone)
-    axes.imshow(_painted(heights, width), extent=(0, len(of_axes) - 1, *LIMITS), aspect="auto", origin="lower")
-    axes.set_xlim(-0.1, len(of_axes) - 0.93)
-    _highlight(axes, _heights(of_axes, stages, best_ones), _heights(of_axes, stages, default))
-    for x, gene in enumerate(of_axes):
-        _axis(axes, x, gene, 72 * width / len(of_axes), slanted)
-    if any(result.failed for _, result in everyone + default):
-        axes.text(len(of_axes) - 1 + 0.08, FAILED, "failed", va="center")
-    _legend(axes, len(everyone), sets_text(run, len(best_ones)) if best_ones else "", bool(default))
+    failed = any(result.failed for _, result in everyone + default)
+    width, rows = _rows(of_axes, failed)
+    slanted = any(_collide(row, of_axes) for row in rows)
+    names = NAMES + (_rise(of_axes) if slanted else 0.0)
+    height = len(rows) * (HEIGHT + names) + LEGEND
+    figure = Figure(figsize=(width, height))
+    heights = [_heights(of_axes, stages, pairs) for pairs in (everyone, best_ones, default)]
+    for place, row in enumerate(rows):
+        bottom = height - (place + 1) * (HEIGHT + names)
+        axes = figure.add_axes((0, bottom / height, 1, HEIGHT / height))
+        axes.set_axis_off()
+        numbers = [axis.number for axis in row]
+        _row(axes, row, of_axes, [some[:, numbers] if len(some) else some for some in heights], slanted)
+        if failed:
+            axes.text(row[-1].x + PAD, FAILED, "failed", va="center")
+    _legend(figure, len(everyone), sets_text(run, len(best_ones)) if best_ones else "", bool(default))
     return figure
+
+
+def _row(axes: Any, row: Sequence[Axis], of_axes: Sequence[Gene], heights: Sequence[np.ndarray], slanted: bool) -> None:
+    everyone, best, default = heights
+    end = axes.figure.get_figwidth() * 72
+    axes.imshow(_painted(everyone, row, end), extent=(0, end, *LIMITS), aspect="auto", origin="lower")
+    axes.set_xlim(0, end)
+    x = [axis.x for axis in row]
+    for line in best[::-1]:
+        axes.plot(x, line, color=PURPLE, linewidth=1.1, zorder=3)
+    for line in default:
+        axes.plot(x, line, color=BLACK, linewidth=1.0, linestyle="--", zorder=4)
+    for axis in row:
+        _axis(axes, axis, of_axes[axis.number], slanted)
 
 
 def _axis_genes(run: Run, stages: Stages, drawn: Pairs) -> List[Gene]:
@@ -81,12 +112,47 @@ class _Downwards(RealGene):
         return 1 - super().to_unit(value)
 
 
-def _room(of_axes: Sequence[Gene], labels: Sequence[Sequence[str]]) -> Tuple[float, bool]:
-    """Width of the figure in inches, one column or two, and whether the axes' names must be slanted to fit."""
-    widest = max((text_width(text) for gene, texts in zip(of_axes[:-1], labels) for text in texts
-                  if not isinstance(gene, ChoiceGene)), default=0.0)
-    width = COLUMN if (widest + 8) * len(of_axes) <= 72 * COLUMN else PAGE
-    return width, max(text_width(gene.name) for gene in of_axes) + 4 > 72 * width / len(of_axes)
+def _rows(of_axes: Sequence[Gene], failed: bool) -> Tuple[float, List[List[Axis]]]:
+    """Width of the figure in inches, one column or two, and the axes row by row: as few rows as there is room for."""
+    labels = [_label_width(gene) for gene in of_axes]
+    beside = [text_width("failed") if failed else 0.0, text_width(of_axes[-1].name) * math.cos(math.radians(SLANT))]
+    labels[-1] = max(labels[-1], *(width + PAD for width in beside))
+    last, inner = len(of_axes) - 1, range(len(of_axes) - 1)
+    for width, count in ((COLUMN, 1), *((PAGE, count) for count in range(1, len(of_axes)))):
+        size = -(-len(inner) // count)
+        numbers = [[*inner[first:first + size], last] for first in range(0, len(inner), size)]
+        room = 72 * (width - 2 * SIDE)
+        if all(sum(labels[i] for i in row) + GAP * len(row) <= room for row in numbers) or size == 1:
+            break
+    return width, [_placed(row, labels, room) for row in numbers]
+
+
+def _placed(numbers: Sequence[int], labels: Sequence[float], room: float) -> List[Axis]:
+    """Axes from the left side to the right one, as far apart as there is room for."""
+    lead = text_width("mmm") / 2  # half of a name that stands out to the left
+    gap = max(room - lead - sum(labels[i] for i in numbers), 0.0) / max(len(numbers) - 1, 1)
+    x, found = 72 * SIDE + lead, []
+    for number in numbers:
+        found.append(Axis(number, x, labels[number]))
+        x += labels[number] + gap
+    return found
+
+
+def _label_width(gene: Gene) -> float:
+    """Of the widest label of an axis; what is too wide stands upright."""
+    widest = max(text_width(tick_text(value)) for value in ticks(gene))
+    return (text_width("Mg") if _is_upright(gene) else widest) + PAD
+
+
+def _is_upright(gene: Gene) -> bool:
+    return isinstance(gene, ChoiceGene) and max(map(text_width, gene.choices)) > LETTERS
+
+
+def _collide(row: Sequence[Axis], of_axes: Sequence[Gene]) -> bool:
+    """Whether the names of neighbours would, above their axes' middles."""
+    widths = [text_width(of_axes[axis.number].name) for axis in row]
+    return any((one + other) / 2 + PAD > right.x - left.x
+               for one, other, left, right in zip(widths, widths[1:], row, row[1:]))
 
 
 def _heights(of_axes: Sequence[Gene], stages: Stages, pairs: Pairs) -> np.ndarray:
@@ -100,48 +166,53 @@ def _heights(of_axes: Sequence[Gene], stages: Stages, pairs: Pairs) -> np.ndarra
     return np.array([heights(*pair) for pair in pairs])
 
 
-def _painted(heights: np.ndarray, width: float) -> np.ndarray:
-    """The lines of all individuals as one RGBA image, its first row at the bottom: the more lines cross a pixel, the
-    darker it is. `heights` has shape (individuals, axes)."""
-    rows, gaps = int(HEIGHT * DPI), heights.shape[1] - 1
-    columns = int(width * DPI / (gaps + 1))  # of a gap
+def _painted(heights: np.ndarray, row: Sequence[Axis], width: float) -> np.ndarray:
+    """The lines of all individuals as one RGBA image of so many points, its first row at the bottom: the more lines
+    cross a pixel, the darker it is. `heights` has shape (individuals, axes)."""
+    rows, scale = int(HEIGHT * DPI), DPI / 72
+    density = np.zeros((rows, int(width * scale)))
     y = (heights - LIMITS[0]) / (LIMITS[1] - LIMITS[0]) * rows
-    steps = (np.arange(columns * SUBSTEPS) + 0.5) / (columns * SUBSTEPS)
-    counts = np.array([np.bincount((y[:, gap] + t * (y[:, gap + 1] - y[:, gap])).astype(int), minlength=rows)
-                       for gap in range(gaps) for t in steps])
-    density = counts.reshape(gaps * columns, SUBSTEPS, rows).sum(axis=1).T / SUBSTEPS
+    for gap, (left, right) in enumerate(zip(row, row[1:])):
+        for column in range(int(left.x * scale), int(right.x * scale)):
+            steps = (column - left.x * scale + (np.arange(SUBSTEPS) + 0.5) / SUBSTEPS) / ((right.x - left.x) * scale)
+            places = y[:, gap, None] + np.clip(steps, 0, 1) * (y[:, gap + 1] - y[:, gap])[:, None]
+            density[:, column] = np.bincount(places.astype(int).ravel(), minlength=rows) / SUBSTEPS
     image = np.zeros((*density.shape, 4), dtype=np.uint8)
-    dense = np.percentile(density[density > 0], 99.5)
-    image[..., 3] = 255 * DARKEST * np.minimum(density / dense, 1) ** GAMMA
+    dense = np.percentile(density[density > 0], 99.5) if density.any() else 1.0
+    opacity = DARKEST * np.minimum(density / dense, 1) ** GAMMA
+    for axis in row:
+        opacity[:, int(axis.x * scale):int((axis.x + axis.labels - PAD / 2) * scale)] *= FADED
+    image[..., 3] = 255 * opacity
     return image
 
 
-def _highlight(axes: Any, best: np.ndarray, default: np.ndarray) -> None:
-    for line in best[::-1]:
-        axes.plot(line, color=PURPLE, linewidth=1.1, zorder=3)
-    for line in default:
-        axes.plot(line, color=BLACK, linewidth=1.0, linestyle="--", zorder=4)
-
-
-def _axis(axes: Any, x: int, gene: Gene, room: float, slanted: bool) -> None:
-    """A vertical line from 0 to 1 with ticks, and its name above; `room` points to the next one."""
-    axes.plot([x, x], [0, 1], color=BLACK, linewidth=0.6, zorder=5)
-    share = 72 * HEIGHT / len(gene.choices) if isinstance(gene, ChoiceGene) else 0.0  # of one choice, in points
+def _axis(axes: Any, axis: Axis, gene: Gene, slanted: bool) -> None:
+    """A vertical line from 0 to 1 with ticks, labels that stand on these, and its name above."""
+    axes.plot([axis.x, axis.x], [0, 1], color=BLACK, linewidth=0.6, zorder=5)
+    share = 72 * HEIGHT / (LIMITS[1] - LIMITS[0]) / len(gene.choices) if isinstance(gene, ChoiceGene) else 0.0
+    upright = _is_upright(gene)
     for value in ticks(gene):
         y, text = position(gene, value), tick_text(value)
-        axes.plot([x, x + 0.05], [y, y], color=BLACK, linewidth=0.6, zorder=5)
-        axes.text(x + 0.08, y, shortened(text, max(share, room) - 6) if share else text, va="center", zorder=6,
-                  rotation=90 if share > room else 0,
-                  bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4})
-    side, angle = ("left", 40) if slanted else ("center", 0)
-    axes.text(x, 1.05, gene.name, ha=side, va="bottom", rotation=angle, rotation_mode="anchor")
+        axes.plot([axis.x, axis.x + 2.5], [y, y], color=BLACK, linewidth=0.6, zorder=5)
+        axes.text(axis.x + (1.5 if upright else 3), y, shortened(text, share - 4) if upright else text, zorder=6,
+                  va="center" if upright else "bottom", rotation=90 if upright else 0)
+    end = axes.get_xlim()[1]
+    name = shortened(gene.name, min(LONGEST, (end - axis.x) / math.cos(math.radians(SLANT)))) if slanted else gene.name
+    axes.text(axis.x, 1.09, name, ha="left" if slanted else "center", va="bottom", rotation=SLANT if slanted else 0,
+              rotation_mode="anchor")
 
 
-def _legend(axes: Any, individuals: int, best: str, default: bool) -> None:
+def _rise(of_axes: Sequence[Gene]) -> float:
+    """How high slanted names are, in inches."""
+    longest = min(max(text_width(gene.name) for gene in of_axes), LONGEST)
+    return longest * math.sin(math.radians(SLANT)) / 72
+
+
+def _legend(figure: Figure, individuals: int, best: str, default: bool) -> None:
     lines: List[Any] = [(best, PURPLE, 1.1, "-")] if best else []
     lines += [("default", BLACK, 1.0, "--")] if default else []
     lines += [(f"all {individuals:,} individuals" if individuals > 1 else "the one individual", GREY, 0.4, "-")]
     handles = [Line2D([], [], color=color, linewidth=width, linestyle=style, label=label)
                for label, color, width, style in lines]
-    axes.legend(handles=handles, frameon=False, ncol=3, loc="upper left", bbox_to_anchor=(-0.02, 0.02),
-                handlelength=1.6, columnspacing=1.2, borderaxespad=0)
+    figure.legend(handles=handles, frameon=False, ncol=3, loc="lower left", bbox_to_anchor=(0.01, 0.0),
+                  handlelength=1.6, columnspacing=1.2, borderaxespad=0.2)
