@@ -101,7 +101,7 @@ def test_status_best_and_report_tell_of_it(run: Path, record: Record, menndl: Ru
     assert best["default"]["accuracy"] == record.results[0].fitness
     report = menndl("report", run)
     assert report.returncode == 0, report.stderr
-    assert report.stdout == f"{run / 'report' / 'report.html'}\n{run / 'report'}: 10 tables, 15 figures\n"
+    assert report.stdout == f"{run / 'report' / 'report.html'}\n{run / 'report'}: 10 tables, 5 figures in 3 formats\n"
     assert all(path.stat().st_size for path in (run / "report").iterdir())
 
 

@@ -42,7 +42,9 @@ def main(arguments: Any) -> None:
         return show(write_comparison(list(map(recorded.read, arguments.runs)), arguments.out))
     page, *files = write_report(recorded.read(run), folder=arguments.out)
     tables = [path for path in files if path.suffix in (".csv", ".txt", ".md", ".tex")]
-    show(f"{page}\n{page.parent}: {len(tables)} tables, {len(files) - len(tables)} figures")
+    figures = set(files) - set(tables)
+    names, formats = {path.stem for path in figures}, {path.suffix for path in figures}
+    show(f"{page}\n{page.parent}: {len(tables)} tables, {len(names)} figures in {len(formats)} formats")
 
 
 def _serve(arguments: Any) -> None:
