@@ -19,12 +19,18 @@ function watchFrame() {
   const inner = frame.contentWindow;
   document.title = inner.document.title || document.title;
   for (const kind of ["pointerdown", "keydown"]) inner.addEventListener(kind, () => { worked = true; });
+  inner.addEventListener("hashchange", keepAddress);
   for (const kind of ["pointermove", "wheel"]) inner.addEventListener(kind, () => { moved = Date.now(); }, {passive: true});
   if (showsReport()) {
     const last = inner.document.lastChild;
     shown = last.nodeType === Node.COMMENT_NODE ? Number(last.data) : null;
   }
   worked = false;
+}
+
+// What is brushed and shown in the report is in its address; this page's own says the same, so that it is a link to it.
+function keepAddress() {
+  history.replaceState(null, "", frame.contentWindow.location.hash || "#");
 }
 
 function renew() {
@@ -56,6 +62,8 @@ async function poll() {
 }
 
 button.addEventListener("click", renew);
+if (location.hash) frame.src = REPORT + location.hash;
+window.addEventListener("hashchange", () => { frame.contentWindow.location.hash = location.hash; });
 frame.addEventListener("load", watchFrame);
 if (showsReport() && frame.contentDocument.readyState === "complete") watchFrame();  // it came before this script
 setInterval(poll, POLL);
