@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import math
+import random
 import re
 import resource
 import subprocess
@@ -17,9 +18,11 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 
 from menndl_caffe.experiment import recorded
-from menndl_caffe.genome import ChoiceGene, IntGene, RealGene
+from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene
+from menndl_caffe.journal import Journal
 from menndl_caffe.report.boxes import Box, Shares, spread
 from menndl_caffe.report.files import write_report
+from menndl_caffe.trial import Result, Trial
 from tests.conftest import REPOSITORY
 from tests.support import big_journal, mixed_run
 
@@ -82,6 +85,19 @@ def test_box_by_hand() -> None:
     assert spread(IntGene("n", 1, 30, 1, 5), 1, [7]) == Box(1, 1, (7, 7, 7), (7, 7), (), 0)
     twice = spread(IntGene("n", 1, 30, 1, 5), 1, [5] * 8 + [9, 9])
     assert twice == Box(1, 10, (5, 5, 5), (5, 5), (9,), 2)
+
+
+def test_whiskers_are_matplotlibs() -> None:
+    from matplotlib.cbook import boxplot_stats
+
+    chance = random.Random(14)
+    by_chance = [[chance.randint(1, 30) for _ in range(size)] for size in range(2, 40)]
+    for values in ([1, 1, 1, 10], [1, 10, 10, 10], [7], *by_chance):
+        box, known = spread(IntGene("n", 1, 30, 1, 5), 1, values), boxplot_stats(values)[0]
+        assert isinstance(box, Box)
+        assert (*box.whiskers, *box.quartiles) == pytest.approx(
+            [known[name] for name in ("whislo", "whishi", "q1", "med", "q3")])
+        assert box.outliers == tuple(sorted(set(known["fliers"]))) and box.outlying == len(known["fliers"])
 
 
 def test_box_of_a_logarithmic_range() -> None:
@@ -274,6 +290,44 @@ def draws(run: Path) -> Dict[str, Callable[[], Any]]:
 def test_no_text_lies_on_another_or_outside(which: str, name: str, request: pytest.FixtureRequest,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     check_texts(draws(request.getfixturevalue(which).parent)[name], monkeypatch)
+
+
+def test_no_text_of_many_genes_lies_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """19 genes with names and ranges as nets of Caffe have them: Figure 2 takes two rows, each with the fitness."""
+    kinds = [("kernel_size", "int_range { min: 1 max: 11 step: 2 } default: 1", 1),
+             ("num_output", "int_range { min: 8 max: 256 step: 8 } default: 8", 8),
+             ("rate", "real_range { min: 0.000001 max: 0.1 scale: LOG } default: 0.001", 0.001),
+             ("pool", 'choice { value: "MAX" value: "STOCHASTIC" default: "MAX" }', "MAX")]
+    genes = [(f"conv{i}_{name}", kind, default) for i in range(5) for name, kind, default in kinds][:19]
+    declared = "".join(f'gene {{ name: "{name}" {kind} }}\n' for name, kind, _ in genes)
+    net, solver = tmp_path / "net.j2", tmp_path / "solver.j2"
+    net.write_text(mixed_run.NET)
+    solver.write_text(mixed_run.SOLVER)
+    search = (f'net: "{net}"\nsolver: "{solver}"\nga_param {{ population: 4 generations: 1 }}\n{declared}'
+              "max_iter: 500\nrandom_seed: 9\n")
+    with Journal(tmp_path / "run", fsync=False) as journal:
+        journal.begin({"search": search, "engine": "caffe", "seed": 9, "total": 4, "generations": 1, "started": 1.0})
+        for id in range(4):
+            values = [default for *_, default in genes]
+            journal.add_trial(Trial(id, Genome(tuple(name for name, *_ in genes), tuple(values)), id, 500, 0))
+            journal.add_result(Result(id, "ok", 0.5 + id / 10, 1.0, seconds=1.0))
+    figure = draws_parallel(tmp_path / "run")
+    check_texts(figure, monkeypatch)
+    names = [text.get_text() for axes in figure().axes for text in axes.texts]
+    assert names.count("accuracy") == 2 and all(name in names for name, *_ in genes)
+
+
+def draws_parallel(run: Path) -> Callable[[], Any]:
+    """What draws Figure 2 of a run."""
+    from menndl_caffe.report import figures
+
+    return lambda: figures.parallel_figure(recorded.read(run))
+
+
+def test_the_best_so_far_is_a_step(mixed: Path) -> None:
+    steps = [line for line in strokes(mixed / "fitness.svg", "#0072b2") if len(line) == 3]
+    (x0, y0), (x1, y1), (x2, y2) = steps[0]  # two generations
+    assert x0 < x1 == x2 and y0 == y1 > y2
 
 
 def check_texts(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:

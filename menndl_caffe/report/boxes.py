@@ -63,7 +63,7 @@ def spread(gene: Gene, generation: int, values: Sequence[Any]) -> Spread:
     raw = np.array(values, dtype=float)
     back = math.exp if log else float
     quartiles = (back(low), back(middle), back(high))
-    # As matplotlib has it: a quartile lies between two values, and the last value within reach may be inside of the box.
+    # As matplotlib has it: quartiles lie between two values, and the last value within reach may be inside of the box.
     whiskers = (min(float(raw[~beyond].min()), quartiles[0]), max(float(raw[~beyond].max()), quartiles[2]))
     return Box(generation, len(values), quartiles, whiskers,
                tuple(np.unique(raw[beyond]).tolist()), int(beyond.sum()))

@@ -47,8 +47,8 @@ def _boxes(axes: Any, gene: Any, found: Sequence[Box]) -> None:
     axes.vlines(x, [box.whiskers[0] for box in found], lows, color=GREY, linewidth=0.6)
     axes.vlines(x, highs, [box.whiskers[1] for box in found], color=GREY, linewidth=0.6)
     for end in (0, 1):
-        axes.hlines([box.whiskers[end] for box in found], [i - BOX / 2 for i in x], [i + BOX / 2 for i in x], color=GREY,
-                    linewidth=0.6)
+        caps = [box.whiskers[end] for box in found]
+        axes.hlines(caps, [i - BOX / 2 for i in x], [i + BOX / 2 for i in x], color=GREY, linewidth=0.6)
     axes.bar(x, [high - low for low, high in zip(lows, highs)], 2 * BOX, lows, color="#CFE3F1", edgecolor=BLUE,
              linewidth=0.5, label="quartiles")
     axes.hlines(middles, [i - BOX for i in x], [i + BOX for i in x], color=BLACK, linewidth=1.2, zorder=3,

@@ -27,6 +27,6 @@ def section(run: Run) -> Data:
 
 
 def _spread(gene: Gene, found: Sequence[Spread]) -> List[List[Any]]:
-    return [[one.generation, [one.counts.get(choice, 0) for choice in gene.choices]]
-            if isinstance(one, Shares) and isinstance(gene, ChoiceGene)
+    choices = gene.choices if isinstance(gene, ChoiceGene) else ()
+    return [[one.generation, [one.counts.get(choice, 0) for choice in choices]] if isinstance(one, Shares)
             else [one.generation, one.whiskers[0], *one.quartiles, one.whiskers[1]] for one in found]

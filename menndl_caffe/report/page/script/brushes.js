@@ -47,6 +47,7 @@ function drag(rail, view, chosen, i) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
 
+  rail.onpointerenter = () => view.prepare(); // so that the first step of a drag is as fast as the others
   rail.onpointerdown = (event) => {
     const [x, y] = pixelOf(event);
     start = { ...grasped(view, chosen, i, view.standing ? y : x), at: view.back(i, x, y), moved: false };

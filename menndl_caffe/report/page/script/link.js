@@ -33,7 +33,7 @@ function linked(run, chosen, arranged) {
     const order = (state.get("order") || "").split(".").map(Number);
     if ([...order].sort((a, b) => a - b).join() === [...run.axes.keys()].join()) arranged.order = order;
     else arranged.order = [...run.axes.keys()];
-    const row = run.rowOf(Number(state.get("individual") ?? NaN));
+    const row = run.rowOf(Number(state.get("individual") || NaN));
     if (row !== undefined) run.show(row);
     else run.hide();
   }

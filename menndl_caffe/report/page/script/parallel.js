@@ -20,6 +20,7 @@ function parallel(run, chosen, arranged) {
     colours = new Map(run.rows.map((row) => [row, shade.of(run.gain(row))]));
     shadingLegend(document.getElementById("parallel-legend"), run, shade);
     view = parallelView(figure, run, chosen, arranged);
+    view.prepare = showBehind;
     brushing(view, run, chosen, arranged);
     handles(view, run, chosen, arranged);
     if (!chosen.isAll()) showBehind();
