@@ -33,6 +33,7 @@ COMMANDS = {
     "render": ("experiment.command", "write the two Caffe files of one individual"),
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
     "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),
+    "simulate": ("simulate.command", "say what a search would do on so many ranks, on a virtual clock"),
     "status": ("report.command", "say how far a run is"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),
     "report": ("watch.report_command", "write tables, figures and a page of a run into RUN/report"),

@@ -49,6 +49,14 @@ class Given(NamedTuple):
     time: float
 
 
+class Handing(NamedTuple):
+    """One time that a trial was given to a rank: `results` lines of results stand before it."""
+
+    id: int
+    given: Given
+    results: int
+
+
 @dataclass
 class Record:
     """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
@@ -60,6 +68,7 @@ class Record:
     results: Dict[int, Result] = field(default_factory=dict)
     resumes: List[Dict[str, Any]] = field(default_factory=list)
     given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
+    handings: List[Handing] = field(default_factory=list)  # the same with those that came to nothing
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
 
@@ -208,6 +217,7 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         raise ValueError(f"trial {trial.id} is another one than before")
     if given is not None:
         record.given[trial.id] = given
+        record.handings.append(Handing(trial.id, given, len(record.results)))
     return trial
 
 
@@ -264,13 +274,15 @@ _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", 
 class Journal:
     """The one writer of a run's journal. `record` always says what is on disk.
 
-    `fsync=False` leaves it to the operating system when a result reaches the disk: for measuring what that costs.
+    `fsync=False` leaves it to the operating system when a result reaches the disk. `clock` tells the time that is
+    written, in seconds since the epoch.
     """
 
-    def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge):
+    def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge,
+                 clock: Callable[[], float] = time.time):
         """Open or begin the journal of the folder `run`; UserError where another process writes it or it is damaged."""
         self.run_dir = run
-        self._fsync = fsync
+        self._fsync, self._clock = fsync, clock
         try:
             run.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(run)
@@ -332,7 +344,7 @@ class Journal:
         """
         if trial.id in self.record.trials and rank is None:
             return
-        given = None if rank is None else Given(rank, round(time.time(), 3))
+        given = None if rank is None else Given(rank, round(self._clock(), 3))
         _take_trial(self.record, trial, given)
         to = {} if given is None else {"rank": given.rank, "given": given.time}
         self._append({"event": "trial", **trial.as_dict(), **to}, sync=False)

@@ -24,7 +24,7 @@ LAYERS = (
     ("rank", "trainer", "report"),
     ("farm", "export"),
     ("run", "doctor"),
-    ("watch", "save"),
+    ("watch", "save", "simulate"),
     ("cli",),
 )
 # The same within the torch engine.

@@ -55,11 +55,11 @@ def measures_of(net: NetShape) -> Dict[str, float]:
     return {"parameters": net.parameters, "multiply_adds": net.multiply_adds // batch[0], "memory": net.memory}
 
 
-def expected_cost(renderer: Renderer, where: Sources, genome: Genome) -> float:
-    """Multiply-adds of a training step of this genome: which of two takes longer. 0 where it cannot be known."""
+def expected_cost(renderer: Renderer, where: Sources, genome: Genome, image: DatumShape = datum_shape) -> float:
+    """Multiply-adds of a training batch's way forward: which of two takes longer. 0 where it cannot be known."""
     try:
         net = renderer.render(renderer.experiment.trial(0, genome), where).net.message
-        return float(infer(net, "TRAIN", datum_shape).multiply_adds)
+        return float(infer(net, "TRAIN", image).multiply_adds)
     except (UserError, ImpossibleNet, UnknownShape):
         return 0.0
 

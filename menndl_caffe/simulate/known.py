@@ -1,0 +1,82 @@
+"""What is known of trainings: individuals of a run, or rows of a table, with their results and times."""
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
+from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.objective import Objective, translated, values
+from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, Result
+
+TAKEN_OVER = "same_as"  # a column of `menndl export`: rows that took no time of their own
+
+
+class Known(NamedTuple):
+    """One training of an individual."""
+
+    genome: Genome
+    status: str
+    values: Optional[Tuple[float, ...]]  # of each objective, the fitness first; None where it failed
+    seconds: float
+
+
+def known(source: str, experiment: Experiment) -> List[Known]:
+    """The trainings that RUN's journal or TABLE.csv has of this experiment's individuals; UserError where there are
+    none. Of a run that has other genes or ranges, those that fit."""
+    path = Path(source)
+    found = list(_of_table(path, experiment) if path.is_file() else _of_run(recorded.read(path), experiment))
+    if not found:
+        raise UserError(f"{source}: has no training of an individual that fits the genes of this search: "
+                        f"{' '.join(experiment.space.names)}")
+    return found
+
+
+def _of_run(run: Run, experiment: Experiment) -> Iterator[Known]:
+    for id, result in run.record.results.items():
+        trial = run.record.trials[id]
+        if trial.role != INDIVIDUAL or result.same_as is not None:
+            continue
+        try:
+            genome = experiment.space.adopted(trial.genome)
+            yield _known(genome, translated(result, run.objectives, experiment.objectives), experiment.objectives)
+        except (ValueError, KeyError):
+            continue
+
+
+def _known(genome: Genome, result: Result, objectives: Sequence[Objective]) -> Known:
+    return Known(genome, result.status, None if result.failed else values(objectives, result), result.seconds)
+
+
+def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
+    """A row each: a column for each gene; `fitness`, or what the objectives measure by its name; `seconds`; and where
+    it may be other than ok, `status`."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        fitness = experiment.objectives[0].measure
+        named = fitness if fitness in (reader.fieldnames or ()) else "fitness"
+        wanted = [named, *(one.measure for one in experiment.objectives[1:])]
+        missing = {*experiment.space.names, *wanted, "seconds"} - {*(reader.fieldnames or ())}
+        if missing:
+            raise UserError(f"{path}:1: has no column {', '.join(sorted(missing))}; expected one for each gene, "
+                            f"{' and '.join(wanted)}, and seconds, as `menndl export --to csv` writes them")
+        for row in reader:
+            if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL:
+                try:
+                    yield _row(row, experiment.space, wanted)
+                except (TypeError, ValueError):
+                    raise UserError(f"{path}:{reader.line_num}: is no training of this search's genes; expected "
+                                    "values within their ranges, and numbers") from None
+
+
+def _row(row: Dict[str, str], space: SearchSpace, wanted: Sequence[str]) -> Known:
+    genome = space.genome(gene.parse(row[gene.name]) for gene in space.genes)
+    status = row.get("status") or OK
+    if status not in STATUSES:
+        raise ValueError
+    return Known(genome, status, tuple(float(row[name]) for name in wanted) if status == OK else None,
+                 float(row["seconds"]))

@@ -1,0 +1,150 @@
+"""One search on so many simulated ranks: the search, the loop and the journal of `menndl run`, on a farm whose clock is
+virtual."""
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from menndl_caffe import search
+from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.farm.simulated import SimulatedFarm
+from menndl_caffe.journal import Journal, Record
+from menndl_caffe.nets import prototxt
+from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.objective import LOSS, Objective
+from menndl_caffe.report.idle import BUSY, REASONS, ranks_time
+from menndl_caffe.run.loop import Loop
+from menndl_caffe.run.numbering import Numbering
+from menndl_caffe.run.warm_start import begun_with
+from menndl_caffe.simulate.landscape import Landscape
+from menndl_caffe.simulate.times import Times, Work
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, TEST, Result, Trial, failure
+from menndl_caffe.walltime import Stopped
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A search file, what its trainings cost and find, and its name."""
+
+    name: str
+    experiment: Experiment
+    work: Work
+    times: Times
+    landscape: Landscape
+
+    def train(self, trial: Trial) -> Result:
+        """What a trial gives; always the same for the same work, so that simulations can be compared."""
+        rng = np.random.RandomState(trial.seed)
+        work = self.work(trial.genome)
+        if self.work.is_known and not work:
+            return failure(trial.id, INVALID, "the net cannot exist")
+        seconds, found = self.times.seconds(work, rng), self.landscape(trial.genome, rng)
+        if found.status != OK:
+            return failure(trial.id, found.status, "as one that is known", seconds=found.seconds or seconds)
+        fitness, *further = found.values
+        more = {one.measure: value for one, value in zip(self.experiment.objectives[1:], further)}
+        return Result(trial.id, OK, fitness, more.pop(LOSS, None), seconds=seconds, measures=more)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What beside the search decides how a simulation goes."""
+
+    master: float = 0.0  # seconds that the master needs for a trial
+    deaths: float = 0.0  # of a rank, an hour
+    hours: Optional[float] = None  # after which it ends
+
+
+@dataclass
+class Outcome:
+    """What came of one simulation; times in seconds."""
+
+    search: str
+    type: str
+    ranks: int
+    individuals: int = 0
+    trained: int = 0
+    failed: int = 0
+    died: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0  # that search and loop took here
+    stopped: str = ""  # why it ended early
+    spent: Dict[str, float] = field(default_factory=dict)  # rank-seconds by what they went into: see report/idle.py
+    best: List[Tuple[float, float]] = field(default_factory=list)  # when, and from then on the best fitness
+
+    def share(self, kind: str) -> float:
+        """Of all ranks' time."""
+        whole = self.ranks * self.seconds
+        return self.spent.get(kind, 0.0) / whole if whole else 0.0
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the ranks' time in which they trained what counts."""
+        return self.share(BUSY)
+
+    def reached(self, fitness: float, objective: Objective) -> Optional[float]:
+        """When an individual was so good, or better."""
+        return next((when for when, value in self.best if objective.cost(value) <= objective.cost(fitness)), None)
+
+
+def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
+    """Play a whole search: the default, all individuals, and the best on the test set where the search file has it so.
+    """
+    experiment, objective = setup.experiment, setup.experiment.objectives[0]
+    outcome = Outcome(setup.name, experiment.message.type, ranks)
+    until = math.inf if how.hours is None else how.hours * HOUR
+    farm = SimulatedFarm(ranks, setup.train, how.master, setup.times.delay, _deaths(setup, ranks, how.deaths), until)
+
+    def watch(trial: Trial, result: Result, recorded: bool) -> None:
+        if trial.role == INDIVIDUAL and not result.failed and (
+                not outcome.best or objective.cost(result.fitness) < objective.cost(outcome.best[-1][1])):
+            outcome.best.append((farm.now, result.fitness))
+
+    def stop() -> str:
+        return f"after {how.hours:g} hours" if farm.now >= until else ""
+
+    numbering = Numbering(experiment)
+    problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, setup.work.cost,
+                             experiment.objectives)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), fsync=False, clock=lambda: farm.now) as journal:
+        journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
+        default = numbering(experiment.space.default, role=DEFAULT)
+        algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
+        limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+        loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
+        try:
+            loop.run([default])
+            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+                loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
+        except Stopped as stopped:
+            outcome.stopped = stop() or str(stopped)
+        _count(outcome, journal.record, farm)
+    outcome.cpu_seconds = time.process_time() - began
+    return outcome
+
+
+def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
+    """When each rank dies, in seconds: after an exponential time."""
+    if not rate:
+        return {}
+    rng = np.random.RandomState([setup.experiment.message.random_seed & 0xFFFFFFFF, ranks])
+    return dict(enumerate(rng.exponential(HOUR / rate, ranks).tolist()))
+
+
+def _count(outcome: Outcome, record: Record, farm: SimulatedFarm) -> None:
+    results: Any = record.results.values()
+    outcome.individuals = sum(record.trials[result.id].role == INDIVIDUAL for result in results)
+    outcome.trained = sum(result.same_as is None for result in results)
+    outcome.failed = sum(result.failed for result in results)
+    outcome.died, outcome.seconds = len(farm.died), farm.now
+    by_rank = ranks_time(record, farm.now, farm.died)
+    outcome.spent = {kind: sum(spent[kind] for spent in by_rank.values()) for kind in (BUSY, *REASONS)}
