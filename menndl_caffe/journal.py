@@ -49,14 +49,6 @@ class Given(NamedTuple):
     time: float
 
 
-class Handing(NamedTuple):
-    """One time that a trial was given to a rank: `results` lines of results stand before it."""
-
-    id: int
-    given: Given
-    results: int
-
-
 @dataclass
 class Record:
     """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
@@ -68,7 +60,7 @@ class Record:
     results: Dict[int, Result] = field(default_factory=dict)
     resumes: List[Dict[str, Any]] = field(default_factory=list)
     given: Dict[int, Given] = field(default_factory=dict)  # by trial; not those that were answered without training
-    handings: List[Handing] = field(default_factory=list)  # the same with those that came to nothing
+    handings: List[Tuple[int, Given, int]] = field(default_factory=list)  # all, each after so many results
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
 
@@ -217,7 +209,7 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         raise ValueError(f"trial {trial.id} is another one than before")
     if given is not None:
         record.given[trial.id] = given
-        record.handings.append(Handing(trial.id, given, len(record.results)))
+        record.handings.append((trial.id, given, len(record.results)))
     return trial
 
 
@@ -274,8 +266,7 @@ _ABOUT = {**dict.fromkeys(("templates", "records"), Field("an object of texts", 
 class Journal:
     """The one writer of a run's journal. `record` always says what is on disk.
 
-    `fsync=False` leaves it to the operating system when a result reaches the disk. `clock` tells the time that is
-    written, in seconds since the epoch.
+    `fsync=False` leaves it to the operating system when a result reaches the disk; `clock` tells the time, in seconds.
     """
 
     def __init__(self, run: Path, fsync: bool = True, judging: Judging = _no_judge,
@@ -331,9 +322,8 @@ class Journal:
         if self.record.run:
             lines.append({"event": "resume", **run})
         else:
-            counts = Counter(one.run for one in earlier)
-            more = {"earlier": dict(counts)} if counts else {}
-            lines.insert(0, {"event": "run", **run, **more})
+            counts = dict(Counter(one.run for one in earlier))
+            lines.insert(0, {"event": "run", **run, **({"earlier": counts} if counts else {})})
         _take_about(self.record, lines[0] if lines[0]["event"] == "run" else lines[-1])
         self._append(*lines, sync=True)
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import DefaultDict, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import DefaultDict, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from menndl_caffe.journal import Given, Handing, Record
+from menndl_caffe.journal import Given, Record
 from menndl_caffe.trial import Result
 
 BUSY = "busy"
@@ -25,6 +25,7 @@ REASONS = {"generation": "waiting for the end of a generation", "no_trial": "wit
            "master": "waiting for the master", "lost": "over trials that were lost", "dead": "dead"}
 Spent = Dict[str, float]  # BUSY and REASONS -> seconds
 ByRank = DefaultDict[Optional[int], Spent]
+Handing = Tuple[int, Given, int]  # a trial, to which rank it was given and when, and after how many results
 
 
 def ranks_time(record: Record, until: Optional[float] = None, died: Optional[Mapping[int, float]] = None
@@ -38,11 +39,12 @@ def ranks_time(record: Record, until: Optional[float] = None, died: Optional[Map
     lines, handings, results = [record.run, *record.resumes], record.handings, list(record.results.values())
     resumed = [line.get("started", 0.0) for line in record.resumes]
     for line, begin, end in zip(lines, [-math.inf, *resumed], [*resumed, math.inf]):
-        own = [one for one in handings if begin <= one.given.time < end]
+        own = [one for one in handings if begin <= one[1].time < end]
         if own:
             last = end == math.inf
-            start = _Start(record, own[0].given.time, died or {})
-            start.follow(own, results[own[0].results:None if last else _results_before(handings, end)])
+            (_, first, told), after = own[0], next((told for _, given, told in handings if given.time >= end), None)
+            start = _Start(record, first.time, died or {})
+            start.follow(own, results[told:after])
             for rank, seconds in start.closed(until if last else None, line.get("slots", 0), last).items():
                 _spend(spent[rank], **seconds)
     return dict(spent)
@@ -55,10 +57,6 @@ def _nothing() -> ByRank:
 def _spend(spent: Spent, **seconds: float) -> None:
     for kind, more in seconds.items():
         spent[kind] += max(0.0, more)
-
-
-def _results_before(handings: Sequence[Handing], time: float) -> Optional[int]:
-    return next((one.results for one in handings if one.given.time >= time), None)
 
 
 class _Free(NamedTuple):
@@ -87,13 +85,14 @@ class _Start:
 
     def follow(self, handings: Sequence[Handing], results: Sequence[Result]) -> None:
         """The lines of this start, in their order."""
-        told = first = handings[0].results
-        for one in handings:
-            for result in results[told - first:one.results - first]:
+        _, _, first = handings[0]
+        told = 0
+        for id, given, before in handings:
+            for result in results[told:before - first]:
                 self._result(result)
-            told = one.results
-            self._hand(one.id, one.given)
-        for result in results[told - first:]:
+            told = before - first
+            self._hand(id, given)
+        for result in results[told:]:
             self._result(result)
 
     def closed(self, until: Optional[float], slots: int, goes_on: bool) -> ByRank:
@@ -111,8 +110,9 @@ class _Start:
             self._wait(rank, free, until, until)
         for rank, time in self._died.items():
             _spend(self._spent[rank], dead=until - time)
-        if slots > len(self._spent):
-            _spend(self._spent[None], no_trial=(slots - len(self._spent)) * (until - self._begin))
+        never_given = slots - len(self._spent)
+        if never_given > 0:
+            _spend(self._spent[None], no_trial=never_given * (until - self._begin))
         return self._spent
 
     def _hand(self, id: int, given: Given) -> None:

@@ -1,0 +1,334 @@
+"""`menndl simulate`: a virtual clock against closed forms, and what it is made of against small cases by hand."""
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, List
+
+import numpy as np
+import pytest
+
+from menndl_caffe.experiment import search_file
+from menndl_caffe.farm.simulated import SimulatedFarm
+from menndl_caffe.simulate.known import Known
+from menndl_caffe.simulate.landscape import Chance, Neighbours
+from menndl_caffe.simulate.simulation import Circumstances, Setup, simulate
+from menndl_caffe.simulate.times import Times, Work, assumed, fit, fitted
+from menndl_caffe.trial import CRASHED, INVALID, OK, Result, Trial
+from menndl_caffe.walltime import Stopped
+from tests.support import runs, searches
+from tests.support.in_process import Menndl
+
+GENE = 'gene {{ name: "x" real_range {{ min: 0 max: 1 }} default: 0.5 }}'
+
+
+class Lengths:
+    """Trainings of so many seconds, one after the other; notes which began."""
+
+    def __init__(self, *seconds: float):
+        self._seconds = itertools.cycle(seconds)
+        self.began: List[Trial] = []
+        self.seconds: List[float] = []
+
+    def __call__(self, trial: Trial) -> Result:
+        self.began.append(trial)
+        self.seconds.append(next(self._seconds))
+        return replace(searches.outcome(trial, 4), seconds=self.seconds[-1])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return runs.small_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def menndl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
+    return Menndl(monkeypatch, capsys)
+
+
+def setup(path: Path, data: Path, seconds: float = 100.0, sigma: float = 0.0, kind: str = runs.GA,
+          **settings: int) -> Setup:
+    """A search whose trainings all take so many seconds, but for their noise."""
+    experiment = search_file.load(str(runs.write_search(path / "x.search.prototxt", data, kind=kind, **settings)))
+    return Setup("x", experiment, Work(experiment), Times(seconds, 0.0, sigma, ""), Chance(1))
+
+
+# ---- the clock ----
+
+@pytest.mark.parametrize("kind", ["GA", "RANDOM", "ASYNC_GA", "Children"])
+def test_one_rank_takes_the_sum_of_all_trainings(kind: str, tmp_path: Path) -> None:
+    train = Lengths(10, 30, 5)
+    farm = SimulatedFarm(1, train)
+    searches.play(tmp_path, kind, 1, farm)
+    assert farm.now == sum(train.seconds) > 0
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 7, 15, 40])
+def test_equal_trainings_take_as_many_rounds_as_they_need(ranks: int, tmp_path: Path) -> None:
+    farm = SimulatedFarm(ranks, Lengths(100))
+    searches.play(tmp_path, "RANDOM", 1, farm, reuse=False)
+    assert farm.now == 100 * math.ceil((searches.LIMIT + 1) / ranks)  # the default, too
+
+
+def test_a_generation_is_as_long_as_its_slowest(tmp_path: Path) -> None:
+    train = Lengths(10, 70, 25, 90, 40, 10, 55)
+    farm = SimulatedFarm(50, train)
+    searches.play(tmp_path, "GA", 1, farm, reuse=False)
+    slowest: Dict[Any, float] = defaultdict(float)
+    for trial, seconds in zip(train.began, train.seconds):
+        slowest[trial.generation] = max(slowest[trial.generation], seconds)
+    assert len(slowest) == 4 and slowest.pop(None) == 10  # the default's 10 are over before the first generation is
+    assert farm.now == sum(slowest.values())
+
+
+@pytest.mark.parametrize("ranks, rounds", [(3, 5), (5, 3)])
+def test_a_master_that_keeps_up_comes_once_a_round(ranks: int, rounds: int, tmp_path: Path) -> None:
+    farm = SimulatedFarm(ranks, Lengths(100), master=2)
+    searches.play(tmp_path, "RANDOM", 1, farm, reuse=False)
+    assert farm.now == rounds * (100 + 2) + (ranks - 1) * 2
+
+
+def test_a_master_that_does_not_keep_up_gives_one_trial_after_the_other(tmp_path: Path) -> None:
+    farm = SimulatedFarm(4, Lengths(100), master=60)
+    searches.play(tmp_path, "RANDOM", 1, farm, reuse=False)
+    assert farm.now == (searches.LIMIT + 1) * 60 + 100
+
+
+def test_messages_take_their_time_each_way_of_a_trial(tmp_path: Path) -> None:
+    farm = SimulatedFarm(1, Lengths(100), delay=3)
+    searches.play(tmp_path, "RANDOM", 1, farm, reuse=False)
+    assert farm.now == 103 * (searches.LIMIT + 1)
+
+
+def test_a_dead_ranks_trial_begins_anew_on_another(tmp_path: Path) -> None:
+    """Two ranks; 15 trials of 100 s, of which rank 1 loses its second at 150 s and rank 0 does the other fourteen."""
+    train = Lengths(100)
+    farm = SimulatedFarm(2, train, deaths={1: 150.0})
+    calls = searches.play(tmp_path, "RANDOM", 1, farm, reuse=False)
+    assert farm.now == 1400 and farm.slots == 1 and farm.died == {1: 150.0}
+    assert len(train.began) == 16 and len(set(train.began)) == 15
+    assert sum(isinstance(call, Result) for call in calls) == 15
+
+
+def test_no_rank_is_left(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="every rank has died"):
+        searches.play(tmp_path, "RANDOM", 1, SimulatedFarm(2, Lengths(100), deaths={0: 50.0, 1: 350.0}))
+
+
+def test_the_individuals_of_a_ga_do_not_depend_on_the_ranks(tmp_path: Path) -> None:
+    found = []
+    for ranks in (1, 7):
+        calls = searches.play(tmp_path / str(ranks), "GA", 1, SimulatedFarm(ranks, Lengths(10, 70, 25)))
+        found.append({call.id: call.genome for call in calls if isinstance(call, Trial)})
+    assert found[0] == found[1]
+
+
+# ---- a whole simulation ----
+
+def test_shares_of_the_ranks_time_are_whole(tmp_path: Path, data: Path) -> None:
+    for ranks, how in ((5, Circumstances()), (40, Circumstances(0.5)), (5, Circumstances(0.5, deaths=3.0))):
+        outcome = simulate(setup(tmp_path, data, sigma=0.8), ranks, how)
+        assert outcome.individuals == 18
+        whole = ranks * (outcome.seconds - how.master)  # from the first trial's beginning on; times have milliseconds
+        assert sum(outcome.spent.values()) == pytest.approx(whole, abs=0.01 * outcome.trained)
+
+
+def test_utilisation_of_a_synchronous_ga(tmp_path: Path, data: Path) -> None:
+    """Six at a time on four ranks, and the default: two rounds in each generation, of which not all is work."""
+    outcome = simulate(setup(tmp_path, data), 4, Circumstances())
+    rounds = outcome.seconds / 100
+    assert outcome.trained == pytest.approx(outcome.utilisation * rounds * 4) and rounds == 6
+    assert outcome.share("generation") + outcome.share("no_trial") == pytest.approx(1 - outcome.utilisation)
+
+
+def test_more_ranks_than_individuals_have_no_trial(tmp_path: Path, data: Path) -> None:
+    outcome = simulate(setup(tmp_path, data), 100, Circumstances())
+    assert outcome.seconds == 300
+    assert outcome.share("no_trial") >= 0.93 and outcome.share("master") == outcome.share("lost") == 0
+
+
+@pytest.mark.parametrize("kind", ["ASYNC_GA", "GUIDED_GA"])
+def test_64_ranks_wait_for_nothing_but_the_end(kind: str, tmp_path: Path, data: Path) -> None:
+    if kind == "GUIDED_GA":
+        pytest.importorskip("scipy")
+    outcome = simulate(setup(tmp_path, data, 600.0, 0.8, runs.LIMITED[kind], trials=100), 64, Circumstances(0.06))
+    assert outcome.individuals == 100
+    assert outcome.utilisation + outcome.share("no_trial") > 0.99
+
+
+def test_a_limit_ends_it_there(tmp_path: Path, data: Path) -> None:
+    outcome = simulate(setup(tmp_path, data), 2, Circumstances(hours=250 / 3600))
+    assert outcome.seconds == pytest.approx(250) and outcome.stopped.startswith("after 0.069")
+    assert outcome.trained == 4 and outcome.utilisation == pytest.approx(1)
+
+
+def test_the_best_on_the_test_set_comes_last(tmp_path: Path) -> None:
+    held_out = runs.small_data(tmp_path / "data", validation=40)
+    path = runs.write_search(tmp_path / "x.search.prototxt", held_out, "fitness_set: VALIDATION", runs.RANDOM)
+    experiment = search_file.load(str(path))
+    outcome = simulate(Setup("x", experiment, Work(experiment), Times(100, 0, 0, ""), Chance(1)), 50, Circumstances())
+    assert outcome.seconds == 200 and outcome.individuals == 18
+
+
+def test_an_impossible_net_takes_no_time(tmp_path: Path, data: Path) -> None:
+    made = setup(tmp_path, data)
+    one = made.experiment.trial(3, made.experiment.space.default)
+    assert made.train(one).seconds == 100
+
+    class Impossible:
+        is_known = True
+
+        def __call__(self, genome: Any) -> float:
+            return 0.0
+
+    work: Any = Impossible()
+    result = replace(made, work=work).train(one)
+    assert (result.status, result.seconds) == (INVALID, 0)
+
+
+# ---- times ----
+
+def test_work_counts_training_and_tests(tmp_path: Path, data: Path) -> None:
+    """cifar10_quick's own shapes: 32 x 32 x 32 of 5 x 5 x 3, then pooled to 16, 8 and 4, and two inner products."""
+    made = setup(tmp_path, data, max_iter=8, test_interval=4, test_iter=2, batch_size=10)
+    image = (32 * 32 * 32 * 75 + 16 * 16 * 32 * 800 + 8 * 8 * 64 * 800 + 64 * 16 * 64 + 640)
+    assert made.work.cost(made.experiment.space.default) == 10 * image
+    assert made.work(made.experiment.space.default) == image * (3 * 8 * 10 + 2 * 2 * 100)  # tests are of 100
+
+
+def test_a_fit_finds_what_made_the_times() -> None:
+    work = np.array([1.0, 2.0, 5.0, 9.0]) * 1e12
+    assert fit(work, 3 + 2e-12 * work) == pytest.approx((3, 2e-12, 0), rel=1e-6, abs=1e-9)
+    assert fit(work, np.full(4, 7.0)) == pytest.approx((7, 0, 0), abs=1e-9)  # neither is ever below 0
+    assert fit(work, 2e-12 * work - 1) [0] == 0
+    assert fit(np.zeros(3), np.array([1.0, 2.0, 3.0]))[:2] == pytest.approx((2, 0))
+
+
+def test_a_fit_keeps_the_sum_and_says_the_spread() -> None:
+    rng = np.random.RandomState(1)
+    work = 1e12 * (1 + 9 * rng.random_sample(400))
+    seconds = (3 + 2e-12 * work) * np.exp(0.3 * rng.standard_normal(400))
+    a, b, sigma = fit(work, seconds)
+    assert (a + b * work).sum() == pytest.approx(seconds.sum()) and sigma == pytest.approx(0.3, rel=0.1)
+    drawn = [Times(a, b, sigma, "").seconds(1e12, np.random.RandomState(i)) for i in range(1000)]
+    assert np.mean(drawn) == pytest.approx(a + b * 1e12, rel=0.05)  # the noise adds nothing
+
+
+# ---- fitness ----
+
+def landscape(*known: Known) -> Neighbours:
+    return Neighbours(known, searches.REALS, "x")
+
+
+def at(decay: float, momentum: float) -> Any:
+    return searches.REALS.genome((decay, momentum))
+
+
+def test_the_known_have_their_own_and_others_a_mean_by_distance() -> None:
+    """Along momentum alone: 1/4 of the way from 0.2 to 0.6 the weights are as 1/1 to 1/9."""
+    surface = landscape(Known(at(1e-3, 0.0), OK, (0.1,), 5), Known(at(1e-3, 0.0), OK, (0.3,), 5),
+                        Known(at(1e-3, 0.8), OK, (0.6,), 5))
+    rng = np.random.RandomState(0)
+    assert surface(at(1e-3, 0.0), rng).values == pytest.approx((0.2,))
+    assert surface(at(1e-3, 0.2), rng).values == pytest.approx(((9 * 0.2 + 0.6) / 10,))
+    assert surface.error() == pytest.approx(0.4)
+
+
+def test_whose_nearest_failed_fails_as_soon() -> None:
+    surface = landscape(Known(at(1e-3, 0.0), CRASHED, None, 4.0), Known(at(1e-3, 0.9), OK, (0.6,), 50))
+    rng = np.random.RandomState(0)
+    found = surface(at(1e-3, 0.3), rng)
+    assert (found.status, found.seconds) == (CRASHED, 4.0)
+    assert surface(at(1e-3, 0.6), rng).values == pytest.approx((0.6,))
+
+
+def test_nothing_is_better_than_the_best_known() -> None:
+    rng = np.random.RandomState(2)
+    points = [searches.REALS.from_unit(point) for point in rng.random_sample((60, 2))]
+    surface = landscape(*(Known(point, OK, (float(rng.random_sample()),), 1) for point in points))
+    best = max(surface(point, rng).values[0] for point in points)
+    assert all(surface(searches.REALS.from_unit(point), rng).values[0] <= best for point in rng.random_sample((200, 2)))
+
+
+# ---- the command ----
+
+def test_a_row_for_each_search_and_number_of_ranks(menndl: Menndl, tmp_path: Path, data: Path) -> None:
+    paths = [runs.write_search(tmp_path / f"{name}.search.prototxt", data, kind=kind)
+             for name, kind in (("ga", runs.GA), ("steady", runs.LIMITED["ASYNC_GA"]))]
+    assert menndl("simulate", *paths, "--ranks", 1, 3, "--out", tmp_path / "out") == 0
+    lines = menndl.out.splitlines()
+    assert [line.split()[:2] for line in lines[1:5]] == [["ga", "1"], ["ga", "3"], ["steady", "1"], ["steady", "3"]]
+    assert "assumed: 18 billion multiply-adds a second" in menndl.out and "by chance" in menndl.out
+    with open(tmp_path / "out" / "simulated.csv") as file:
+        rows = list(csv.DictReader(file))
+    busy = [float(row["hours"]) * float(row["utilisation"]) * int(row["ranks"]) for row in rows]
+    assert busy[0] == pytest.approx(busy[1], rel=1e-3)  # a GA trains the same, on however many ranks
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "simulated.csv", "simulated_best.csv", "simulated.png", "simulated.svg", "simulated.pdf"}
+
+
+def test_times_and_fitness_of_a_run(menndl: Menndl, tmp_path: Path, data: Path) -> None:
+    """A table with as many seconds as there are billions of multiply-adds, and a run that it becomes."""
+    search = runs.write_search(tmp_path / "x.search.prototxt", data)
+    menndl.run(search, tmp_path / "run")
+    found = menndl.json("simulate", search, "--ranks", 2, "--fitness", tmp_path / "run", "--accuracy", 0.1, "--times",
+                        tmp_path / "run")["simulations"][0]
+    best = menndl.json("best", tmp_path / "run")["best"][0]["accuracy"]
+    assert found["best"] == pytest.approx(best)  # the same search meets the same individuals
+    assert 0 < found["hours_to_0.1"] <= found["hours_to_best"] <= found["hours"]
+    assert menndl("export", tmp_path / "run", "--to", "csv") == 0
+    table = menndl.json("simulate", search, "--ranks", 2, "--fitness", tmp_path / "run" / "export" / "trials.csv")
+    assert table["simulations"][0]["best"] == pytest.approx(best)
+
+
+def test_times_are_fitted_to_a_table(tmp_path: Path, data: Path) -> None:
+    made = setup(tmp_path, data)
+    space = made.experiment.space
+    points = [space.from_unit(point) for point in np.random.RandomState(1).random_sample((6, 6))]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join([",".join([*space.names, "accuracy", "seconds"]),
+                                *(",".join(map(str, [*genome.values, 0.5, 2 + 3e-9 * made.work(genome)]))
+                                  for genome in points)]))
+    times = fitted(str(table), made.experiment, made.work)
+    assert (times.fixed, times.per_multiply_add) == pytest.approx((2, 3e-9), rel=1e-4)
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--accuracy", "0.5"], "--accuracy: when it is reached is not known without --fitness RUN"),
+    (["--times", "nowhere"], "nowhere is not a run"), (["--fitness", "nowhere"], "nowhere is not a run"),
+    (["--data", "nowhere"], "menndl data"), (["--ranks", "0"], "expected a whole number from 1"),
+    (["--die", "-1"], "expected a number above 0"), (["--rate", "18", "--times", "x"], "not allowed with")])
+def test_mistakes(arguments: List[str], said: str, menndl: Menndl, tmp_path: Path, data: Path) -> None:
+    search = runs.write_search(tmp_path / "x.search.prototxt", data)
+    try:
+        code = menndl("simulate", search, "--ranks", 2, *arguments)
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    if menndl.said:
+        assert said in menndl.said
+
+
+def test_a_search_along_gradients_is_not_simulated(menndl: Menndl, tmp_path: Path, data: Path) -> None:
+    search = runs.write_gradients(tmp_path / "x.search.prototxt", data)
+    assert menndl("simulate", search, "--ranks", 2) == 2 and "goes down gradients" in menndl.said
+
+
+def test_a_table_without_a_gene(menndl: Menndl, tmp_path: Path, data: Path) -> None:
+    search = runs.write_search(tmp_path / "x.search.prototxt", data)
+    (tmp_path / "t.csv").write_text("kernel1,accuracy,seconds\n4,0.5,1\n")
+    assert menndl("simulate", search, "--ranks", 2, "--fitness", tmp_path / "t.csv") == 2
+    assert "t.csv:1: has no column kernel2, kernel3, output1, output2, output3" in menndl.said
+
+
+def test_the_rate_is_what_is_assumed(tmp_path: Path, data: Path) -> None:
+    made = setup(tmp_path, data)
+    assert assumed(2.0, made.work).seconds(3e9, np.random.RandomState(0)) == pytest.approx(1.5)
+    unknown: Any = SimpleNamespace(is_known=False)
+    with pytest.raises(Exception, match="--times RUN takes that from a run"):
+        assumed(None, unknown)
