@@ -8,7 +8,7 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.journal import Journal
-from menndl_caffe.report.idle import ranks_time
+from menndl_caffe.report.idle import BUSY, REASONS, idle_text, ranks_time, shares
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, Result, Trial
 from tests.support.searches import SPACE
 
@@ -99,3 +99,12 @@ def test_a_journal_that_does_not_say_who_trains(tmp_path: Path) -> None:
         writer.add_trial(Trial(1, SPACE.default, 1, 4))
         writer.add_result(Result(1, OK, 0.5, seconds=3))
     assert ranks_time(journal.read(tmp_path)) == {}
+
+
+def test_in_words() -> None:
+    """Two ranks of 10 s; 0.05% is the least that is told."""
+    nothing = dict.fromkeys(REASONS, 0.0)
+    by_rank = {0: {**nothing, BUSY: 9.0, "generation": 0.996, "master": 0.004}, 1: {**nothing, BUSY: 8.0, "dead": 2.0}}
+    assert shares(by_rank) == pytest.approx({**nothing, BUSY: 0.85, "generation": 0.0498, "master": 2e-4, "dead": 0.1})
+    assert idle_text(by_rank) == "5.0% waiting for the end of a generation, 10.0% dead"
+    assert idle_text({}) == ""

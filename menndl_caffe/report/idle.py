@@ -50,6 +50,18 @@ def ranks_time(record: Record, until: Optional[float] = None, died: Optional[Map
     return dict(spent)
 
 
+def shares(by_rank: Mapping[Optional[int], Spent]) -> Spent:
+    """Of the time of all ranks, by what it was spent on, in [0, 1]; empty where there was none."""
+    whole = sum(sum(spent.values()) for spent in by_rank.values())
+    return {kind: sum(spent[kind] for spent in by_rank.values()) / whole for kind in (BUSY, *REASONS)} if whole else {}
+
+
+def idle_text(by_rank: Mapping[Optional[int], Spent]) -> str:
+    """`4.2% waiting for the end of a generation, 0.3% waiting for the master`; nothing for what is next to nothing."""
+    found = shares(by_rank)
+    return ", ".join(f"{100 * found[kind]:.1f}% {said}" for kind, said in REASONS.items() if found.get(kind, 0) >= 5e-4)
+
+
 def _nothing() -> ByRank:
     return defaultdict(lambda: dict.fromkeys((BUSY, *REASONS), 0.0))
 

@@ -10,6 +10,7 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.descents import descents, distrusted
+from menndl_caffe.report.idle import BUSY, idle_text, ranks_time, shares
 from menndl_caffe.report.summary import (
     best_trained,
     described,
@@ -49,6 +50,8 @@ def status_dict(run: Run, now: float) -> Dict[str, Any]:
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
         **({"descents": _descents(run)} if has_gradients(run) else {}),
         **_speed(run, done, now),
+        "ranks": [{"rank": rank, **{kind: round(seconds, 3) for kind, seconds in spent.items()}}
+                  for rank, spent in ranks_time(run.record).items()],
         # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
         "complete": (done == total or total is None and run.message.HasField("inner"))
         and all(ends[role] for role in needed),
@@ -226,9 +229,23 @@ def _how_fast(status: Dict[str, Any]) -> List[Tuple[str, str]]:
     if status["trials_per_hour"] is not None:
         lines.append(("speed", f"{status['trials_per_hour']:,.0f} trials an hour: {status['trained']:,} in "
                                f"{duration(status['busy_seconds'])}, not counting time in which no rank trained"))
+    lines += _ranks(status)
     if status["complete"]:
         return lines + [("state", "complete")]
     if ago is not None:
         lines.append(("last result", f"{duration(max(0.0, ago))} ago"))
     return lines + [("time left", "unknown" if left is None else f"about {duration(left)} at this speed"),
                     ("state", "not complete; the command that started it goes on with it")]
+
+
+def _ranks(status: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """How much of their time the ranks trained, and what they waited for."""
+    spent = {row["rank"]: {kind: seconds for kind, seconds in row.items() if kind != "rank"}
+             for row in status["ranks"]}
+    found = shares(spent)
+    if not found:
+        return []
+    idle = idle_text(spent)
+    least = min(shares({rank: of_rank}).get(BUSY, 1.0) for rank, of_rank in spent.items() if rank is not None)
+    among = f" (the least {100 * least:.1f}%)" if len(spent) > 1 else ""
+    return [("ranks", f"busy {100 * found[BUSY]:.1f}% of their time{among}" + (f"; {idle}" if idle else ""))]

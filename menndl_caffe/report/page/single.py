@@ -8,6 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.objective import LOSS, Objective, costs, hypervolume
 from menndl_caffe.report.best import best_dict, cell, shown
+from menndl_caffe.report.idle import idle_text, ranks_time
 from menndl_caffe.report.importance import importance
 from menndl_caffe.report.nets import Nets
 from menndl_caffe.report.page import decays, descents, test_set
@@ -145,4 +146,4 @@ def rank_shares(run: Run, busy: float) -> Dict[str, Any]:
     if not trained or not busy:
         return {}
     return {"ranks": len(trained), "mean": sum(trained) / len(trained) / busy,
-            "least": trained[0] / busy, "most": trained[-1] / busy}
+            "least": trained[0] / busy, "most": trained[-1] / busy, "idle": idle_text(ranks_time(run.record))}
