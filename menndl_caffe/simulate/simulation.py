@@ -3,11 +3,10 @@ virtual."""
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -115,21 +114,31 @@ def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
     problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, setup.work.cost,
                              experiment.objectives)
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), fsync=False, clock=lambda: farm.now) as journal:
-        journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
-        default = numbering(experiment.space.default, role=DEFAULT)
-        algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
-        limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
-        loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
-        try:
-            loop.run([default])
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
-                loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
-        except Stopped as stopped:
-            outcome.stopped = stop() or str(stopped)
-        _count(outcome, journal.record, farm)
+    journal = _Unwritten(lambda: farm.now)
+    journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
+    default = numbering(experiment.space.default, role=DEFAULT)
+    algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
+    limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+    loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
+    try:
+        loop.run([default])
+        if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+            loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
+    except Stopped as stopped:
+        outcome.stopped = stop() or str(stopped)
+    _count(outcome, journal.record, farm)
     outcome.cpu_seconds = time.process_time() - began
     return outcome
+
+
+class _Unwritten(Journal):
+    """A journal in memory alone."""
+
+    def __init__(self, clock: Callable[[], float]):
+        self.run_dir, self.record, self._clock = Path("simulated"), Record(), clock
+
+    def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
+        pass
 
 
 def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
