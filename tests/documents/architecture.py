@@ -15,7 +15,7 @@ GROUPS = {
     "search": ("#dcebf7", "#0072b2", "the search", "genome objective trial search experiment"),
     "caffe": ("#d5efe6", "#007a5a", "Caffe's nets and data", "nets data"),
     "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
-    "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm startup walltime run doctor cli"),
+    "places": ("#f6e0ee", "#a8427f", "where and when it runs", "farm startup walltime run simulate doctor cli"),
     "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal report export save watch"),
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
