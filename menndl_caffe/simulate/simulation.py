@@ -27,6 +27,7 @@ from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, TEST, Result, T
 from menndl_caffe.walltime import Stopped
 
 HOUR = 3600.0
+NOTED = 1000  # individuals after which a simulation says how far it is
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class Outcome:
         return next((when for when, value in self.best if objective.cost(value) <= objective.cost(fitness)), None)
 
 
-def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
+def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int], None] = lambda individuals: None
+             ) -> Outcome:
     """Play a whole search: the default, all individuals, and the best on the test set where the search file has it so.
+    `note` is told each time that some individuals have their results.
     """
     experiment, objective = setup.experiment, setup.experiment.objectives[0]
     outcome = Outcome(setup.name, experiment.message.type, ranks)
@@ -103,6 +106,9 @@ def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
     farm = SimulatedFarm(ranks, setup.train, how.master, setup.times.delay, _deaths(setup, ranks, how.deaths), until)
 
     def watch(trial: Trial, result: Result, recorded: bool) -> None:
+        outcome.individuals += trial.role == INDIVIDUAL
+        if not outcome.individuals % NOTED:
+            note(outcome.individuals)
         if trial.role == INDIVIDUAL and not result.failed and (
                 not outcome.best or objective.cost(result.fitness) < objective.cost(outcome.best[-1][1])):
             outcome.best.append((farm.now, result.fitness))
@@ -151,7 +157,6 @@ def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
 
 def _count(outcome: Outcome, record: Record, farm: SimulatedFarm) -> None:
     results: Any = record.results.values()
-    outcome.individuals = sum(record.trials[result.id].role == INDIVIDUAL for result in results)
     outcome.trained = sum(result.same_as is None for result in results)
     outcome.failed = sum(result.failed for result in results)
     outcome.died, outcome.seconds = len(farm.died), farm.now
