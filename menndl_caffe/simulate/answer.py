@@ -39,9 +39,7 @@ def text(rows: Sequence[Dict[str, Any]], setups: Sequence[Setup], outcomes: Sequ
          ) -> str:
     """The table, and what it rests on."""
     kinds = [kind for kind in REASONS if any(one[f"idle_{kind}"] >= 0.00005 for one in rows)]
-    times = [name for name in rows[0] if name.startswith("hours_to_")]
-    for one in rows:
-        times += [name for name in one if name.startswith("hours_to_") and name not in times]
+    times = list(dict.fromkeys(name for one in rows for name in one if name.startswith("hours_to_")))
     best = ["best"] if any("best" in one for one in rows) else []
     several = len(setups) > 1
     head = [*(["search"] if several else []), "ranks", "time", "individuals", "trained", "an hour", *best,
@@ -73,7 +71,7 @@ def _rests_on(setups: Sequence[Setup], how: Circumstances) -> Iterator[str]:
         for one in dict.fromkeys(said):
             names = [setup.name for setup, its in zip(setups, said) if its == one]
             yield f"{name:<9}{one}" + (f" ({', '.join(names)})" if len(dict.fromkeys(said)) > 1 else "")
-    yield f"master   {1000 * how.master:g} ms a trial, one after the other" + _delay(setups)
+    yield f"master   {1000 * how.master:.2g} ms a trial, one after the other" + _delay(setups)
     if how.deaths:
         yield f"deaths   {how.deaths:g} a rank and hour; a dead rank's trial begins anew on another one"
 

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
@@ -65,7 +67,7 @@ def main(arguments: Any) -> None:
     outcomes, rows, of_each = [], [], []
     for setup in setups:
         for ranks in arguments.ranks:
-            outcomes.append(simulate(setup, ranks, how))
+            outcomes.append(simulate(setup, ranks, how, functools.partial(_note, setup.name, ranks)))
             rows.append(answer.row(outcomes[-1], setup, arguments.accuracy))
             of_each.append(setup)
     if arguments.json:
@@ -76,6 +78,12 @@ def main(arguments: Any) -> None:
         show(answer.text(rows, setups, outcomes, how))
     if arguments.out:
         _write(arguments.out, answer, outcomes, rows, of_each, arguments.accuracy)
+
+
+def _note(name: str, ranks: int, individuals: int) -> None:
+    """How far a long simulation is, for who sits and waits."""
+    if individuals and sys.stderr.isatty():
+        say(f"{name} on {ranks:,} rank{'s' * (ranks > 1)}: {individuals:,} individuals")
 
 
 def _setups(arguments: Any) -> Iterator[Any]:

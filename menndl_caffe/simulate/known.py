@@ -55,7 +55,7 @@ def _known(genome: Genome, result: Result, objectives: Sequence[Objective]) -> K
 def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
     """A row each: a column for each gene; `fitness`, or what the objectives measure by its name; `seconds`; and where
     it may be other than ok, `status`."""
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         fitness = experiment.objectives[0].measure
         named = fitness if fitness in (reader.fieldnames or ()) else "fitness"
@@ -64,13 +64,13 @@ def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
         if missing:
             raise UserError(f"{path}:1: has no column {', '.join(sorted(missing))}; expected one for each gene, "
                             f"{' and '.join(wanted)}, and seconds, as `menndl export --to csv` writes them")
-        for row in reader:
-            if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL:
-                try:
+        try:
+            for row in reader:
+                if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL:
                     yield _row(row, experiment.space, wanted)
-                except (TypeError, ValueError):
-                    raise UserError(f"{path}:{reader.line_num}: is no training of this search's genes; expected "
-                                    "values within their ranges, and numbers") from None
+        except (TypeError, ValueError, csv.Error):
+            raise UserError(f"{path}:{reader.line_num}: is no training of this search's genes; expected values within "
+                            "their ranges, and numbers") from None
 
 
 def _row(row: Dict[str, str], space: SearchSpace, wanted: Sequence[str]) -> Known:

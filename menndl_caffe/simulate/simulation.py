@@ -3,11 +3,10 @@ virtual."""
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, TEST, Result, T
 from menndl_caffe.walltime import Stopped
 
 HOUR = 3600.0
+NOTED = 1000  # individuals after which a simulation says how far it is
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,10 @@ class Outcome:
         return next((when for when, value in self.best if objective.cost(value) <= objective.cost(fitness)), None)
 
 
-def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
+def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int], None] = lambda individuals: None
+             ) -> Outcome:
     """Play a whole search: the default, all individuals, and the best on the test set where the search file has it so.
+    `note` is told each time that some individuals have their results.
     """
     experiment, objective = setup.experiment, setup.experiment.objectives[0]
     outcome = Outcome(setup.name, experiment.message.type, ranks)
@@ -104,6 +106,9 @@ def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
     farm = SimulatedFarm(ranks, setup.train, how.master, setup.times.delay, _deaths(setup, ranks, how.deaths), until)
 
     def watch(trial: Trial, result: Result, recorded: bool) -> None:
+        outcome.individuals += trial.role == INDIVIDUAL
+        if not outcome.individuals % NOTED:
+            note(outcome.individuals)
         if trial.role == INDIVIDUAL and not result.failed and (
                 not outcome.best or objective.cost(result.fitness) < objective.cost(outcome.best[-1][1])):
             outcome.best.append((farm.now, result.fitness))
@@ -115,21 +120,31 @@ def simulate(setup: Setup, ranks: int, how: Circumstances) -> Outcome:
     problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, setup.work.cost,
                              experiment.objectives)
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), fsync=False, clock=lambda: farm.now) as journal:
-        journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
-        default = numbering(experiment.space.default, role=DEFAULT)
-        algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
-        limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
-        loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
-        try:
-            loop.run([default])
-            if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
-                loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
-        except Stopped as stopped:
-            outcome.stopped = stop() or str(stopped)
-        _count(outcome, journal.record, farm)
+    journal = _Unwritten(lambda: farm.now)
+    journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
+    default = numbering(experiment.space.default, role=DEFAULT)
+    algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
+    limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+    loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
+    try:
+        loop.run([default])
+        if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
+            loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
+    except Stopped as stopped:
+        outcome.stopped = stop() or str(stopped)
+    _count(outcome, journal.record, farm)
     outcome.cpu_seconds = time.process_time() - began
     return outcome
+
+
+class _Unwritten(Journal):
+    """A journal in memory alone."""
+
+    def __init__(self, clock: Callable[[], float]):
+        self.run_dir, self.record, self._clock = Path("simulated"), Record(), clock
+
+    def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
+        pass
 
 
 def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
@@ -142,7 +157,6 @@ def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
 
 def _count(outcome: Outcome, record: Record, farm: SimulatedFarm) -> None:
     results: Any = record.results.values()
-    outcome.individuals = sum(record.trials[result.id].role == INDIVIDUAL for result in results)
     outcome.trained = sum(result.same_as is None for result in results)
     outcome.failed = sum(result.failed for result in results)
     outcome.died, outcome.seconds = len(farm.died), farm.now
