@@ -77,7 +77,7 @@ def write(project: Project, out: Path, command: str) -> List[Path]:
     """The three files in a folder, the search file last; UserError, and none of them, where one is there and another.
     """
     paths = [out / name for name in NAMES]
-    texts = [*project.templates, search_text(command, [str(path) for path in paths[:2]], str(project.images.folder),
+    texts = [*project.templates, search_text(command, list(NAMES[:2]), str(project.images.folder),
                                              project.proposals, project.settings)]
     experiment = search_file.of_text(texts[-1], str(paths[-1]))
     needed_outputs(Rendered("", "", project.net, project.solver), experiment.objectives, experiment.message.fitness)
