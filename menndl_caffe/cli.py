@@ -19,7 +19,7 @@ a first search:
   menndl data cifar10                                   CIFAR-10 as Caffe reads it, into data/cifar10
   menndl run solvers/quick.search.prototxt --out RUN    on one core; --ranks 4: on four
   menndl best RUN                                       the best individuals against Caffe's default
-The same `menndl run` command again goes on where a run was stopped, by whatever means.
+The same `menndl run` command again resumes a run, by whatever means it was stopped.
 
 exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` or `menndl confirm` ended early and in order, by
 --time-limit, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU; 130 Ctrl-C; 1 everything else
@@ -34,7 +34,7 @@ COMMANDS = {
     "check": ("run.check_command", "look at a search before it runs: impossible nets, mistakes, how long it will take"),
     "render": ("experiment.command", "write the two Caffe files of one individual"),
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
-    "run": ("run.command", "run a search, alone or under mpirun/srun; goes on where an earlier one was stopped"),
+    "run": ("run.command", "run a search, on one rank or on many; resume one that was stopped"),
     "confirm": ("run.confirm_command", "train the best individuals and the default again from new seeds, and say "
                                        "whether what was found holds"),
     "simulate": ("simulate.command", "say what a search would do on so many ranks, on a virtual clock"),
