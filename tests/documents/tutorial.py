@@ -10,7 +10,7 @@ BLOCK = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)^`
 FILE_NAME = re.compile(r"`([^`]+)`:$")
 MARK = "=== block"
 # What may come out otherwise on another processor.
-VALUE = re.compile(r"(?:MAX|AVE)(?:, (?:MAX|AVE))?|[\d.,]*\d(?:-[\d.,]+)?")
+VALUE = re.compile(r"(?:MAX|AVE)(?:, (?:MAX|AVE))?|(?:below )?[\d.,]*\d(?:-[\d.,]+)?")
 
 
 class Block(NamedTuple):
