@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from menndl_caffe.arguments import add_json, add_run, whole
@@ -25,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--iterations", type=whole(1), metavar="N",
                          help="training iterations, the run's or more (default: what the search file says, else the "
                               "run's)")
-    command.add_argument("--data", metavar="DIR", help="the run's data, where they have moved")
+    command.add_argument("--data", type=Path, metavar="DIR", help="the run's data, where they have moved")
     command.add_argument("--threads", type=whole(1), metavar="N",
                          help="BLAS threads of each trainer (default: the run's)")
     command.add_argument("--trial-timeout", type=whole(1), metavar="SECONDS",
