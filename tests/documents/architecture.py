@@ -21,7 +21,7 @@ GROUPS = {
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes
-WIDTH, MARGIN, LEGEND = 900, 14, 640
+WIDTH, MARGIN, LEGEND = 900, 14, 656
 ROW, BOX, GAP, LETTER, PORT = 66, 30, 18, 7.9, 11
 Imports = Dict[str, Set[str]]
 Edge = Tuple[str, str]
