@@ -131,7 +131,7 @@ def _head(height: int) -> Iterator[str]:
 def _legend() -> Iterator[str]:
     """To the right of all rooms."""
     for i, text in enumerate(("An arrow: imports. It is left out where", "others lead to the same room.",
-                              "Dashed: a pipe to a process of its own.")):
+                              "Dashed: a pipe to another process.")):
         yield f'<text class="said" x="{LEGEND}" y="{32 + 19 * i}">{text}</text>'
     for i, (fill, border, text, _) in enumerate(group for group in GROUPS.values() if group[2]):
         y = 98 + 26 * i
