@@ -78,7 +78,7 @@ def test_a_search_by_time_is_complete_when_that_is_over(menndl: Menndl, data: Pa
     what they were."""
     run = tmp_path / "run"
     menndl.run(write(tmp_path, data, 1000 / 3600), run)
-    assert "menndl" not in menndl.said and "training the default first, 4 iterations" in menndl.said
+    assert "menndl run:" not in menndl.said and "training the default first, 4 iterations" in menndl.said
     first = results(run)
     assert len(first) == 10 and ends(run) == [(pytest.approx(1000 / 3600), 10)]
     status = menndl.json("status", run)

@@ -7,7 +7,6 @@ import math
 import re
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, List, Mapping, Tuple
 
 import pytest
@@ -205,11 +204,10 @@ def test_each_moment_of_a_growing_journal(run: Path, at_once: None) -> None:
     assert watched.picture == Watched(run).picture
 
 
-def test_a_resumed_run_goes_on(run: Path, at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_goes_on(run: Path, at_once: None) -> None:
     """Trials without a result are with nobody until they are given out again."""
-    monkeypatch.setattr(journal, "time", SimpleNamespace(time=lambda: 5001.0))
     watched = Watched(run)
-    with Journal(run, fsync=False) as writer:
+    with Journal(run, fsync=False, clock=lambda: 5001.0) as writer:
         writer.begin({**RUN, "ranks": 1, "slots": 1, "started": 5000.0})
         watched.look()
         assert watched.picture is not None and watched.picture.doing == []

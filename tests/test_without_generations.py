@@ -182,7 +182,7 @@ def screen(run: Run, columns: int = 100) -> Dict[str, str]:
 def test_the_screen(open_ended: Run, planned: Run) -> None:
     rows, whole = screen(open_ended), screen(planned)
     assert "generation" not in {**rows, **whole}
-    assert rows["individuals"] == "45" and rows["speed"] == "890 trials/h   last result 0:14 ago"
+    assert rows["individuals"] == "45" and rows["speed"] == "890 trials/h   stopped, last result 0:14 ago"
     assert whole["individuals"].startswith("30 of 30 (100%)  ━━━━") and whole["speed"].endswith("complete")
     assert rows["best"].endswith("(+0.3400)  trial 44") and rows["best so far"].endswith("0.4300 to 0.8400")
 
@@ -191,7 +191,7 @@ def test_plain_lines(open_ended: Run, planned: Run, capsys: pytest.CaptureFixtur
     for run in (open_ended, planned):
         plain.follow(Watched(run.folder), 1, once=True)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("individuals")]
-    assert lines[0] == "individuals 45  best 0.8400  default 0.5000  failed 9  890 trials/h"
+    assert lines[0] == "individuals 45  best 0.8400  default 0.5000  failed 9  890 trials/h  stopped"
     assert lines[1].startswith("individuals 30/30  best 0.7000  default 0.5000  ") and lines[1].endswith("  complete")
 
 

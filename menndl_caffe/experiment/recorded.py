@@ -205,9 +205,9 @@ def worked(record: Record) -> float:
     """Seconds in which a search was worked at: of each start but one without any, to the last that is recorded of it.
     What trained for the sake of `menndl confirm` does not count."""
     starts = sorted(line["started"] for line in (record.run, *record.resumes) if "started" in line)
-    ids = {id for id, trial in record.trials.items() if trial.role != CONFIRM}
-    times = sorted([*(given.time for id, given in record.given.items() if id in ids),
-                    *(result.started + result.seconds for id, result in record.results.items() if id in ids)])
+    again = {id for id, trial in record.trials.items() if trial.role == CONFIRM}
+    times = sorted([*(given.time for id, given in record.given.items() if id not in again),
+                    *(result.started + result.seconds for id, result in record.results.items() if id not in again)])
     seconds = 0.0
     for start, following in zip(starts, (*starts[1:], math.inf)):
         last = bisect.bisect_left(times, following) - 1

@@ -7,9 +7,9 @@ from typing import Any, List, Tuple
 import numpy as np
 import pytest
 
+from menndl_caffe import errors
 from menndl_caffe.errors import UserError
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.torchcaffe import files
 from menndl_caffe.torchcaffe import io as ours
 from menndl_caffe.torchcaffe.io import Transformer, load_image, oversample, resize_image
 from tests.support.torchcaffe.real_pycaffe import in_real_caffe
@@ -242,7 +242,7 @@ def test_missing_modules_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def without(name: str, *rest: Any, **more: Any) -> Any:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(files.importlib, "import_module", without)
+    monkeypatch.setattr(errors.importlib, "import_module", without)
     with pytest.raises(UserError, match="reading an image needs pillow .*PIL"):
         load_image("some.png")
     with pytest.raises(UserError, match="interp_order 3 needs scipy"):
