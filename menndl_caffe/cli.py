@@ -29,15 +29,15 @@ exit codes: 0 success; 2 a mistake of the user's; 75 `menndl run` or `menndl con
 # Name: the module that has its `add_arguments(parser)` and its `main(arguments)`, in the highest room that the command
 # needs, and what it does. Only the module of the command that was asked for is imported.
 COMMANDS = {
-    "data": ("data.command", "write the databases and the mean as Caffe's own tools write them"),
-    "init": ("init.command", "make templates and a search file of a net and a solver that you have"),
+    "data": ("data.command", "prepare images, published or your own, as Caffe's own tools do: databases and means"),
+    "init": ("init.command", "make templates and a search file from a net and a solver that you have"),
     "check": ("run.check_command", "look at a search before it runs: impossible nets, mistakes, how long it will take"),
     "render": ("experiment.command", "write the two Caffe files of one individual"),
     "evaluate": ("run.evaluate_command", "train one individual and print its result as JSON"),
     "run": ("run.command", "run a search, on one rank or on many; resume one that was stopped"),
     "confirm": ("run.confirm_command", "train the best individuals and the default again from new seeds, and say "
                                        "whether what was found holds"),
-    "simulate": ("simulate.command", "say what a search would do on so many ranks, on a virtual clock"),
+    "simulate": ("simulate.command", "say how long a search would take on so many ranks, and why, on a virtual clock"),
     "status": ("report.command", "say how far a run is"),
     "list": ("report.list_command", "list the runs in a folder and in those below it, a line each"),
     "best": ("save.command", "print the best individuals against the default, as Table 3 of the paper"),
@@ -45,7 +45,7 @@ COMMANDS = {
     "watch": ("watch.command", "show a search while it runs"),
     "doctor": ("doctor.command", "say which engines, MPI and data work here, and what to do about the rest"),
     "export": ("export.command", "write a run's trials for pandas, optuna-dashboard or TensorBoard"),
-    "completion": ("completion", "print what makes a shell complete menndl's commands and options"),
+    "completion": ("completion", "print a script with which a shell completes menndl's commands and options"),
 }
 GO_ON = ("run", "confirm")  # those that end early in order and go on where they were stopped
 

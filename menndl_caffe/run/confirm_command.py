@@ -30,8 +30,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=whole(1), metavar="N",
                          help="BLAS threads of each trainer (default: the run's)")
     command.add_argument("--trial-timeout", type=whole(1), metavar="SECONDS",
-                         help="give a training up after so long; with more iterations than the run's after longer, in "
-                              "proportion (default: never)")
+                         help="give a training up after so long; one of more iterations than the run's has more time, "
+                              "in proportion (default: never)")
     add_ranks(command)
     add_json(command)
 
