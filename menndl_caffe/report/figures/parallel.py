@@ -198,7 +198,9 @@ def _axis(axes: Any, axis: Axis, gene: Gene, slanted: bool) -> None:
                   va="center" if upright else "bottom", rotation=90 if upright else 0)
     end = axes.get_xlim()[1]
     name = shortened(gene.name, min(LONGEST, (end - axis.x) / math.cos(math.radians(SLANT)))) if slanted else gene.name
-    axes.text(axis.x, 1.09, name, ha="left" if slanted else "center", va="bottom", rotation=SLANT if slanted else 0,
+    half = text_width(name) / 2  # a name stands above its axis as far as the figure has room
+    x = axis.x if slanted else min(max(axis.x, half + 1), end - half - 1)
+    axes.text(x, 1.09, name, ha="left" if slanted else "center", va="bottom", rotation=SLANT if slanted else 0,
               rotation_mode="anchor")
 
 
