@@ -14,6 +14,7 @@ from menndl_caffe.experiment.classes import check_outputs, images_of_classes
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, infer
+from menndl_caffe.nets.wiring import layers_of_phase
 from tests.conftest import REPOSITORY
 from tests.support import runs
 from tests.support.in_process import Menndl
@@ -47,7 +48,7 @@ layer {{ name: "loss" {loss} bottom: "{score}" bottom: "label" top: "loss" }}"""
 
 def check(text: str) -> None:
     message = prototxt.parse(text, caffe_pb2.NetParameter).message
-    check_outputs(message, "TRAIN", infer(message, "TRAIN", lambda layer: (1, 4, 4)))
+    check_outputs(layers_of_phase(message, "TRAIN", 0, ()), infer(message, "TRAIN", lambda layer: (1, 4, 4)))
 
 
 RELU = 'layer { name: "relu" type: "ReLU" bottom: "score" top: "score" }'

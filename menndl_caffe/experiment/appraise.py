@@ -31,7 +31,7 @@ def check(rendered: Rendered, image: DatumShape = datum_shape) -> NetShape:
     try:
         with located(rendered.net):
             for phase in ("TEST", "TRAIN"):
-                check_outputs(rendered.net.message, phase, rendered.shapes(phase, image))
+                check_outputs(rendered.layers(phase), rendered.shapes(phase, image))
             return rendered.shapes("TRAIN", image)
     except ImpossibleNet as error:
         raise UserError(str(error)) from None

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 from menndl_caffe.data import Labels, labels
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import ImpossibleNet, NetShape
-from menndl_caffe.nets.wiring import Wired, layers_of_phase
+from menndl_caffe.nets.wiring import Wired
 
 # Layers that take scores and labels, and where it is said which axis has the classes; None: axis 1.
 CLASSIFYING = {"SoftmaxWithLoss": "softmax_param", "Accuracy": "accuracy_param", "InfogainLoss": "infogain_loss_param",
@@ -27,14 +27,15 @@ def images_of_classes(train: Path, test: Path) -> Dict[str, List[int]]:
     return {parts[0].name(label): [part.counts.get(label, 0) for part in parts] for label in every}
 
 
-def check_outputs(net: Any, phase: str, shape: NetShape) -> None:
-    """ImpossibleNet where scores of a net whose shapes are known have fewer classes than the labels from its database.
+def check_outputs(layers: Sequence[Wired], shape: NetShape) -> None:
+    """ImpossibleNet where scores of a net whose shapes are known have fewer classes than the labels from its database;
+    `layers` are those of the phase.
 
     What the labels are is known of Data layers that read an LMDB which is here.
     """
     makers: Dict[str, Wired] = {}
     databases: Dict[str, Path] = {}
-    for wired in layers_of_phase(net, phase, 0, ()):
+    for wired in layers:
         if wired.layer.type in CLASSIFYING and len(wired.bottoms) > 1 and wired.bottoms[1] in databases:
             _check(wired, makers.get(wired.bottoms[0], wired), shape, databases[wired.bottoms[1]])
         for top in wired.tops:

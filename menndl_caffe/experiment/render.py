@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from google.protobuf.text_encoding import CEscape
 
@@ -14,7 +14,8 @@ from menndl_caffe.experiment.template import SECONDS, Template
 from menndl_caffe.files import write
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
-from menndl_caffe.nets.shapes import DatumShape, NetShape, Outcomes, infer
+from menndl_caffe.nets.shapes import DatumShape, NetShape, Outcomes, shapes_of
+from menndl_caffe.nets.wiring import Wired, layers_of_phase
 from menndl_caffe.trial import Trial
 
 FILES = NET_FILE, SOLVER_FILE = "train_test.prototxt", "solver.prototxt"
@@ -29,8 +30,15 @@ class Rendered:
     net: prototxt.Document
     solver: prototxt.Document
 
+    _layers: Dict[str, List[Wired]] = field(default_factory=dict, repr=False, compare=False)
     _met: Outcomes = field(default_factory=dict, repr=False, compare=False)
     _shapes: Dict[Tuple[str, DatumShape], NetShape] = field(default_factory=dict, repr=False, compare=False)
+
+    def layers(self, phase: str) -> List[Wired]:
+        """Those that phase TRAIN or TEST includes; ImpossibleNet where there are none."""
+        if phase not in self._layers:
+            self._layers[phase] = layers_of_phase(self.net.message, phase, 0, ())
+        return self._layers[phase]
 
     def shapes(self, phase: str, image: DatumShape = datum_shape) -> NetShape:
         """Of the net in phase TRAIN or TEST, worked out once; ImpossibleNet or UnknownShape where there are none.
@@ -40,7 +48,7 @@ class Rendered:
         known, solver = (phase, image), self.solver.message
         if known not in self._shapes:
             cpu = solver.solver_mode == solver.CPU
-            self._shapes[known] = infer(self.net.message, phase, image, cpu=cpu, met=self._met)
+            self._shapes[known] = shapes_of(self.layers(phase), phase, image, cpu, self._met)
         return self._shapes[known]
 
     def write(self, directory: Path) -> None:

@@ -72,18 +72,22 @@ class NetShape(NamedTuple):
 
 
 def infer(net: Message, phase: str, datum_shape: DatumShape, level: int = 0, stages: Iterable[str] = (),
-          cpu: bool = False, met: Optional[Outcomes] = None) -> NetShape:
+          cpu: bool = False) -> NetShape:
     """The shapes of a NetParameter in phase "TRAIN" or "TEST"; `datum_shape` tells C, H, W of a Data layer's records.
 
     Files that a net names (databases, means, images) are not looked at, and the engine that a layer asks for only with
     `cpu`, for a net that is to run there. Phase TRAIN is taken to train: a layer whose gradient is nonsense in place is
-    refused where that gradient is wanted. `met`: what was worked out of this net in another phase; it is added to.
+    refused where that gradient is wanted.
     """
-    met = {} if met is None else met
+    return shapes_of(layers_of_phase(net, phase, level, stages), phase, datum_shape, cpu, {})
+
+
+def shapes_of(layers_in_phase: List[Wired], phase: str, datum_shape: DatumShape, cpu: bool, met: Outcomes) -> NetShape:
+    """The same of a phase's layers. `met`: what was worked out of this net in another phase; it is added to."""
     blobs: Dict[str, Shape] = {}
     layers: List[LayerShape] = []
     parameters = Parameters()
-    wired_layers = insert_splits(layers_of_phase(net, phase, level, stages))
+    wired_layers = insert_splits(layers_in_phase)
     for wired in wired_layers:
         try:
             if cpu:

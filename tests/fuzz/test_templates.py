@@ -61,10 +61,15 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _peak() -> int:
+    """The most memory that this process has had, in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 @pytest.mark.parametrize("seeds", [range(80), pytest.param(range(80, 6000), marks=pytest.mark.slow)])
 def test_a_template_gives_a_net_or_an_error(search: Path, in_repository: Path, seeds: range) -> None:
     """Two in a row give the same."""
-    nets = 0
+    nets, before = 0, _peak()
     for seed in seeds:
         search.with_name("net.j2").write_text(mangled(random.Random(seed)), errors="surrogatepass")
         said = []
@@ -82,4 +87,4 @@ def test_a_template_gives_a_net_or_an_error(search: Path, in_repository: Path, s
         if "processor time" not in "".join(said):
             assert said[:len(said) // 2] == said[len(said) // 2:], seed
     assert nets > len(seeds) / 20
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # kB
+    assert _peak() < max(2**20, before + 1)  # other tests of this process may have had more
