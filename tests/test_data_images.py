@@ -10,7 +10,6 @@ import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-import lmdb
 import numpy as np
 import pytest
 
@@ -19,23 +18,18 @@ from menndl_caffe.data.convert import Options, convert
 from menndl_caffe.data.image_files import decode
 from menndl_caffe.data.image_list import Entry
 from menndl_caffe.nets.proto import caffe_pb2
+from tests.support.databases import Records, raw
 from tests.support.in_process import Menndl
 from tests.support.torchcaffe.data_sets import smooth_image
 
 Image = pytest.importorskip("PIL.Image")
 ORIENTATION = 0x112  # EXIF's number of the field
-Records = List[Tuple[bytes, bytes]]
 CLASSES = {"box": 8, "disc": 12, "triangle": 20}
 
 
 @pytest.fixture
 def menndl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
     return Menndl(monkeypatch, capsys)
-
-
-def raw(path: Path) -> Records:
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
 
 
 def real(caffe_root: Path, root: Path, entries: List[Tuple[str, int]], out: Path, *options: str) -> Records:

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, List, Tuple
 
-import lmdb
 import numpy as np
 import pytest
 
@@ -15,20 +14,15 @@ from menndl_caffe.data.advice import how_to_make
 from menndl_caffe.data.lmdb_data import Images, write_lmdb
 from menndl_caffe.data.stratified import put_aside, share
 from menndl_caffe.errors import UserError
+from tests.support.databases import raw
 from tests.support.in_process import Menndl
 
-Records = List[Tuple[bytes, bytes]]
 COUNTS = (30, 12, 6)  # of each class
 
 
 @pytest.fixture
 def menndl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Menndl:
     return Menndl(monkeypatch, capsys)
-
-
-def raw(path: Path) -> Records:
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
 
 
 def images(counts: Tuple[int, ...], seed: int) -> Images:

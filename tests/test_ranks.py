@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, List
 
 import pytest
 
@@ -35,14 +35,6 @@ def plain_environment(**variables: str) -> Any:
     return {**kept, **variables}
 
 
-def ended(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str]:
-    """Exit code and what was said, when all have ended."""
-    family = runs.descendants(process.pid)
-    code = process.wait(runs.PATIENCE)
-    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
-    return code, (folder / "log").read_text()
-
-
 def test_both_ranks_train_and_the_answer_is_that_of_one(search: Path, undisturbed: List, tmp_path: Path) -> None:
     """And where rank 0 refuses to go on, that is the command's own refusal."""
     done = subprocess.run([sys.executable, "-m", "menndl_caffe.cli", *map(str, command(search, tmp_path))],
@@ -57,7 +49,7 @@ def test_both_ranks_train_and_the_answer_is_that_of_one(search: Path, undisturbe
     assert [path.name for path in tmp_path.iterdir()] == ["run"], "a folder of the ranks' own is left"
     with open(tmp_path / "log", "wb") as log:
         process = runs.start(command(search, tmp_path, "--seed", 7), env=plain_environment(), log=log)
-    code, text = ended(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 2 and text.startswith(f"menndl run: {tmp_path / 'run'} is a run of another search: ")
     assert len(text.splitlines()) == 1
 
@@ -75,7 +67,7 @@ def start_held(search: Path, folder: Path) -> subprocess.Popen[bytes]:
 def test_a_signal_ends_them_in_order(search: Path, tmp_path: Path) -> None:
     process = start_held(search, tmp_path)
     process.terminate()
-    code, text = ended(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 75 and check_ending(text, tmp_path, "SIGTERM received") < 18
     assert "---" not in text, "the launcher had something to say"
 
@@ -83,7 +75,7 @@ def test_a_signal_ends_them_in_order(search: Path, tmp_path: Path) -> None:
 def test_ctrl_c_is_one_good_sentence(search: Path, tmp_path: Path) -> None:
     process = start_held(search, tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    code, text = ended(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 130 and text.splitlines()[-1] == INTERRUPTED
     assert text.count("menndl") == 1 and "---" not in text and "Traceback" not in text
 
@@ -110,7 +102,7 @@ def start_under(script: str, folder: Path, **variables: str) -> subprocess.Popen
 
 
 def test_a_launcher_that_fails_is_named(tmp_path: Path) -> None:
-    code, text = ended(start_under("echo not today >&2; exit 213", tmp_path), tmp_path)
+    code, text = runs.ended(start_under("echo not today >&2; exit 213", tmp_path), tmp_path)
     assert code == 1
     assert text == (f"not today\nmenndl run: `'{tmp_path}/mpi run' --with-care -n 2` ended with exit code 213, and "
                     "says why above; the same command goes on, and with --ranks 1 it needs no MPI\n")
@@ -120,8 +112,8 @@ def test_each_launcher_has_a_temporary_folder_to_itself(tmp_path: Path) -> None:
     """What an earlier one left in TMPDIR stops the next of Open MPI 5 with its process id. Ranks are found by what
     the variables say; those that the user has set stay."""
     show = 'ls "$TMPDIR" | wc -l; echo "$TMPDIR $OMPI_ALLOW_RUN_AS_ROOT $OMPI_MCA_rmaps_base_oversubscribe $*"'
-    said = [ended(start_under(show, tmp_path, TMPDIR=str(tmp_path), OMPI_MCA_rmaps_base_oversubscribe="0"), tmp_path)[1]
-            for _ in range(2)]
+    variables = {"TMPDIR": str(tmp_path), "OMPI_MCA_rmaps_base_oversubscribe": "0"}
+    said = [runs.ended(start_under(show, tmp_path, **variables), tmp_path)[1] for _ in range(2)]
     folders = set()
     for text in said:
         count, line, last = text.splitlines()
@@ -140,7 +132,7 @@ def test_a_signal_before_there_are_ranks(tmp_path: Path, number: int, code: int,
     process = start_under(f'touch "{tmp_path}/here"; exec sleep 1000', tmp_path)
     assert runs.wait_until((tmp_path / "here").exists)
     process.send_signal(number)
-    assert ended(process, tmp_path) == (code, said)
+    assert runs.ended(process, tmp_path) == (code, said)
 
 
 def test_a_second_signal_does_not_wait_for_rank_0(tmp_path: Path) -> None:
@@ -153,7 +145,7 @@ def test_a_second_signal_does_not_wait_for_rank_0(tmp_path: Path) -> None:
         process.send_signal(signal.SIGUSR1)
         runs.wait_until((tmp_path / "heard").exists, 0.5)
     process.send_signal(signal.SIGUSR2)
-    assert ended(process, tmp_path) == (75, "menndl run: SIGUSR2 received; the same command goes on\n")
+    assert runs.ended(process, tmp_path) == (75, "menndl run: SIGUSR2 received; the same command goes on\n")
 
 
 # How many, and where there can be but one

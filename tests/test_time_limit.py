@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator, List
 
 import pytest
 
@@ -38,14 +38,6 @@ def start_held(search: Path, folder: Path, ranks: int, **variables: str) -> subp
         return runs.start_held(["run", search, "--out", folder / "run"], folder, ranks, log, **variables)
 
 
-def end(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str]:
-    """Exit code and what was said."""
-    family = runs.descendants(process.pid)
-    code = process.wait(runs.PATIENCE)
-    assert runs.wait_until(lambda: all(map(runs.has_ended, family))), "somebody lives on"
-    return code, (folder / "log").read_text()
-
-
 def check_ending(text: str, folder: Path, reason: str) -> int:
     """The one line that says why and how far; the number of individuals done."""
     (why, done), = ENDING.findall(text)
@@ -58,7 +50,7 @@ def check_goes_on(search: Path, folder: Path, ranks: int, undisturbed: List) -> 
     """The same command finishes with the same answer, and nothing that was recorded is done again."""
     recorded = runs.result_lines(folder / "run")
     process = start(search, folder, ranks, "--time-limit", 3600)
-    assert end(process, folder)[0] == 0
+    assert runs.ended(process, folder)[0] == 0
     assert runs.result_lines(folder / "run")[:len(recorded)] == recorded
     assert runs.individuals(folder / "run") == undisturbed
 
@@ -72,7 +64,7 @@ def test_a_time_limit(search: Path, undisturbed: List, tmp_path: Path, ranks: in
         limit *= 2
         before = time.monotonic()
         process = start(search, tmp_path, ranks, "--time-limit", limit, FAKE_HELD=str(held))
-        code, text = end(process, tmp_path)
+        code, text = runs.ended(process, tmp_path)
         assert code == os.EX_TEMPFAIL == 75, text
         assert time.monotonic() - before > limit - 0.1
         assert check_ending(text, tmp_path, f"time limit of {limit} s reached") < 18
@@ -82,7 +74,7 @@ def test_a_time_limit(search: Path, undisturbed: List, tmp_path: Path, ranks: in
 
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_a_time_limit_without_any_result(search: Path, tmp_path: Path, ranks: int) -> None:
-    code, text = end(start(search, tmp_path, ranks, "--time-limit", 4, FAKE_SECONDS="3600"), tmp_path)
+    code, text = runs.ended(start(search, tmp_path, ranks, "--time-limit", 4, FAKE_SECONDS="3600"), tmp_path)
     assert code == 75, text
     assert check_ending(text, tmp_path, "time limit of 4 s reached") == 0
 
@@ -96,13 +88,13 @@ def test_a_trainer_that_never_comes_to_the_point_keeps_no_run(search: Path, tmp_
                                                               ranks: int) -> None:
     (tmp_path / "trainer").write_text(ODD[odd])
     process = start(search, tmp_path, ranks, "--time-limit", 1, MENNDL_TRAINER=f"sh {tmp_path}/trainer")
-    code, text = end(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 75 and "time limit of 1 s reached: before a trainer was ready" in text
 
 
 def test_what_is_recorded_needs_no_time(search: Path, undisturbed: List, tmp_path: Path) -> None:
     """A finished run ends with 0 even where the limit is over before it has begun to look."""
-    assert end(start(search, tmp_path, 0), tmp_path)[0] == 0
+    assert runs.ended(start(search, tmp_path, 0), tmp_path)[0] == 0
     late = ["bash", "-c", 'sleep 1.2; exec "$@"', "bash", sys.executable, "-m", "menndl_caffe.cli", "run", str(search)]
     for out, code in (("run", 0), ("new", 75)):
         done = subprocess.run([*late, "--out", tmp_path / out, "--time-limit", "1"], cwd=runs.REPOSITORY,
@@ -133,7 +125,7 @@ def test_sigterm(search: Path, undisturbed: List, tmp_path: Path, ranks: int, wh
     """
     process = start_held(search, tmp_path, ranks, MENNDL_TRAINER=OFFENDED)
     runs.tell(victims(process, whom), signal.SIGTERM)
-    code, text = end(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 75, text
     assert check_ending(text, tmp_path, "SIGTERM received") < 18
     assert all('"status": "ok"' in line for line in runs.result_lines(tmp_path / "run"))
@@ -155,7 +147,7 @@ def test_other_signals_that_end_a_program(search: Path, tmp_path: Path, ranks: i
     """To the last rank, whose master has the name from it."""
     process = start_held(search, tmp_path, ranks)
     runs.tell(victims(process, "rank"), number)
-    code, text = end(process, tmp_path)
+    code, text = runs.ended(process, tmp_path)
     assert code == 75, text
     assert check_ending(text, tmp_path, f"{number.name} received") < 18
 
@@ -218,7 +210,7 @@ def test_sigterm_to_mpirun_loses_nothing(search: Path, undisturbed: List, tmp_pa
     """Open MPI's own exit code is then what it likes."""
     process = start_held(search, tmp_path, 3)
     process.terminate()
-    assert end(process, tmp_path)[0] != 0
+    assert runs.ended(process, tmp_path)[0] != 0
     check_goes_on(search, tmp_path, 3, undisturbed)
 
 

@@ -12,8 +12,6 @@ from menndl_caffe.nets.wiring import Wired
 # Layers that take scores and labels, and where it is said which axis has the classes; None: axis 1.
 CLASSIFYING = {"SoftmaxWithLoss": "softmax_param", "Accuracy": "accuracy_param", "InfogainLoss": "infogain_loss_param",
                "HingeLoss": None, "MultinomialLogisticLoss": None}
-
-
 MOST = 1000  # classes of which a run says how many images they have
 
 

@@ -84,7 +84,7 @@ def _planned(experiment: Experiment) -> Optional[int]:
     problem = search.Problem(experiment.space, experiment.message.random_seed, Numbering(experiment),
                              objectives=experiment.objectives)
     algorithm = search.make(experiment.message, problem)
-    return min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+    return search.total(experiment.message, algorithm)
 
 
 def _sizes(default: Look, looks: Sequence[Look]) -> str:

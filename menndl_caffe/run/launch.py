@@ -247,7 +247,7 @@ def _search_name(first: str) -> str:
 
 def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
     """How many individuals and generations there will be, as far as the search or its limit knows."""
-    total = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+    total = search.total(experiment.message, algorithm)
     return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 

@@ -1,7 +1,7 @@
 """Search algorithms, one a file; `KINDS` has them by the `type` of a search file."""
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.search import (
@@ -48,9 +48,15 @@ def program(message: Any) -> str:
     return KINDS[learning(message).type].program
 
 
+def total(message: Any, search: Search) -> Optional[int]:
+    """Individuals of a SearchParameter's whole search, as far as the search or its limit knows."""
+    return min(filter(None, (message.limit.trials, search.total)), default=None)
+
+
 def descending(message: Any, space: SearchSpace) -> SearchSpace:
     """The genes that go down a gradient, where the program is HYPERGRADIENT."""
     return space.part(message.inner.gene) if message.HasField("inner") else space
 
 
-__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "learning", "make", "program"]
+__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "learning", "make", "program",
+           "total"]

@@ -124,7 +124,7 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
     journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
     default = numbering(experiment.space.default, role=DEFAULT)
     algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
-    limit = min(filter(None, (experiment.message.limit.trials, algorithm.total)), default=None)
+    limit = search.total(experiment.message, algorithm)
     loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
     try:
         loop.run([default])

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from tests.conftest import REPOSITORY
 
@@ -227,3 +227,11 @@ def wait_until(condition: Any, seconds: float = PATIENCE) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def ended(process: subprocess.Popen[bytes], folder: Path) -> Tuple[int, str]:
+    """Exit code and what FOLDER/log says, when the process and all below it have ended."""
+    family = descendants(process.pid)
+    code = process.wait(PATIENCE)
+    assert wait_until(lambda: all(map(has_ended, family))), "somebody lives on"
+    return code, (folder / "log").read_text()
