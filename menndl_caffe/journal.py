@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import IO, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Type, Union
 
 from menndl_caffe import fields
 from menndl_caffe.errors import UserError
@@ -66,6 +66,7 @@ class Record:
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
+    continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others went on that have results
 
     @property
     def lacking(self) -> int:
@@ -73,9 +74,9 @@ class Record:
         return sum(self.run.get("earlier", {}).values()) - len(self.earlier)
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
-        """The evaluated members of the population, by id."""
+        """The evaluated members of the population, by id; of one that went from rung to rung, its last trial so far."""
         for id in sorted(self.results):
-            if self.trials[id].role == INDIVIDUAL:
+            if self.trials[id].role == INDIVIDUAL and id not in self.continued:
                 yield self.trials[id], self.results[id]
 
     def default(self) -> Optional[Result]:
@@ -205,6 +206,8 @@ def _take_earlier(record: Record, earlier: Earlier) -> Earlier:
 
 def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
     if trial.id not in record.trials:
+        if trial.continues is not None and trial.continues not in record.results:
+            raise ValueError(f"trial {trial.id} continues trial {trial.continues}, which has no result")
         if record.lacking:
             raise ValueError(f"{record.lacking} individuals of earlier runs are missing before the first trial")
         record.trials[trial.id] = trial
@@ -225,6 +228,7 @@ def _take_result(record: Record, result: Result) -> Result:
     if result.id in record.results:
         raise ValueError(f"second result of trial {result.id}")
     record.results[result.id] = result
+    record.continued.add(record.trials[result.id].continues)
     record.calls.append(result)
     return result
 

@@ -41,9 +41,11 @@ class Objective:
         """The lower, the better."""
         return value if self.minimize else -value
 
-    def rank_key(self, result: Result) -> Tuple[bool, float, int]:
-        """Sorts results by their fitness, the best first; of equals the one met first, and who failed in the end."""
-        return result.failed, 0.0 if result.failed else self.cost(result.fitness), result.id
+    def rank_key(self, result: Result) -> Tuple[bool, bool, float, int]:
+        """Sorts results by their fitness, the best first; of equals the one met first, then who was stopped early, and
+        who failed in the end."""
+        cost = 0.0 if result.failed else self.cost(result.fitness)
+        return result.failed, not result.finished, cost, result.id
 
     def label(self, images: str) -> str:
         """The measure's name, and on which images it is measured: `accuracy on the test set`."""

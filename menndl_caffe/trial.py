@@ -27,17 +27,18 @@ LEARNING = (ADAPTIVE, HYPERNET)
 PROGRAMS = (TRAIN, HYPERGRADIENT, *LEARNING, RETRAIN)  # what a trainer can be asked to do with a net and a solver
 
 OK = "ok"
+STOPPED = "stopped"  # at a rung, on purpose: its fitness is what it had there, and never the best
 INVALID = "invalid"  # refused before training: the net cannot exist
 DIVERGED = "diverged"  # a loss that is not finite
 CRASHED = "crashed"  # the trainer died
 TIMEOUT = "timeout"  # given up after trial_timeout seconds
-STATUSES = (OK, INVALID, DIVERGED, CRASHED, TIMEOUT)
+STATUSES = (OK, STOPPED, INVALID, DIVERGED, CRASHED, TIMEOUT)
 
 LARGEST = 3.4028235e38  # of single precision, in which Caffe measures; what is computed from such numbers is finite
 
 CurvePoint = Tuple[int, float, float]  # iteration; accuracy, or see objective.curve_measure; loss of one test pass
-# Genome, seed, max_iter, the role where that decides on which images, program, tolerance, decays.
-Work = Tuple[Genome, int, int, str, str, Optional[float], Optional[str]]
+# Genome, seed, max_iter, the role where that decides on which images, program, tolerance, decays, until.
+Work = Tuple[Genome, int, int, str, str, Optional[float], Optional[str], Optional[int]]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Trial:
     decays_of: Optional[int] = None  # of a RETRAIN: the trial that learned its decays,
     decays: Optional[str] = None  # and the SHA-256 of the file that has them
     repetition: Optional[int] = None  # of a CONFIRM: which training of its genes from a new seed, from 1 on
+    until: Optional[int] = None  # the iteration at which this trial ends, a rung; None: max_iter
+    continues: Optional[int] = None  # the trial with whose training it goes on; who has that no more trains anew
 
     @property
     def work(self) -> Work:
         """All that decides the result: trials of the same work need to be trained once."""
         images = self.role if self.role in (TEST, YARDSTICK, CONFIRM) else ""
-        return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance, self.decays
+        return self.genome, self.seed, self.max_iter, images, self.program, self.tolerance, self.decays, self.until
 
     @property
     def plain(self) -> Trial:
@@ -74,7 +77,7 @@ class Trial:
         """The form in which it is recorded and sent."""
         given = {"program": self.program if self.program != TRAIN else None, "tolerance": self.tolerance,
                  "descent": self.descent, "decays_of": self.decays_of, "decays": self.decays,
-                 "repetition": self.repetition}
+                 "repetition": self.repetition, "until": self.until, "continues": self.continues}
         more = {name: value for name, value in given.items() if value is not None}
         return {"id": self.id, "role": self.role, "generation": self.generation, "genes": self.genome.as_dict(),
                 "seed": self.seed, "max_iter": self.max_iter, **more}
@@ -109,13 +112,14 @@ _TRIAL = {"id": fields.whole(), "genes": _GENES, "seed": fields.whole(),
           "max_iter": fields.whole(1), "generation": fields.or_none(_NUMBER), "role": fields.one_of(ROLES)}
 _TRIAL_MORE = {"program": fields.one_of(PROGRAMS), "tolerance": fields.number(0, 1),
                "descent": _NUMBER, "decays_of": fields.whole(), "decays": TOLD,
-               "repetition": fields.whole(1)}
+               "repetition": fields.whole(1), "until": fields.whole(1), "continues": fields.whole()}
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of a trial. Fitness is what the first objective measures, an accuracy in [0, 1] unless a search says
-    otherwise; every status but `ok` has fitness 0, which means nothing, and a reason."""
+    otherwise. `stopped` has that of its last test pass; every further status has fitness 0, which means nothing, and a
+    reason."""
 
     id: int
     status: str
@@ -141,7 +145,12 @@ class Result:
     @property
     def failed(self) -> bool:
         """Whether there is no fitness."""
-        return self.status != OK
+        return self.status not in (OK, STOPPED)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end: no other result is held against others by its fitness."""
+        return self.status == OK
 
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded; `log` is left out, empty fields too."""

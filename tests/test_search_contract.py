@@ -61,7 +61,8 @@ def test_a_run_may_go_on_elsewhere(tmp_path_factory: pytest.TempPathFactory, kin
         lines = lines_of(run)
         (run / journal.NAME).write_text("".join(lines[:round(cut * len(lines))]))
     trials, results = individuals(calls), [call for call in calls if isinstance(call, Result)]
-    assert len(trials) == len({trial.id for trial in trials}) == len(results) - 1 == size(kind)
+    assert len(trials) == len({trial.id for trial in trials}) == len(results) - 1
+    assert sum(trial.continues is None for trial in trials) == size(kind)
     trained = Counter(trial.work for trial in trials for result in results
                       if result.id == trial.id and result.same_as is None)
     assert not trained or max(trained.values()) == 1, "work is done once"

@@ -14,7 +14,7 @@ from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene, SearchSpace
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY, Objective
-from menndl_caffe.search import KINDS, Kind
+from menndl_caffe.search import KINDS, Kind, rungs
 from menndl_caffe.trial import HYPERGRADIENT, TRAIN
 
 OVERRIDDEN = ("random_seed", "data", "max_iter")  # by the command line
@@ -93,6 +93,8 @@ def _settings(message: Any) -> Iterator[Wrong]:
         yield from ((("inner", *path), text) for path, text in _inner(message))
     if message.HasField("confirm"):
         yield from ((("confirm", *path), text) for path, text in _confirm(message))
+    if message.HasField("stop"):
+        yield from ((("stop", *path), text) for path, text in _stop(message))
 
 
 def _confirm(message: Any) -> Iterator[Wrong]:
@@ -106,6 +108,18 @@ def _confirm(message: Any) -> Iterator[Wrong]:
                                 "many as that")
     if not any(Objective(one.measure).is_tested for one in message.objective or [Objective()]):
         yield (), "is not for a search whose objectives no seed changes"
+
+
+def _stop(message: Any) -> Iterator[Wrong]:
+    """What is wrong with rungs. Whether a test pass is due at each is seen where the solver is there:
+    appraise.check_experiment."""
+    if message.HasField("inner") or message.type in KINDS and KINDS[message.type].program != TRAIN:
+        yield (), "is for trainings that learn their weights alone; expected neither inner nor a type that goes within"
+    objectives = [Objective(one.measure) for one in message.objective] or [Objective()]
+    if len(objectives) > 1 or not objectives[0].is_tested:
+        yield (), "needs one objective, and one that test passes measure"
+    yield from ((path, f"{found}; expected {expected}") for path, found, expected in rungs.check(message.stop,
+                                                                                                 message.max_iter))
 
 
 def _of_kind(message: Any, kind: Kind) -> Iterator[Wrong]:

@@ -224,7 +224,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
                                                  over.end)) as progress:
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
-            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over)
+            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
+                        search.going_on(algorithm))
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])

@@ -21,6 +21,7 @@ PATIENCE = 0.1  # seconds until the loop looks whether it must stop; after SIGTE
 Keep = Callable[[Trial, Result], None]  # called with every new result before it is recorded
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
 Stop = Callable[[], str]  # says why the run must end now, or nothing
+GoOn = Callable[[], Optional[Trial]]  # the next trial that goes on with an individual, of those begun; None: no more
 
 
 def never() -> str:
@@ -30,12 +31,14 @@ def never() -> str:
 
 class Loop:
     """One search on one farm with one journal. `total` is how many individuals there shall be; None: all it has. Once
-    `over` says so, there are no more."""
+    `over` says so, there are no more; those that are begun `go_on` to their ends."""
 
     def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, total: Optional[int],
-                 keep: Keep, watch: Watch, stop: Stop = never, over: Callable[[], bool] = lambda: False):
+                 keep: Keep, watch: Watch, stop: Stop = never, over: Callable[[], bool] = lambda: False,
+                 go_on: GoOn = lambda: None):
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
         self._keep, self._watch, self._stop, self._over = keep, watch, stop, over
+        self._go_on = go_on
         self._total = search.total if total is None else total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
@@ -64,14 +67,14 @@ class Loop:
 
     @property
     def _ended(self) -> bool:
-        """Whether the search will ask for no more."""
+        """Whether the search will begin no more individuals."""
         return self._search.finished or self._asked == self._total or self._over()
 
     def _next(self) -> Optional[Trial]:
         if self._queue:
             return self._queue.popleft()
-        trial = None if self._ended else self._search.ask()
-        self._asked += trial is not None
+        trial = self._go_on() if self._ended else self._search.ask()
+        self._asked += trial is not None and trial.continues is None
         return trial
 
     # ---- what is recorded ----
@@ -94,7 +97,7 @@ class Loop:
                            and not (trial.role == INDIVIDUAL and self._search.finished))
 
     def _repeat(self, trial: Trial) -> None:
-        self._asked += 1
+        self._asked += trial.continues is None
         try:
             self._search.asked(trial)
         except OtherTrial as other:

@@ -1,7 +1,7 @@
 """Search algorithms, one a file; `KINDS` has them by the `type` of a search file."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.search import (
@@ -14,9 +14,11 @@ from menndl_caffe.search import (
     hypernet,
     inner,
     optuna_sampler,
+    rungs,
     sampling,
 )
 from menndl_caffe.search.search import Kind, NewTrial, OtherTrial, Problem, Search
+from menndl_caffe.trial import Trial
 
 KINDS: Dict[str, Kind] = {
     "GA": ga.KIND, "RANDOM": sampling.RANDOM, "SOBOL": sampling.SOBOL, "GRID": sampling.GRID,
@@ -35,7 +37,14 @@ def make(message: Any, problem: Problem) -> Search:
 
     if message.HasField("inner"):
         return inner.within(problem, message.inner, KINDS[message.inner.type], outer)
+    if message.HasField("stop"):
+        return rungs.with_rungs(problem, message.stop, message.max_iter, outer)
     return outer(problem)
+
+
+def going_on(search: Search) -> Callable[[], Optional[Trial]]:
+    """What gives the next trial that goes on with an individual which is begun, whether or not more are begun."""
+    return search.go_on if isinstance(search, rungs.Rungs) else lambda: None
 
 
 def learning(message: Any) -> Any:
@@ -58,5 +67,5 @@ def descending(message: Any, space: SearchSpace) -> SearchSpace:
     return space.part(message.inner.gene) if message.HasField("inner") else space
 
 
-__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "learning", "make", "program",
-           "total"]
+__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "going_on", "learning", "make",
+           "program", "total"]

@@ -12,9 +12,20 @@ from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.search import KINDS, NewTrial, Problem, Search, make
+from menndl_caffe.search import KINDS, NewTrial, Problem, Search, going_on, make
 from menndl_caffe.search.search import check_asked
-from menndl_caffe.trial import CRASHED, DEFAULT, DIVERGED, HYPERGRADIENT, OK, TRAIN, Result, Trial, training_seed
+from menndl_caffe.trial import (
+    CRASHED,
+    DEFAULT,
+    DIVERGED,
+    HYPERGRADIENT,
+    OK,
+    STOPPED,
+    TRAIN,
+    Result,
+    Trial,
+    training_seed,
+)
 
 # So few genomes that individuals are met again.
 SPACE = SearchSpace((IntGene("kernel", 1, 4, 1, 2), ChoiceGene("pool", ("MAX", "AVE"), "MAX"),
@@ -22,9 +33,11 @@ SPACE = SearchSpace((IntGene("kernel", 1, 4, 1, 2), ChoiceGene("pool", ("MAX", "
 REALS = SearchSpace((RealGene("decay", 1e-5, 0.1, True, 1e-3), RealGene("momentum", 0.0, 0.99, False, 0.9)))
 BOTH = SearchSpace((IntGene("kernel", 1, 40, 1, 2), *REALS.genes))
 WITHIN = " with descents within"
+RUNGS = " from rung to rung"
 PLAIN = tuple(kind for kind in KINDS if KINDS[kind].program == TRAIN)  # types whose individuals are trained, no more
 FIRST_LINE = {"search": "x", "engine": "fake", "started": 1e9}
 LIMIT = 14
+BUDGET = 10  # iterations
 
 
 class Children:
@@ -66,6 +79,9 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
     message = menndl_pb2.SearchParameter(type=kind.split(" ")[0])
     if kind.endswith(WITHIN):
         message.inner.CopyFrom(menndl_pb2.InnerParameter(gene=REALS.names, steps=3))
+    if kind.endswith(RUNGS):
+        message.max_iter = BUDGET
+        message.stop.halving.CopyFrom(menndl_pb2.HalvingParameter(first=2, factor=2))
     message.ga_param.CopyFrom(menndl_pb2.GAParameter(population=5, generations=3, mutation=0.3))
     message.hypergradient_param.CopyFrom(menndl_pb2.HypergradientParameter(method="HOAG", starts=3))
     return make(message, Problem(space_of(kind), seed, new_trial, lambda genome: float(str(genome.values[0]))))
@@ -78,15 +94,16 @@ def space_of(kind: str) -> SearchSpace:
     return REALS if kind in KINDS and KINDS[kind].program == HYPERGRADIENT else SPACE
 
 
-EVERY = ("Children", "Believer", *KINDS, *(kind + WITHIN for kind in ("GA", "RANDOM", "GUIDED_GA", "CMA_ES")))
-REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT")  # may ask for a genome again
+EVERY = ("Children", "Believer", *KINDS, *(kind + WITHIN for kind in ("GA", "RANDOM", "GUIDED_GA", "CMA_ES")),
+         *(kind + RUNGS for kind in ("GA", "RANDOM", "ASYNC_GA", "CMA_ES")))
+REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT", "RANDOM" + RUNGS)  # may ask for a genome again
 
 
 def size(kind: str) -> int:
     """Individuals of a whole search: where no genome comes twice, all that the space has."""
     if kind.endswith(WITHIN):
         return LIMIT
-    return 15 if kind == "GA" else LIMIT if kind in REPEATING else int(SPACE.size)
+    return 15 if kind in ("GA", "GA" + RUNGS) else LIMIT if kind in REPEATING else int(SPACE.size)
 
 
 def outcome(trial: Trial, failing: int) -> Result:
@@ -97,7 +114,7 @@ def outcome(trial: Trial, failing: int) -> Result:
     loss = chance.random()
     if status != OK:
         return Result(trial.id, status, log="a log")
-    return Result(trial.id, OK, chance.random(), loss, log="a log",
+    return Result(trial.id, OK if trial.until is None else STOPPED, chance.random(), loss, log="a log",
                   gradient=gradient if trial.program == HYPERGRADIENT else {})
 
 
@@ -134,7 +151,7 @@ class PlayedFarm:
 def numbering(seed: int, reuse: bool = True) -> Numbering:
     """Of trials whose seeds are made as an experiment makes them."""
     def trial(id: int, genome: Genome, generation: Optional[int], role: str) -> Trial:
-        return Trial(id, genome, training_seed(seed, genome, "" if reuse else str(id)), 10, generation, role)
+        return Trial(id, genome, training_seed(seed, genome, "" if reuse else str(id)), BUDGET, generation, role)
 
     experiment: Any = SimpleNamespace(trial=trial)
     return Numbering(experiment)
@@ -145,8 +162,9 @@ def play(run: Path, kind: str, seed: int, farm: Any, reuse: bool = True, limit: 
     number = numbering(seed, reuse)
     default = number(space_of(kind).default, role=DEFAULT)
     search = made(kind, seed, number)
-    total = None if kind == "GA" else min(limit, search.total or limit)
+    total = None if kind.split(" ")[0] == "GA" else min(limit, search.total or limit)
     with Journal(run, fsync=False) as writer:
         writer.begin(FIRST_LINE)
-        Loop(search, farm, writer, number, total, lambda *_: None, lambda *_: None).run([default])
+        Loop(search, farm, writer, number, total, lambda *_: None, lambda *_: None,
+             go_on=going_on(search)).run([default])
     return journal.read(run).calls

@@ -1,0 +1,171 @@
+"""Trainings that go from rung to rung: `stop` of a search file, around a search of any type that trains plainly.
+
+An individual's training is cut at rungs, each a trial of its own. The first ends at the first rung (`Trial.until`), the
+next one goes on from there (`Trial.continues`), the last one ends at max_iter. Between two, a rule decides whether the
+individual goes on. So no message stops a training, and the journal holds every decision: a trial that continues another
+says that it went on.
+
+The search around which this is knows nothing of rungs. It asks for individuals, and is told one result of each: that
+at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last.
+"""
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+from menndl_caffe.search import halving
+from menndl_caffe.search.search import OtherTrial, Problem, Search
+from menndl_caffe.trial import OK, Result, Trial
+
+Wrong = Tuple[Tuple[Any, ...], str, str]  # a place in a StopParameter, what was found there, what would be valid
+
+
+class Rule(Protocol):
+    """Who goes on. What it says depends on the results that it was told, and on their order, alone."""
+
+    def learn(self, trial: Trial, result: Result) -> None:
+        """Take a result, at a rung or at the end."""
+
+    def goes_on(self, trial: Trial, result: Result) -> bool:
+        """Whether the individual with this result at a rung shall be trained further."""
+
+
+class _Heard(NamedTuple):
+    """A trial with its result, as the search shall be told it where the individual ends here, and the rule's verdict.
+    """
+
+    trial: Trial
+    result: Result
+    goes_on: bool
+
+
+class Rungs:
+    """A search whose individuals are trained from rung to rung.
+
+    The rule decides as results come; the search hears of those who ended, in the order of their coming, when the next
+    trial is asked for. A recorded decision is repeated as it was, whatever the rule says on this machine: who went on
+    is in the journal, and all others who were heard before were stopped.
+    """
+
+    def __init__(self, problem: Problem, search: Search, rule: Rule, rungs: Sequence[int]):
+        """`rungs`: iterations, ascending, all below max_iter."""
+        self._problem, self._search, self._rule = problem, search, rule
+        self._next: Dict[Optional[int], Optional[int]] = dict(zip(rungs, (*rungs[1:], None)))
+        self._first = rungs[0]
+        self._individuals: Dict[int, Trial] = {}  # by the id of its last trial: as the search asked for it
+        self._heard: Deque[_Heard] = deque()  # of which the search knows nothing yet
+        self._worst: Optional[float] = None  # fitness at max_iter
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is, and all that it began."""
+        return self._search.finished and not self._individuals
+
+    @property
+    def total(self) -> Optional[int]:
+        """Individuals of the search."""
+        return self._search.total
+
+    @property
+    def generations(self) -> Optional[int]:
+        """Of the search."""
+        return self._search.generations
+
+    def ask(self) -> Optional[Trial]:
+        """The next rung of one that goes on, else the first of a new individual."""
+        going = self.go_on()
+        if going is not None:
+            return going
+        trial = self._search.ask()
+        return trial and self._begun(trial)
+
+    def go_on(self) -> Optional[Trial]:
+        """The next rung of one that goes on; None where nobody does."""
+        while self._heard:
+            one = self._heard.popleft()
+            if one.goes_on:
+                return self._continued(one.trial)
+            self._end(one)
+        return None
+
+    def asked(self, trial: Trial) -> None:
+        """See Search, and this class on what is repeated."""
+        while self._heard:
+            one = self._heard.popleft()
+            if one.trial.id == trial.continues:
+                return _check(self._continued(one.trial), trial)
+            self._end(one)
+        try:
+            self._search.asked(replace(trial, until=None))
+        except OtherTrial as other:
+            raise OtherTrial(other.given and replace(other.given, until=self._first)) from None
+        return _check(self._begun(replace(trial, until=None)), trial)
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        """Take a result, at a rung or at the end."""
+        self._rule.learn(trial, result)
+        if result.finished:
+            worst = result.fitness if self._worst is None else self._worst
+            self._worst = max(result.fitness, worst, key=self._problem.objectives[0].cost)
+        at_rung = trial.until is not None and not result.failed
+        goes_on = at_rung and self._rule.goes_on(trial, result)
+        self._heard.append(_Heard(trial, self._as_at_the_end(result) if at_rung else result, goes_on))
+
+    def _begun(self, individual: Trial) -> Trial:
+        self._individuals[individual.id] = individual
+        return replace(individual, until=self._first)
+
+    def _continued(self, before: Trial) -> Trial:
+        individual = self._individuals.pop(before.id)
+        id = self._problem.new_trial(individual.genome, individual.generation).id
+        self._individuals[id] = individual
+        return replace(individual, id=id, until=self._next[before.until], continues=before.id)
+
+    def _end(self, one: _Heard) -> None:
+        individual = self._individuals.pop(one.trial.id)
+        self._search.tell(individual, replace(one.result, id=individual.id))
+
+    def _as_at_the_end(self, result: Result) -> Result:
+        """A result at a rung as if it were one at max_iter: with its own fitness, but no better than the worst of those
+        who came to their ends."""
+        cost = self._problem.objectives[0].cost
+        fitness = result.fitness if self._worst is None else max(result.fitness, self._worst, key=cost)
+        return replace(result, status=OK, fitness=fitness)
+
+
+def _check(given: Trial, recorded: Trial) -> None:
+    if given != recorded:
+        raise OtherTrial(given)
+
+
+RULES: Dict[str, Any] = {"halving": halving}  # by the field of a StopParameter
+
+
+def with_rungs(problem: Problem, stop: Any, max_iter: int, outer: Callable[[Problem], Search]) -> Search:
+    """`outer` with the rungs of a valid StopParameter; without, where none of them comes before max_iter."""
+    field = _field(stop)
+    settings = getattr(stop, field)
+    rungs = RULES[field].rungs(settings, max_iter)
+    return Rungs(problem, outer(problem), RULES[field].make(problem, settings), rungs) if rungs else outer(problem)
+
+
+def rungs(stop: Any, max_iter: int) -> List[int]:
+    """The iterations of a valid StopParameter's rungs, ascending, below max_iter."""
+    field = _field(stop)
+    found: List[int] = RULES[field].rungs(getattr(stop, field), max_iter)
+    return found
+
+
+def check(stop: Any, max_iter: int) -> Iterator[Wrong]:
+    """What is wrong with a StopParameter."""
+    given = [field.name for field, _ in stop.ListFields()]
+    if len(given) != 1:
+        yield (), f"has {' and '.join(given) or 'nothing'}", f"one of {', '.join(RULES)}"
+    for name in given:
+        for field, found, expected in RULES[name].check(getattr(stop, name), max_iter):
+            yield (name, field), f"is {found}", expected
+
+
+def _field(stop: Any) -> str:
+    return next(field.name for field, _ in stop.ListFields())
