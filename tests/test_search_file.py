@@ -370,7 +370,7 @@ def test_names_that_menndl_provides_are_taken(kind: str, name: str, tmp_path: Pa
     ("paper", "valid.*: .*solvers/paper.search.prototxt"),
     ("solvers", "valid.*: .*solvers/paper.search.prototxt"),
     ("", "valid.*: .*solvers/paper.search.prototxt"),
-    ("/nowhere/my.search.prototxt", "valid.*: .*solvers/paper.search.prototxt"),
+    ("/nowhere/papers.search.prototxt", "did you mean solvers/paper.search.prototxt"),
     ("mine/my.serch.prototxt", "did you mean mine/my.search.prototxt"),
 ])
 def test_a_missing_search_file_is_named_with_the_nearest(name: str, hint: str, tmp_path: Path,

@@ -68,7 +68,7 @@ def _copy(run: Path, name: str, what: str) -> Path:
 
 def _files_alike(name: str, beside: Path) -> Set[str]:
     """The files that could be meant: those beside the places that `name` names and menndl's own, if they end alike."""
-    pattern = f"*{Path(name).suffix or '.prototxt*'}"
+    pattern = f"*{Path(name).suffix or '.search.prototxt'}"  # who names no kind of file looks for a search
     own = {str(path.relative_to(place)) for place in (PACKAGE, PACKAGE.parent) for folder in ("solvers", "templates")
            for path in (place / folder).rglob(pattern) if path.is_file()}
     return own | {str(Path(name).parent / path.name) for place in {Path(), beside}
