@@ -156,7 +156,7 @@ def test_without_a_launcher_there_is_one_rank(local: Any, search: Path, tmp_path
     monkeypatch.setattr(launcher, "mpirun", lambda: None)
     assert local(*command(search, tmp_path)) == 0
     said, = (line for line in local.said.splitlines() if line.startswith("menndl"))
-    assert said.startswith("menndl run: one rank only, since there is no mpirun here, or no mpi4py: `pip install ")
+    assert said.startswith("menndl: one rank only, since there is no mpirun here, or no mpi4py: `pip install ")
     assert journal.read(tmp_path / "run").run["ranks"] == 1
 
 

@@ -63,7 +63,7 @@ def launch(launcher: Sequence[str], ranks: int) -> int:
         raise KeyboardInterrupt
     if told:
         raise Stopped(f"{signal.Signals(told).name} received; the same command goes on")
-    raise SystemExit(f"menndl run: `{shlex.join(words[:len(launcher) + 2])}` ended with exit code {ended}, and says "
+    raise SystemExit(f"menndl: `{shlex.join(words[:len(launcher) + 2])}` ended with exit code {ended}, and says "
                      "why above; the same command goes on, and with --ranks 1 it needs no MPI")
 
 
@@ -116,5 +116,5 @@ def all_cores(threads: int) -> int:
 
 def alone() -> None:
     """Say why there will be one rank."""
-    say("menndl run: one rank only, since there is no mpirun here, or no mpi4py: `pip install 'menndl_caffe[mpi]'`, or "
+    say("menndl: one rank only, since there is no mpirun here, or no mpi4py: `pip install 'menndl_caffe[mpi]'`, or "
         "the system's openmpi-bin")
