@@ -104,7 +104,7 @@ def start_under(script: str, folder: Path, **variables: str) -> subprocess.Popen
 def test_a_launcher_that_fails_is_named(tmp_path: Path) -> None:
     code, text = runs.ended(start_under("echo not today >&2; exit 213", tmp_path), tmp_path)
     assert code == 1
-    assert text == (f"not today\nmenndl run: `'{tmp_path}/mpi run' --with-care -n 2` ended with exit code 213, and "
+    assert text == (f"not today\nmenndl: `'{tmp_path}/mpi run' --with-care -n 2` ended with exit code 213, and "
                     "says why above; the same command goes on, and with --ranks 1 it needs no MPI\n")
 
 
