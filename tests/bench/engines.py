@@ -149,7 +149,7 @@ def table(data: str, seconds: float, count: int, folder: Path) -> List[Dict[str,
     for name, genome in genomes(experiment.space, count):
         rendered = renderer.render(experiment.trial(0, genome), where, str(folder))
         rendered.write(folder)
-        solver = _without_tests(folder / "solver.prototxt")
+        solver = without_tests(folder / "solver.prototxt")
         layers = not name.startswith("random")
         speeds = {engine: best(found[engine], solver, cores, seconds, layers) for engine in found}
         caffe, torch = speeds["caffe"], speeds["torch"]
@@ -173,7 +173,7 @@ def _ms(speed: Speed) -> str:
     return f"{speed.step:5.0f} {arranged:>3} {f'{speed.low:.0f}-{speed.high:.0f}':>11}"
 
 
-def _without_tests(solver: Path) -> Path:
+def without_tests(solver: Path) -> Path:
     """The same solver, which does not test while it steps."""
     text = "\n".join(line for line in solver.read_text().splitlines() if not line.startswith("test_interval"))
     solver.write_text(f"{text}\ntest_interval: 1000000\ntest_initialization: false\n".replace(
