@@ -17,7 +17,7 @@ def row(name: str, *an_hour: float) -> gpu.Row:
 def test_the_estimate_is_of_the_mean_time_of_random_genomes_where_most_are_trained() -> None:
     # Alone 1/10 and 1/30 of an hour, 4/60 in the mean; two at once 1/20 and 1/60, half of that; four are no faster.
     found = [row("default", 1, 1, 1), row("random 1", 10, 20, 15), row("random 2", 30, 60, 50)]
-    assert gpu.estimate(found).startswith("the paper's 17,500 individuals: 583 hours of such a device with 2 at once, by 2 ")
+    assert gpu.estimate(found).startswith("the paper's 17,500 individuals: 583 hours of such a device with 2 at once,")
     assert gpu.estimate(found[:1]) == "no estimate: no random genomes were measured"
 
 
