@@ -120,12 +120,13 @@ def test_search_knows_neither_engines_nor_files() -> None:
         assert rooms_imported(path) <= {"errors", "genome", "objective", "trial", "search"}
 
 
-def test_the_trainer_needs_nothing_of_menndl_but_caffes_learning_rates() -> None:
+def test_the_trainer_needs_nothing_of_menndl_but_when_caffe_tests_and_its_learning_rates() -> None:
     for path in (PACKAGE / "trainer").rglob("*.py"):
         assert rooms_imported(path) <= {"trainer", "nets"}
         assert {name for name in imported(path) if name.startswith("menndl_caffe.nets")} <= {
-            "menndl_caffe.nets.rates.learning_rate"}
+            "menndl_caffe.nets.passes.test_iterations", "menndl_caffe.nets.rates.learning_rate"}
     assert rooms_imported(PACKAGE / "nets" / "rates.py") == {"errors"}
+    assert not rooms_imported(PACKAGE / "nets" / "passes.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -9,11 +9,11 @@ from menndl_caffe.experiment.corners import Look
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.genome import Genome
+from menndl_caffe.nets.passes import test_iterations
 from menndl_caffe.run.cost import Timing, Train, between, measure
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.search import program
 from menndl_caffe.text import rough
-from menndl_caffe.trainer.train import test_iterations
 from menndl_caffe.trial import DEFAULT, TRAIN
 
 HOURS = 2  # for which it is told how far a search comes

@@ -12,14 +12,18 @@ One JSON object a line, on standard input and output; the engine's log goes to s
 Then for each request, whose number comes back with every answer to it:
 
     ->  {"id": 1, "net": text, "solver": text}       and "weights": path, where the trained net's weights shall go
+                                                     and "until": N, where the training shall end before max_iter
                                                      and "program": another than "train", with its settings
     <-  {"id": 1, "event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
-    <-  {"id": 1, "event": "done", "engine_seconds": 97.1}                             after the test at max_iter
+    <-  {"id": 1, "event": "done", "engine_seconds": 97.1}                             after the test at `until`, or max_iter
     <-  {"id": 1, "event": "diverged", "reason": "...", "engine_seconds": 1.1}         see `Diverged`
     <-  {"id": 1, "event": "error", "reason": "..."}                                   an exception of the engine
     <-  {"id": 1, "event": "gradient", "of": {"momentum": 0.2}, "how": {}, "distrust": ""}   "hypergradient", at the end
     <-  {"id": 1, "event": "learned", "of": {"count": 4, "mean": 0.003, ...}}          of what learns, at the end
     <-  {"id": 1, "event": "unsuitable", "reason": "..."}                              no net for this program
+
+A training that ended at `until` is kept. A request of the same texts that ends later goes on with it, and says its
+tests again before new ones; any other request drops it before it begins.
 
 Where the engine aborts or is killed the process ends, and whoever started it sees that. docs/trainer.md says the same
 to those who write a trainer of their own.
@@ -37,14 +41,15 @@ from typing import IO, Any, Callable, Dict
 
 if not __package__:  # started by its path: menndl_caffe is then the one around this file, whatever PYTHON has
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from menndl_caffe.trainer.train import Clock, Diverged, Unsuitable
+from menndl_caffe.trainer.train import Clock, Diverged, Kept, Unsuitable, train
 
 if not __package__:  # and nothing that lies beside menndl_caffe comes before the engine's own modules
     sys.path[0] = ""
 
 MODULES = {"caffe": "caffe", "torch": "menndl_caffe.torchcaffe"}
-PROGRAMS = {"train": "train", "hypergradient": "hypergradient.program", "adaptive": "retrained",
-            "hypernet": "retrained", "retrain": "retrained"}  # a function and the module that has it
+# Beside "train": a function and the module that has it.
+PROGRAMS = {"hypergradient": "hypergradient.program", "adaptive": "retrained", "hypernet": "retrained",
+            "retrain": "retrained"}
 BLAS = ("openblas", "mkl", "atlas", "blis")
 
 
@@ -67,16 +72,21 @@ def main() -> None:
         engine.set_math(arithmetic)
     say(event="ready", engine=name, math=arithmetic, version=str(engine.__version__), versions=versions(name, engine),
         pid=os.getpid())
+    kept = Kept()
     for line in sys.stdin:
         request = json.loads(line)
-        answer(engine, request, functools.partial(say, id=request["id"]))
+        answer(engine, request, kept, functools.partial(say, id=request["id"]))
 
 
-def answer(engine: Any, request: Dict[str, Any], say: Callable[..., None]) -> None:
+def answer(engine: Any, request: Dict[str, Any], kept: Kept, say: Callable[..., None]) -> None:
     """Train what a request says; the last thing that is said tells how it ended."""
-    clock = Clock()
+    clock, name = Clock(), request.get("program", "train")
+    begun = kept.take(request)
     try:
-        program(request.get("program", "train"))(engine, request, clock, say)
+        if name == "train":
+            kept.keep(train(engine, request, clock, say, begun))
+        else:
+            program(name)(engine, request, clock, say)
         say(event="done", engine_seconds=clock.seconds)
     except Diverged as error:
         say(event="diverged", reason=str(error), engine_seconds=clock.seconds)

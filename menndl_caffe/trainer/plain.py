@@ -6,10 +6,11 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
+from menndl_caffe.nets.passes import test_iterations
 from menndl_caffe.nets.rates import learning_rate
 from menndl_caffe.trainer.net_in_hand import TRAIN, VALIDATION, NetInHand
 from menndl_caffe.trainer.nets import solver_parameter
-from menndl_caffe.trainer.train import Diverged, Unsuitable, test, test_iterations
+from menndl_caffe.trainer.train import Diverged, Unsuitable, test
 
 
 class Batches(NamedTuple):
