@@ -11,14 +11,14 @@ from menndl_caffe.experiment import adaptive, hypergradient, hypernet
 from menndl_caffe.experiment.classes import check_outputs
 from menndl_caffe.experiment.measured import check_measured_alike, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
-from menndl_caffe.experiment.solver_check import check_solver
+from menndl_caffe.experiment.solver_check import check_solver, check_tested
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
 from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES
-from menndl_caffe.search import program
+from menndl_caffe.search import program, rungs
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
@@ -75,6 +75,8 @@ def check_experiment(renderer: Renderer) -> Rendered:
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
     check_solver(rendered)
+    if experiment.message.HasField("stop"):
+        check_tested(rendered, rungs.rungs(experiment.message.stop, experiment.message.max_iter))
     mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
     check_data(Path(where.train), Path(where.test), mean)
     measures(rendered)

@@ -1,14 +1,16 @@
 """An individual's solver before it trains: on what Caffe would abort, and what it does that is hardly meant."""
 from __future__ import annotations
 
+from math import gcd
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Collection, Iterator, Optional, Tuple
 
 from menndl_caffe.data import describe
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment.measured import Measured
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import Sources
+from menndl_caffe.nets.passes import test_iterations
 from menndl_caffe.nets.prototxt import Document, PathOf
 from menndl_caffe.nets.solver_rules import doubtful, refused
 from menndl_caffe.nets.wiring import layers_of_phase
@@ -41,6 +43,20 @@ def other_nets(solver: Document) -> Iterator[Tuple[PathOf, str]]:
         if field in solver.marks:
             yield (field,), (f'is {what}; menndl trains and tests the net of one file: expected net: "FILE" alone, in '
                              "which layers that differ have include { phase: TRAIN } or include { phase: TEST }")
+
+
+def check_tested(rendered: Rendered, iterations: Collection[int]) -> None:
+    """UserError with file and line where no test pass is due after one of these iterations, at which `stop` has a rung.
+    """
+    due, interval = test_iterations(rendered.solver.message), rendered.solver.message.test_interval
+    lacking = next((iteration for iteration in iterations if iteration not in due), None)
+    if lacking is not None:
+        found, other = "is missing", ""
+        if interval:
+            found, other = f"is {interval}", f", or rungs at multiples of {interval:,}"
+        raise rendered.solver.error(("test_interval",), (
+            f"{found}, so no test pass is due at iteration {lacking:,}, where `stop` has a rung; expected "
+            f"{gcd(*iterations):,} or a divisor of it{other}"))
 
 
 def doubts(rendered: Rendered, measured: Measured, where: Sources) -> Iterator[str]:

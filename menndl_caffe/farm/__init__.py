@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import List, Protocol
+from typing import Iterable, List, Mapping, Optional, Protocol
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.trial import Result, Trial
@@ -32,6 +32,14 @@ def launched_size() -> int:
     return next((int(os.environ[name]) for name in WORLD_SIZES if os.environ.get(name, "").isdigit()), 0)
 
 
+def whose(trial: Trial, idle: Iterable[int], last: Mapping[int, int]) -> Optional[int]:
+    """Of the idle ranks the one that trained last what this trial continues, and can go on with it; None where there is
+    none: any other trains it anew. `last`: rank -> its last trial."""
+    if trial.continues is None:
+        return None
+    return next((rank for rank in idle if last.get(rank) == trial.continues), None)
+
+
 class Farm(Protocol):
     """What the run needs of a farm."""
 
@@ -44,7 +52,8 @@ class Farm(Protocol):
         """Slots altogether; those of ranks that have died do not count."""
 
     def submit(self, trial: Trial) -> int:
-        """Give a trial to an idle slot; never waits. The rank that has it now."""
+        """Give a trial to an idle slot, if it can be to the one that has what it continues; never waits. The rank that
+        has it now."""
 
     def poll(self, seconds: float) -> List[Result]:
         """The results that have come, waiting at most so long for a first one."""

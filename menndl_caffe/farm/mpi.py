@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import mpi4py
 
+from menndl_caffe.farm import whose
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.text import say
@@ -89,6 +90,7 @@ class MpiFarm:
         self._comm, self._own, self._hosts, self._walltime = comm, own, hosts, walltime
         self._idle_ranks = list(range(comm.size - 1, 0, -1))
         self._running: Dict[int, Tuple[int, Trial]] = {}  # trial id -> rank, trial
+        self._last: Dict[int, int] = {}  # rank -> the trial that it had last, or has
         self._sending: Dict[int, MPI.Request] = {}  # by trial id
         self._lost: List[Trial] = []
         self._dead: Set[int] = set()
@@ -106,11 +108,17 @@ class MpiFarm:
         return len(self._idle_ranks) + (self._own.idle if self._own else 0)
 
     def submit(self, trial: Trial) -> int:
-        """Send the trial to an idle rank, or begin it here when all others are busy; which rank it is."""
-        if not self._idle_ranks:
+        """Send the trial to an idle rank, first of all to the one that can go on with it, or begin it here when all
+        others are busy; which rank it is."""
+        own = [MASTER] if self._own is not None and self._own.idle else []
+        rank = whose(trial, [*self._idle_ranks, *own], self._last)
+        if rank is None:
+            rank = self._idle_ranks[-1] if self._idle_ranks else MASTER
+        self._last[rank] = trial.id
+        if rank == MASTER:
             assert self._own is not None and self._own.idle
             return self._own.submit(trial)
-        rank = self._idle_ranks.pop()
+        self._idle_ranks.remove(rank)
         self._running[trial.id] = rank, trial
         with _whoever_died():
             self._sending[trial.id] = self._comm.isend(trial.as_dict(), dest=rank, tag=WORK)

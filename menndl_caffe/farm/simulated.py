@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
+from menndl_caffe.farm import whose
 from menndl_caffe.trial import Result, Trial
 from menndl_caffe.walltime import Stopped
 
-Train = Callable[[Trial], Result]  # what a trial gives, and in how many `seconds`
+# What a trial gives, and in how many `seconds`. That it `continues` another is told where its rank can go on with that.
+Train = Callable[[Trial], Result]
 
 
 class SimulatedFarm:
@@ -28,6 +30,7 @@ class SimulatedFarm:
         self._train, self._master, self._delay, self._until = train, master, delay, until
         self._idle = dict.fromkeys(reversed(range(ranks)))  # the last one is the next to get a trial
         self._running: Dict[int, Tuple[int, Trial, Result]] = {}  # by trial
+        self._last: Dict[int, int] = {}  # rank -> the trial that it had last, or has
         self._events: List[Tuple[float, int, int]] = []  # time, rank, trial that ends then; -1: the rank dies
         self._events.extend((time, rank, -1) for rank, time in (deaths or {}).items())
         heapq.heapify(self._events)
@@ -44,10 +47,15 @@ class SimulatedFarm:
         return len(self._idle)
 
     def submit(self, trial: Trial) -> int:
-        """Begin the trial once the master has seen to it; on which rank."""
+        """Begin the trial once the master has seen to it; on which rank, first of all the one that can go on with it.
+        """
         self.now += self._master
-        rank, _ = self._idle.popitem()
-        result = self._train(trial)
+        rank = whose(trial, self._idle, self._last)
+        result = self._train(trial if rank is not None else replace(trial, continues=None))
+        if rank is None:
+            rank = next(reversed(self._idle))
+        del self._idle[rank]
+        self._last[rank] = trial.id
         began = self.now + self._delay
         self._running[trial.id] = rank, trial, replace(result, rank=rank, started=began)
         heapq.heappush(self._events, (began + result.seconds, rank, trial.id))

@@ -13,6 +13,7 @@ from menndl_caffe.experiment.appraise import measures
 from menndl_caffe.experiment.derivatives import Derivatives
 from menndl_caffe.experiment.measured import Measured, NeededOutputs, measured_on, needed_outputs
 from menndl_caffe.experiment.render import Rendered, Renderer
+from menndl_caffe.experiment.solver_check import check_tested
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.nets import prototxt
 from menndl_caffe.objective import LOSS, MEASURES, Objective, curve_measure
@@ -27,6 +28,7 @@ from menndl_caffe.trial import (
     HYPERNET,
     INVALID,
     RETRAIN,
+    STOPPED,
     TIMEOUT,
     TRAIN,
     CurvePoint,
@@ -39,6 +41,9 @@ from menndl_caffe.trial import (
 
 # Two looks at a trainer are hardly further apart, unless this process was suspended, which is not the trainer's time.
 LOOK_SECONDS = 1.0
+# Starting a trainer, making a net and its first test pass take as long however short the training is. A trial up to a
+# rung has so much time at least, but no more than trial_timeout.
+SETTING_UP_SECONDS = 60.0
 TALK_SECONDS = 0.1  # a trainer that has this much to say is listened to again at the next poll
 
 # A trainer killed from outside (an operator, the kernel short of memory) says nothing about the individual, which is
@@ -75,6 +80,11 @@ class _Request:
         if unlike:
             raise UserError(f"{rendered.net.file}: {unlike}")
         return _Request(measures=known, outputs=needed, texts=texts, max_iter=rendered.solver.message.max_iter)
+
+    def up_to(self, rung: int, rendered: Rendered) -> _Request:
+        """The same up to a rung; UserError where this individual is not tested there."""
+        check_tested(rendered, [rung])
+        return replace(self, texts={**self.texts, "until": rung})
 
     @staticmethod
     def of_default(renderer: Renderer) -> _Request:
@@ -160,6 +170,8 @@ class Evaluator:
             request, refused = _Request.of(rendered, weights, self._message, self._objectives, default), ""
             if trial.program != TRAIN:
                 request = request.by_program(self._renderer, rendered, trial, where, file)
+            if trial.until is not None:
+                request = request.up_to(trial.until, rendered)
         except UserError as error:
             request, refused = _Request(), str(error)
         self._training = training = _Training(trial, request, started, clock, clock)
@@ -199,7 +211,7 @@ class Evaluator:
         assert training is not None
         while training.result is None:
             training.look()
-            timeout = self._timeout * max(1.0, training.trial.max_iter / self._message.max_iter)
+            timeout = self._time_for(training.trial)
             if timeout and training.spent > timeout:
                 self._trainer.kill()
                 late = f"not finished after trial_timeout of {timeout:g} seconds"
@@ -210,6 +222,14 @@ class Evaluator:
             elif training.looked >= deadline + TALK_SECONDS:
                 break
         return training.result
+
+    def _time_for(self, trial: Trial) -> float:
+        """Seconds that a trial has, 0 for ever: `trial_timeout` for max_iter iterations, and for others in proportion.
+        Those up to a rung count from 0, since this rank may not have what was trained of them."""
+        whole = self._timeout * max(1.0, trial.max_iter / self._message.max_iter)
+        if trial.until is None:
+            return whole
+        return min(whole, max(SETTING_UP_SECONDS, whole * trial.until / trial.max_iter))
 
     @property
     def curve(self) -> Sequence[CurvePoint]:
@@ -323,7 +343,8 @@ class Evaluator:
         return None
 
     def _judged(self, training: _Training, engine_seconds: float) -> Result:
-        """The result of a training that has come to its end. What further objectives measure is in its measures."""
+        """The result of a training that has come to its end or its rung. What further objectives measure is in its
+        measures."""
         known = self._known(training, engine_seconds)
         first, *others = (objective.measure for objective in self._objectives)
         measured = {**training.request.measures, **training.measured}
@@ -331,7 +352,9 @@ class Evaluator:
         if training.request.learned is not None:
             known["learned"] = {**training.learned, "sha256": adaptive.hash_of(training.request.learned)}
         known["measures"] = {**known["measures"], **{name: measured[name] for name in others if name != LOSS}}
-        return judged(training.trial.id, float(measured[first]), measured[LOSS], first, **known)
+        result = judged(training.trial.id, float(measured[first]), measured[LOSS], first, **known)
+        at_rung = training.trial.until is not None and not result.failed
+        return replace(result, status=STOPPED) if at_rung else result
 
     def _failure(self, training: _Training, status: str, reason: str, engine_seconds: float = 0.0) -> Result:
         return failure(training.trial.id, status, reason, **self._known(training, engine_seconds))

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Callable, Collection, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Tuple
 
 from menndl_caffe import fields
+from menndl_caffe.errors import UserError
 from menndl_caffe.fields import NUMBER, OBJECT, TEXT, WHOLE, Field, Wrong, judged, number, read, read_present, shown
 from menndl_caffe.trial import HYPERGRADIENT, LARGEST, LEARNING, TRAIN, what_was_learned
 
@@ -75,19 +76,24 @@ class Conversation:
     def __init__(self) -> None:
         self.ready = False  # whether it has said so
         self._request, self._over = 0, True  # the number of the last request; whether it has been answered
-        self._max_iter, self._iteration = 0, -1  # of the last request, and of its last test
+        self._last, self._iteration = 0, -1  # of the last request: where its last test is due; and that of its last yet
+        self._until: Optional[int] = None
         self._accuracies: Collection[str] = ()
         self._program, self._owes = TRAIN, ""
 
-    def number(self, max_iter: int, accuracies: Collection[str], program: str = TRAIN) -> int:
-        """The number of a new request, whose last test is to be at `max_iter`; `accuracies` are outputs from 0 to 1."""
+    def number(self, max_iter: int, accuracies: Collection[str], program: str = TRAIN,
+               until: Optional[int] = None) -> int:
+        """The number of a new request, whose last test is to be at `until`, without that at `max_iter`; `accuracies`
+        are outputs from 0 to 1."""
         self._request, self._over = self._request + 1, False
-        self._max_iter, self._iteration, self._accuracies = max_iter, -1, accuracies
+        self._until, self._last = until, max_iter if until is None else until
+        self._iteration, self._accuracies = -1, accuracies
         self._program, self._owes = program, OWED.get(program, "")
         return self._request
 
     def take(self, line: bytes) -> Message:
         """The line's message, its fields' types as they must be; Unfit where no trainer may say that, or not now.
+        UserError where it trains beyond `until`, as one that knows none would with every individual.
 
         Outputs need not be finite.
         """
@@ -110,8 +116,8 @@ class Conversation:
             raise Unfit(f"whose id is {shown(number)}; expected {self._request}", late=0 < number < self._request)
         if event == "test":
             self._check_test(message["iteration"], message["outputs"])
-        elif event in ("done", *OWED.values()) and self._iteration != self._max_iter:
-            raise Unfit(f"before a test at iteration {self._max_iter}")
+        elif event in ("done", *OWED.values()) and self._iteration != self._last:
+            raise Unfit(f"before a test at iteration {self._last}")
         elif event == "done" and self._owes:
             raise Unfit(f"before event {self._owes}")
         elif event in OWED.values():
@@ -123,9 +129,12 @@ class Conversation:
         self._over = event not in ("test", *OWED.values())
 
     def _check_test(self, iteration: int, outputs: Mapping[str, float]) -> None:
-        if not self._iteration < iteration <= self._max_iter:
+        if self._until is not None and iteration > self._until:
+            raise UserError(f"the trainer was to end a training at iteration {self._until}, and tests at {iteration}: "
+                            "a search file with `stop` needs a trainer that knows `until` (docs/trainer.md)")
+        if not self._iteration < iteration <= self._last:
             raise Unfit(f"whose iteration is {shown(iteration)}; expected more than {self._iteration}, "
-                        f"at most {self._max_iter}")
+                        f"at most {self._last}")
         self._iteration = iteration
         for name in self._accuracies:
             accuracy = outputs.get(name, 0.0)

@@ -97,18 +97,21 @@ class TrainerProcess:
                 self._process = self._popen(log)
 
     def send(self, request: Mapping[str, Any], max_iter: int, accuracies: Collection[str] = ()) -> None:
-        """Hand over a training of so many iterations; `accuracies` names the test net's outputs that are from 0 to 1.
+        """Hand over a training of so many iterations, unless it shall end at `until`; `accuracies` names the test net's
+        outputs that are from 0 to 1.
 
         What the trainer does not read yet is sent by `poll`, which also notices a trainer that is dead.
         """
-        numbered = {"id": self._conversation.number(max_iter, accuracies, request.get("program", TRAIN)), **request}
+        number = self._conversation.number(max_iter, accuracies, request.get("program", TRAIN), request.get("until"))
+        numbered = {"id": number, **request}
         self._unsent += json.dumps(numbered).encode() + b"\n"
         self._write()
 
     def poll(self, seconds: float) -> Optional[Message]:
         """The next message, waiting at most so long; None where none came.
 
-        TrainerDied where the process has ended, or is ended for saying what no trainer may say.
+        TrainerDied where the process has ended, or is ended for saying what no trainer may say; UserError where it is
+        none for such requests.
         """
         deadline, late = time.monotonic() + seconds, False
         self._cut_log()

@@ -15,7 +15,7 @@ Then for each request, whose number comes back with every answer to it:
                                                      and "until": N, where the training shall end before max_iter
                                                      and "program": another than "train", with its settings
     <-  {"id": 1, "event": "test", "iteration": 500, "outputs": {"accuracy": 0.55, "loss": 1.28}}
-    <-  {"id": 1, "event": "done", "engine_seconds": 97.1}                             after the test at `until`, or max_iter
+    <-  {"id": 1, "event": "done", "engine_seconds": 97.1}                             after its last test
     <-  {"id": 1, "event": "diverged", "reason": "...", "engine_seconds": 1.1}         see `Diverged`
     <-  {"id": 1, "event": "error", "reason": "..."}                                   an exception of the engine
     <-  {"id": 1, "event": "gradient", "of": {"momentum": 0.2}, "how": {}, "distrust": ""}   "hypergradient", at the end
