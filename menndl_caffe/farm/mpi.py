@@ -13,6 +13,7 @@ import contextlib
 import faulthandler
 import os
 import time
+from itertools import chain
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import mpi4py
@@ -88,7 +89,7 @@ class MpiFarm:
 
     def __init__(self, comm: MPI.Comm, own: Optional[LocalFarm], hosts: Sequence[str], walltime: Walltime):
         self._comm, self._own, self._hosts, self._walltime = comm, own, hosts, walltime
-        self._idle_ranks = list(range(comm.size - 1, 0, -1))
+        self._idle_ranks = dict.fromkeys(range(comm.size - 1, 0, -1))  # the last one is the next to get a trial
         self._running: Dict[int, Tuple[int, Trial]] = {}  # trial id -> rank, trial
         self._last: Dict[int, int] = {}  # rank -> the trial that it had last, or has
         self._sending: Dict[int, MPI.Request] = {}  # by trial id
@@ -111,14 +112,14 @@ class MpiFarm:
         """Send the trial to an idle rank, first of all to the one that can go on with it, or begin it here when all
         others are busy; which rank it is."""
         own = [MASTER] if self._own is not None and self._own.idle else []
-        rank = whose(trial, [*self._idle_ranks, *own], self._last)
+        rank = whose(trial, chain(self._idle_ranks, own), self._last)
         if rank is None:
-            rank = self._idle_ranks[-1] if self._idle_ranks else MASTER
+            rank = next(reversed(self._idle_ranks), MASTER)
         self._last[rank] = trial.id
         if rank == MASTER:
             assert self._own is not None and self._own.idle
             return self._own.submit(trial)
-        self._idle_ranks.remove(rank)
+        del self._idle_ranks[rank]
         self._running[trial.id] = rank, trial
         with _whoever_died():
             self._sending[trial.id] = self._comm.isend(trial.as_dict(), dest=rank, tag=WORK)
@@ -147,7 +148,7 @@ class MpiFarm:
                 del self._running[result.id]
                 with _whoever_died():
                     self._sending.pop(result.id).wait()
-                self._idle_ranks.append(rank)
+                self._idle_ranks[rank] = None
                 results.append(result)
             elif tag == TERMINATED:
                 self._walltime.note(content)
@@ -177,7 +178,7 @@ class MpiFarm:
     def _bury(self, rank: int) -> None:
         """Take a dead rank out, now that all that could be had of it has been received."""
         self._buried.add(rank)
-        self._idle_ranks = [idle for idle in self._idle_ranks if idle != rank]
+        self._idle_ranks.pop(rank, None)
         lost = [id for id, (holder, _) in self._running.items() if holder == rank]
         self._lost += [self._running.pop(id)[1] for id in lost]
         fate = f"its trial {', '.join(map(str, lost))} begins anew" if lost else "it had no trial"
