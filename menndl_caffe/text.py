@@ -106,6 +106,7 @@ class HowFar(NamedTuple):
     trials_per_hour: Optional[float]
     ending: str  # `0:27 left`, `complete`
     confirmed: str = ""  # `confirmed 7/30`
+    stopped: int = 0  # of those done, early
 
     def __str__(self) -> str:
         """`generation 2/3  7/12  best 0.7400  default 0.7000  failed 2  560 trials/h  0:27 left`"""
@@ -116,6 +117,7 @@ class HowFar(NamedTuple):
             f"{'' if has_generations else 'individuals '}{self.done}{of_all}",
             f"best {self.best}" if self.best else "",
             f"default {self.default}" if self.default else "",
+            f"stopped {self.stopped}" if self.stopped else "",
             f"failed {self.failed}" if self.failed else "",
             self.confirmed,
             "" if self.trials_per_hour is None else f"{self.trials_per_hour:.0f} trials/h",

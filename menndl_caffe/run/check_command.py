@@ -70,10 +70,13 @@ def main(arguments: Any) -> None:
 
 
 def _headline(experiment: Experiment, search: str) -> str:
+    from menndl_caffe.run.progress import of_rungs
+
     message, total = experiment.message, _planned(experiment)
     individuals = "individuals" if total is None else f"{total:,} individuals"
+    rungs = of_rungs(message)
     return (f"{search}: {message.type}, {individuals} of {len(experiment.space.genes)} genes and {message.max_iter:,} "
-            "iterations")
+            f"iterations{rungs and f'; {rungs}'}")
 
 
 def _planned(experiment: Experiment) -> Optional[int]:

@@ -78,7 +78,7 @@ class _Confirming(Job):
                 progress.confirms = len(trials)
                 files = TrialFiles(out, parts.renderer, record)
                 loop = Loop(NoSearch(), farm, journal, Numbering(parts.experiment), None, files.keep, progress,
-                            self.walltime)
+                            self.walltime, asked=progress.asked)
                 loop.run(trials)
             self.record = record
 

@@ -58,6 +58,8 @@ def estimate(parts: Parts, train: Train, default: Look, looks: Sequence[Look], s
     yield from _whole(seconds, share, individuals, slots)
     if program(parts.experiment.message) != TRAIN:
         yield f"that is for plain trainings; those of {parts.experiment.message.type} take longer"
+    if parts.experiment.message.HasField("stop"):
+        yield "that is as if no training was stopped early"
     if 0 < timeout < max(seconds):
         yield f"trial_timeout: {timeout:g} s, and the longest takes {rough(max(seconds))}: such ones would be given up"
 

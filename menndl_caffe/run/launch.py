@@ -40,7 +40,7 @@ from menndl_caffe.run.identity import check_identity, check_size, features, iden
 from menndl_caffe.run.kept import check_copies, keep
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.run.progress import Progress, terminal
+from menndl_caffe.run.progress import Progress, of_rungs, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
 from menndl_caffe.run.worktime import Worktime
@@ -224,14 +224,16 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
                                                  over.end)) as progress:
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
+            if of_rungs(experiment.message):
+                progress.say(of_rungs(experiment.message))
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
-                        search.going_on(algorithm))
+                        search.going_on(algorithm), progress.asked)
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
             best = journal.record.best(1, fitness)
             validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
-            if validated and best and not best[0][1].failed:
+            if validated and best and best[0][1].finished:
                 loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
             if wanted and candidates(Run(options.out, journal.record), 1):
                 again = confirm.trials(Run(options.out, journal.record), wanted)

@@ -22,6 +22,7 @@ Keep = Callable[[Trial, Result], None]  # called with every new result before it
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
 Stop = Callable[[], str]  # says why the run must end now, or nothing
 GoOn = Callable[[], Optional[Trial]]  # the next trial that goes on with an individual, of those begun; None: no more
+Asked = Callable[[Optional[Trial]], None]  # called with what the search, after all it was told, gave for the next trial
 
 
 def never() -> str:
@@ -35,10 +36,10 @@ class Loop:
 
     def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, total: Optional[int],
                  keep: Keep, watch: Watch, stop: Stop = never, over: Callable[[], bool] = lambda: False,
-                 go_on: GoOn = lambda: None):
+                 go_on: GoOn = lambda: None, asked: Asked = lambda trial: None):
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
         self._keep, self._watch, self._stop, self._over = keep, watch, stop, over
-        self._go_on = go_on
+        self._go_on, self._note_asked = go_on, asked
         self._total = search.total if total is None else total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
@@ -75,6 +76,7 @@ class Loop:
             return self._queue.popleft()
         trial = self._go_on() if self._ended else self._search.ask()
         self._asked += trial is not None and trial.continues is None
+        self._note_asked(trial)
         return trial
 
     # ---- what is recorded ----
@@ -102,6 +104,7 @@ class Loop:
             self._search.asked(trial)
         except OtherTrial as other:
             raise self._another(trial, other.given) from None
+        self._note_asked(trial)
 
     def _is_new(self, trial: Trial) -> bool:
         earlier = self._journal.record.trials.get(trial.id)
@@ -149,7 +152,8 @@ class Loop:
 
     def _stopped(self, reason: str) -> Stopped:
         record = self._journal.record
-        done = sum(1 for _ in record.individuals())
+        going_on = sum(trial.continues is not None and id not in record.results for id, trial in record.trials.items())
+        done = sum(1 for _ in record.individuals()) - going_on
         of_all = f" of {self._total}" if self._total else ""
         again = sum(record.trials[id].role == CONFIRM for id in record.results)
         more = f" and {again} trainings from new seeds" if again else ""

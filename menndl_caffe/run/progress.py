@@ -6,11 +6,12 @@ import math
 import os
 import sys
 import time
-from typing import IO, Optional
+from typing import IO, Any, Dict, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
+from menndl_caffe.search import rungs
 from menndl_caffe.text import HowFar, duration, printable
-from menndl_caffe.trial import CONFIRM, DEFAULT, INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import CONFIRM, DEFAULT, INDIVIDUAL, STOPPED, Result, Trial
 
 PLAIN_SECONDS = 10.0  # between two plain lines of the same generation
 
@@ -29,8 +30,19 @@ def terminal(launched: bool) -> Optional[IO[str]]:
         return None
 
 
+def of_rungs(message: Any) -> str:
+    """Where a search file's `stop` decides: `rungs at 250, 750 and 2,250 of 4,000 iterations`; nothing without it."""
+    at = [f"{rung:,}" for rung in rungs.rungs(message.stop, message.max_iter)] if message.HasField("stop") else []
+    if not at:
+        return ""
+    words = f"rungs at {', '.join(at[:-1])} and {at[-1]}" if at[1:] else f"a rung at {at[0]}"
+    return f"{words} of {message.max_iter:,} iterations"
+
+
 class Progress:
     """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed.
+
+    An individual that came to a rung is done once it is not gone on with: see `asked`.
 
     `screen` is the terminal to write one line on again and again; without it plain lines go to standard error. `end` is
     when the search's time is over, on the monotonic clock.
@@ -42,7 +54,8 @@ class Progress:
         self.confirms = 0  # trainings from new seeds that there shall be
         self._confirmed = 0
         self._stream = screen or sys.stderr
-        self._done = self._trained = self._told_of = self._failed = 0
+        self._done = self._trained = self._told_of = self._failed = self._stopped = 0
+        self._at_rung: Dict[int, bool] = {}  # trials of which is not decided whether others go on; which were recorded
         self._fitness, self._end = fitness, end
         self._best: Optional[float] = None
         self._default: Optional[float] = None
@@ -54,15 +67,18 @@ class Progress:
         generation = 0 if trial.generation is None else trial.generation + 1
         begins = generation > self._generation
         self._generation = max(self._generation, generation)
-        self._done += trial.role == INDIVIDUAL
+        at_rung = result.status == STOPPED
+        if at_rung:
+            self._at_rung[trial.id] = recorded
+        self._done += trial.role == INDIVIDUAL and not at_rung
         self._confirmed += trial.role == CONFIRM
         if trial.role == DEFAULT and not result.failed:
             self._default = result.fitness
-        elif trial.role == INDIVIDUAL and not result.failed:
+        elif trial.role == INDIVIDUAL and result.finished:
             known = [value for value in (self._best, result.fitness) if value is not None]
             self._best = min(known, key=self._fitness.cost)
         if not recorded:
-            self._told_of += 1
+            self._told_of += not at_rung
             self._trained += result.same_as is None
         if result.failed and result.same_as is None:
             self._failed += 1
@@ -70,6 +86,25 @@ class Progress:
                 self._write(f"trial {result.id} {result.status}: {result.reason}")
         last = trial.role == INDIVIDUAL and self._done == self._total or self._confirmed == self.confirms > 0
         self._show(begins or last)
+
+    def asked(self, trial: Optional[Trial]) -> None:
+        """Take note of what the search gave for the next trial, or that it gave none: all at rungs that came before the
+        one with which it goes on are stopped."""
+        before = self._stopped
+        while self._at_rung:
+            id = next(iter(self._at_rung))
+            recorded = self._at_rung.pop(id)
+            if trial is not None and trial.continues == id:
+                break
+            self._stopped += 1
+            self._told_of += not recorded
+        self._done += self._stopped - before
+        if self._stopped > before:
+            self._show(self._done == self._total)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._write(text)
 
     def tell(self, text: str) -> None:
         """What is being done before there is a first result."""
@@ -86,18 +121,19 @@ class Progress:
             self._write(self.line())
 
     def line(self) -> str:
-        """generation, done/total, best, failures, speed and time left."""
+        """generation, done/total, best, stopped, failures, speed and time left."""
         speed = self._trained / (time.monotonic() - self._start) if self._trained else None
         left = max(0.0, self._end - time.monotonic())
         if speed and self._total:
-            new = self._trained / self._told_of  # others are answered at once: individuals met before
+            # Trainings of an individual: 0 of one that was met before, and one for each rung.
+            new = self._trained / max(1, self._told_of)
             to_train = (self._total - self._done) * new + max(0, self.confirms - self._confirmed)
             left = min(left, to_train / speed)
         best, default = map(self._fitness.text, (self._best, self._default))
         confirmed = f"confirmed {self._confirmed}/{self.confirms}" if self.confirms else ""
         return str(HowFar(self._done, self._total, self._generation, self._generations, best, default, self._failed,
                           3600 * speed if speed else None, f"{duration(left)} left" if left < math.inf else "",
-                          confirmed))
+                          confirmed, self._stopped))
 
     def _write(self, text: str) -> None:
         self._put(("\r\x1b[K" if self._live else "") + printable(text) + "\n")

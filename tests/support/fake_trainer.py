@@ -11,6 +11,9 @@ log-normal with this sigma and FAKE_SECONDS as its mean.
 
 With FAKE_NOISE the accuracy has a normal error of this standard deviation, which the training's seed draws.
 
+It tests every test_interval iterations and at max_iter, or where that is but once at half of max_iter too, and knows
+`until`: what it says of an iteration, and how long it takes up to there, does not depend on where a training ends.
+
 Where FAKE_HELD names a folder, each trainer is held in its second training: it leaves a file there, and goes on when
 the folder has another name.
 """
@@ -47,6 +50,13 @@ def misbehave(number: int, kernel1: int) -> bool:
     if kernel1 == 3:
         say(id=number, event="diverged", reason="training loss is nan at iteration 3", engine_seconds=0.001)
     return kernel1 == 3
+
+
+def tested(solver: str) -> List[int]:
+    """The iterations of test passes."""
+    given = {name: int(number) for name, number in re.findall(r"^(\w+): (\d+)$", solver, re.MULTILINE)}
+    max_iter, interval = given["max_iter"], given.get("test_interval", 0)
+    return [*(range(interval, max_iter, interval) if 0 < interval < max_iter else [max_iter // 2]), max_iter]
 
 
 def duration(net: str, sizes: List[int]) -> float:
@@ -94,16 +104,17 @@ def main() -> None:
         number = request["id"]
         kernels = [int(k) for k in re.findall(r"kernel_size: (\d+)\n    stride: 1", request["net"])]
         sizes = [int(n) for n in re.findall(r"num_output: (\d+)", request["net"])[:3]]
-        iterations = int(re.search(r"max_iter: (\d+)", request["solver"]).group(1))  # type: ignore[union-attr]
-        time.sleep(duration(request["net"], sizes))
+        tests = tested(request["solver"])
+        until = request.get("until", tests[-1])
+        time.sleep(duration(request["net"], sizes) * until / tests[-1])
         if training and os.environ.get("FAKE_HELD"):
             hold(os.environ["FAKE_HELD"])
         if os.environ.get("FAKE_FAILURES") and misbehave(number, kernels[0]):
             continue
         accuracy = round(0.8 - sum((k - 4) ** 2 for k in kernels) / 100 + sum(sizes) / 4000 + noise(request), 6)
-        for share in (0.5, 1.0):
-            outputs = {"accuracy": accuracy * share, "loss": 2 - accuracy * share}
-            say(id=number, event="test", iteration=int(iterations * share), outputs=outputs)
+        for iteration in (iteration for iteration in tests if iteration <= until):
+            so_far = accuracy * (iteration / tests[-1])
+            say(id=number, event="test", iteration=iteration, outputs={"accuracy": so_far, "loss": 2 - so_far})
         if request.get("program") == "hypergradient":
             say(id=number, event="gradient", of=gradient(request["net"]), how={"method": "FAKE"}, distrust="")
         if request.get("program") in SAID_OF:
