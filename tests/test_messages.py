@@ -125,11 +125,34 @@ def test_the_page_for_users_is_true() -> None:
             said.append(conversation.take(text.encode())["event"])
         else:
             request = json.loads(text)
-            assert request["id"] == conversation.number(4, ["accuracy"], request.get("program", TRAIN))
-    assert said == ["ready", "test", "test", "done", "diverged", "test", "gradient", "done", "test", "learned", "done"]
+            number = conversation.number(4, ["accuracy"], request.get("program", TRAIN), request.get("until"))
+            assert request["id"] == number
+    assert said == ["ready", "test", "test", "done", "diverged", "test", "gradient", "done", "test", "learned", "done",
+                    *["test", "done"], *["test", "test", "done"]]
     for event, fields in {"ready": INTRODUCTION, **ANSWERS}.items():
         told, = re.findall(rf"^\| `{event}` \| (.*?) \|", page, flags=re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", told)) == set(fields)
+
+
+def test_a_training_up_to_a_rung_ends_there() -> None:
+    """And a trainer that knows no `until` is found out."""
+    first = TEST.replace("4", "3"), DONE
+    for said, line, why in (([], DONE, "before a test at iteration 3"),
+                            ([TEST.replace("4", "2")], DONE, "before a test at iteration 3"),
+                            ([first[0]], first[0], "whose iteration is 3; expected more than 3, at most 3")):
+        conversation = second_request()
+        conversation.number(4, ["accuracy"], TRAIN, 3)
+        for one in said:
+            conversation.take(one.replace('"id": 2', '"id": 3').encode())
+        assert str(refusal(conversation, line.replace('"id": 2', '"id": 3'))) == why
+    conversation = second_request()
+    conversation.number(4, ["accuracy"], TRAIN, 3)
+    with pytest.raises(UserError) as error:
+        conversation.take(TEST.replace('"id": 2', '"id": 3').encode())
+    assert str(error.value) == ("the trainer was to end a training at iteration 3, and tests at 4: a search file with "
+                                "`stop` needs a trainer that knows `until` (docs/trainer.md)")
+    for line in first:
+        conversation.take(line.replace('"id": 2', '"id": 3').encode())
 
 
 GRADIENT = ('{"id": 1, "event": "gradient", "of": {"momentum": 0.5}, "how": {"growth": 2, "method": "DRMAD"}, '

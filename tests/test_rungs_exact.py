@@ -1,5 +1,5 @@
-"""A training that goes from rung to rung is the training at once, bit for bit, in real Caffe and in the torch engine: on
-the trainer that has it, on another one, after a kill, and where others were trained in between."""
+"""A training that goes from rung to rung is the training at once, bit for bit, in real Caffe and in the torch engine:
+on the trainer that has it, on another one, after a kill, and where others were trained in between."""
 from __future__ import annotations
 
 import contextlib

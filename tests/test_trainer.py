@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
@@ -17,6 +18,7 @@ import pytest
 
 from menndl_caffe.rank.engine import TRAINER, Engine
 from menndl_caffe.rank.process import TrainerProcess, last_words
+from menndl_caffe.trainer import __main__ as program
 from menndl_caffe.trainer import train as trainer
 from tests.support import fake_engine, runs
 
@@ -104,6 +106,85 @@ def test_weights_are_those_after_the_last_step_and_written_only_if_asked_for(mon
     assert np.load(path) == 14.0
     train(solver)
     assert [event for event in fake_engine.events if event[0] == "save"] == [("save", "TRAIN", str(path))]
+
+
+def answer(kept: trainer.Kept, solver: str, net: str = 'name: "quiet"', **more: Any) -> List[Any]:
+    """What is said of a request, iterations of tests and the other events, and how many steps it took."""
+    said: List[Any] = []
+    before = fake_engine.events.count(("step", 1))
+    program.answer(fake_engine, {"net": net, "solver": solver, **more}, kept,
+                   lambda **message: said.append(message.get("iteration", message["event"])))
+    return [*said, fake_engine.events.count(("step", 1)) - before]
+
+
+LONG = "test_iter: 1 test_interval: 2 max_iter: 8"
+
+
+def test_a_training_that_ended_at_a_rung_is_gone_on_with() -> None:
+    kept = trainer.Kept()
+    assert answer(kept, LONG, until=2) == [0, 2, "done", 2]
+    assert answer(kept, LONG, until=6) == [0, 2, 4, 6, "done", 4]
+    assert answer(kept, LONG) == [0, 2, 4, 6, 8, "done", 2]
+    assert len(fake_engine.parameters) == 1
+    assert answer(kept, LONG) == [0, 2, 4, 6, 8, "done", 8], "what came to max_iter is not kept"
+
+
+@pytest.mark.parametrize("between", [
+    dict(solver=LONG + " base_lr: 1", until=2), dict(solver=LONG, net='name: "other"', until=2),
+    dict(solver=LONG, until=5), dict(solver="no solver"), dict(solver=LONG, program="retrain"),
+    dict(solver=LONG, program="unknown")], ids=str)
+def test_any_other_request_drops_what_was_kept(between: Dict[str, Any]) -> None:
+    """Also what is refused."""
+    kept = trainer.Kept()
+    answer(kept, LONG, until=4)
+    answer(kept, **between)
+    assert answer(kept, LONG) == [0, 2, 4, 6, 8, "done", 8]
+
+
+@pytest.mark.parametrize("until", [2, 4])
+def test_as_much_or_less_is_trained_anew(until: int) -> None:
+    kept = trainer.Kept()
+    answer(kept, LONG, until=4)
+    assert answer(kept, LONG, until=until)[-2:] == ["done", until]
+
+
+def test_nobody_is_kept_while_another_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So there is never more than one solver."""
+    kept, alive = trainer.Kept(), []
+    make = fake_engine.get_solver
+
+    def watched(path: str) -> fake_engine.Solver:
+        assert not any(one() for one in alive)
+        solver = make(path)
+        alive.append(weakref.ref(solver))
+        return solver
+
+    monkeypatch.setattr(fake_engine, "get_solver", watched)
+    for number in range(3):
+        assert answer(kept, f"{LONG} base_lr: {number}", until=2)[-2] == "done"
+    assert len(alive) == 3 and alive[-1]()
+
+
+def test_what_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = trainer.Kept()
+    assert answer(kept, LONG, until=2) == [0, 2, "done", 2]
+    script(monkeypatch, train_loss=lambda step: math.nan if step == 3 else 2.0)
+    assert answer(kept, LONG, until=6) == [0, 2, "diverged", 2]
+    script(monkeypatch, train_loss=lambda step: 2.0)
+    assert answer(kept, LONG, until=6) == [0, 2, 4, 6, "done", 6]
+
+
+def test_weights_are_written_at_the_end_alone(tmp_path: Path) -> None:
+    kept, path = trainer.Kept(), tmp_path / "w"
+    answer(kept, LONG, until=4, weights=str(path))
+    assert not path.exists()
+    answer(kept, LONG, weights=str(path))
+    assert path.exists()
+
+
+def test_a_rung_without_a_test_is_refused() -> None:
+    with pytest.raises(ValueError, match="until: 3; expected an iteration after which a test pass is due: one of 0, 2"):
+        trainer.train(fake_engine, {"net": "", "solver": LONG, "until": 3}, trainer.Clock(), lambda **message: None)
 
 
 @pytest.mark.parametrize(("functions", "reason", "steps"), [
