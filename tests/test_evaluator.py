@@ -23,7 +23,7 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.rank import evaluate
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import LOG_BYTES, TrainerProcess
-from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result, Trial
+from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, STOPPED, TIMEOUT, Result, Trial
 from tests.support import runs
 
 PRELUDE = """
@@ -389,3 +389,67 @@ def test_a_gradient_that_no_single_precision_holds_is_not_trusted(slope: float, 
     assert Evaluator._take_gradient(rank, training, message) is None  # type: ignore
     assert training.gradient == ({"gene": slope} if trusted else {})
     assert training.gradient_by == {"method": "HOAG", **({} if trusted else {"distrust": "it is not finite"})}
+
+
+# ---- up to a rung ----
+
+@pytest.fixture
+def often_tested(search: Path, tmp_path: Path) -> Renderer:
+    return changed(search, tmp_path, 'name: "test_interval" value: "4"', 'name: "test_interval" value: "2"')
+
+
+def at_rung(rank: Scripted, until: int, continues: Optional[int] = None) -> Result:
+    trial = rank._experiment.trial(4, rank._experiment.space.default)
+    return rank.evaluator.evaluate(replace(trial, until=until, continues=continues))
+
+
+UP_TO = "asked = json.loads(line)\nnote(asked['until'])\n"
+
+
+def test_a_trial_up_to_a_rung_is_stopped_there(scripted: Make, often_tested: Renderer) -> None:
+    rank = scripted(f"{UP_TO}test(0, accuracy=0.1, loss=2.5)\ntest(2, accuracy=0.25, loss=2.0)\ndone()", often_tested)
+    for continues in (None, 3):
+        result = at_rung(rank, 2, continues)
+        assert (result.status, result.fitness, result.loss, result.reason) == (STOPPED, 0.25, 2.0, "")
+        assert result.curve == ((0, 0.1, 2.5), (2, 0.25, 2.0)) and result.measures["parameters"] > 0
+    assert rank.noted[1:] == [2, 2]
+
+
+def test_at_a_rung_too_only_finite_numbers_count(scripted: Make, often_tested: Renderer) -> None:
+    rank = scripted("test(2, accuracy=1.0, loss=float('nan'))\ndone()", often_tested)
+    assert (at_rung(rank, 2).status, at_rung(rank, 2).fitness) == (DIVERGED, 0.0)
+
+
+def test_who_is_not_tested_at_a_rung_is_invalid(scripted: Make) -> None:
+    """As where the test_interval is a gene."""
+    rank = scripted("")
+    result = at_rung(rank, 2)
+    assert result.status == INVALID and not rank.notes.exists()
+    assert result.reason == ("solvers/quick.solver.prototxt.j2 (rendered):7: test_interval: is 4, so no test pass is "
+                             "due at iteration 2, where `stop` has a rung; expected 2 or a divisor of it, or rungs at "
+                             "multiples of 4")
+
+
+def test_a_trainer_that_knows_no_rungs_ends_the_run(scripted: Make, often_tested: Renderer) -> None:
+    rank = scripted("test(2)\ntest(4)\ndone()", often_tested)
+    with pytest.raises(UserError, match="was to end a training at iteration 2, and tests at 4: a search file with"):
+        at_rung(rank, 2)
+
+
+@pytest.mark.parametrize(("timeout", "until", "seconds"), [
+    (0, 2, 0), (1000, None, 1000), (1000, 2, 500), (1000, 3, 750), (80, 2, 60), (50, 2, 50)])
+def test_the_time_up_to_a_rung_is_in_proportion(scripted: Make, timeout: float, until: Optional[int], seconds: float
+                                                ) -> None:
+    """But a minute is needed however short the training is, and it is never more than that for the whole."""
+    rank = scripted("", timeout=timeout)
+    trial = replace(rank._experiment.trial(4, rank._experiment.space.default), until=until)
+    assert rank.evaluator._time_for(trial) == seconds
+    longer = replace(trial, max_iter=8, until=None)
+    assert rank.evaluator._time_for(longer) == 2 * timeout
+
+
+def test_a_trial_up_to_a_rung_is_given_up_in_time(scripted: Make, often_tested: Renderer,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "SETTING_UP_SECONDS", 0.1)
+    result = at_rung(scripted("time.sleep(1000)", often_tested, timeout=0.5), 2)
+    assert (result.status, result.reason) == (TIMEOUT, "not finished after trial_timeout of 0.25 seconds")

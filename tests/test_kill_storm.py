@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -21,7 +21,8 @@ from tests.support import runs
 from tests.test_fault_tolerance import RANKS, Job
 from tests.test_resume import TARGETS, kills
 
-KINDS = ("ASYNC_GA", "GUIDED_GA", "CMA_ES")
+RUNGS = "ASYNC_GA from rung to rung"
+KINDS = ("ASYNC_GA", "GUIDED_GA", "CMA_ES", RUNGS)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,16 @@ def searches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searches")
     data = runs.small_data(folder / "data")
     for kind in KINDS:
-        runs.write_search(folder / kind, data, kind=runs.LIMITED[kind])
+        more: Dict[str, Any] = {}
+        if kind == RUNGS:
+            more = dict(more="stop { halving { first: 2 factor: 3 } }", max_iter=20, test_interval=2)
+        runs.write_search(folder / kind, data, kind=runs.LIMITED[kind.split(" ")[0]], **more)
     return folder
 
 
 def check_continuation(run: Path) -> None:
-    """A fresh search, told the same, asks for the same; no genome twice, 18 individuals."""
+    """A fresh search, told the same, asks for the same; no genome twice, 18 individuals. From rung to rung nobody's
+    decision is another one, and nothing was trained twice."""
     record = journal.read(run)
     experiment = of_text(record.run["search"], "search")
     numbering = Numbering(experiment)
@@ -48,9 +53,12 @@ def check_continuation(run: Path) -> None:
                 fresh.tell(record.trials[call.id], call)
         elif call.role == INDIVIDUAL:
             assert fresh.ask() == call
-            asked.append(call.genome)
+            if call.continues is None:
+                asked.append(call.genome)
     assert len(asked) == len(set(asked)) == 18
     assert len(list(record.individuals())) == 18, "reading refuses a second result of the same trial"
+    works = [trial.work for trial in record.trials.values() if record.results[trial.id].same_as is None]
+    assert len(works) == len(set(works))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -48,12 +48,12 @@ def other_nets(solver: Document) -> Iterator[Tuple[PathOf, str]]:
 def check_tested(rendered: Rendered, iterations: Collection[int]) -> None:
     """UserError with file and line where no test pass is due after one of these iterations, at which `stop` has a rung.
     """
-    due, interval = test_iterations(rendered.solver.message), rendered.solver.message.test_interval
+    solver = rendered.solver.message
+    due, interval = test_iterations(solver), solver.test_interval
     lacking = next((iteration for iteration in iterations if iteration not in due), None)
     if lacking is not None:
-        found, other = "is missing", ""
-        if interval:
-            found, other = f"is {interval}", f", or rungs at multiples of {interval:,}"
+        found = f"is {interval:,}" if solver.HasField("test_interval") else "is missing"
+        other = f", or rungs at multiples of {interval:,}" if interval else ""
         raise rendered.solver.error(("test_interval",), (
             f"{found}, so no test pass is due at iteration {lacking:,}, where `stop` has a rung; expected "
             f"{gcd(*iterations):,} or a divisor of it{other}"))

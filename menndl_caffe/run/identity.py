@@ -74,7 +74,7 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
 
 def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     """UserError where the folder has more individuals than a search that ends after `total` ones asks for."""
-    begun = sum(trial.role == INDIVIDUAL for trial in record.trials.values())
+    begun = sum(trial.role == INDIVIDUAL and trial.continues is None for trial in record.trials.values())
     if total is not None and begun > total:
         raise UserError(f"{out} has {begun:,} individuals already, this search ends after {total:,}; expected "
                         f"{' or '.join(COUNTS)} for as many or more, or another --out")

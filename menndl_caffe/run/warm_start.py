@@ -16,7 +16,7 @@ from menndl_caffe.objective import Costs, translated
 from menndl_caffe.run.identity import features
 from menndl_caffe.search import Problem
 from menndl_caffe.text import say
-from menndl_caffe.trial import INDIVIDUAL, Earlier, Result, Trial, Work
+from menndl_caffe.trial import INDIVIDUAL, STOPPED, Earlier, Result, Trial, Work
 
 # What an accuracy depends on beside the genes, by the names that identity.features has.
 MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "records", "fitness_set",
@@ -75,11 +75,12 @@ def _of_run(experiment: Experiment, i: int, problem: Problem, out: Path, identit
 
 
 def _individuals(run: Run) -> List[Tuple[Trial, Result]]:
-    """Those that have a result, by its coming; of those of the same work the first."""
+    """Those that have a result, by its coming; of those of the same work the first. Whose training was stopped early is
+    not known: what it would have come to is not."""
     first: Dict[Work, Tuple[Trial, Result]] = {}
     for id, result in run.record.results.items():
         trial = run.record.trials[id]
-        if trial.role == INDIVIDUAL:
+        if trial.role == INDIVIDUAL and result.status != STOPPED:
             first.setdefault(trial.work, (trial, result))
     return list(first.values())
 
