@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Dict, List, Tuple
 
 import lmdb
 import pytest
 
+from menndl_caffe.farm import whose
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.run.launch import Options, Parts
 from tests.support import farm_world, runs
@@ -70,6 +72,23 @@ def test_the_mpi_farm(search: Path, ranks: int, cores: int, training: List[int])
     done = world(search, ranks, cores=cores)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"slots": len(training), "ranks": training, "world": ranks}
+
+
+def test_who_has_a_training_goes_on_with_it(search: Path) -> None:
+    """The master's own trainer as well as the other rank; whoever is idle where that rank is not."""
+    done = world(search, 2, "goes on", cores=2)
+    assert done.returncode == 0, done.stderr
+    first, second, third, last = json.loads(done.stdout)["rounds"]
+    assert set(first) == {0, 1}
+    assert second == first[::-1] and third == second
+    assert last[0] == third[0] and set(last) == {0, 1}
+
+
+def test_whose_a_training_is() -> None:
+    trial = SimpleNamespace(continues=7)
+    assert whose(trial, [3, 1, 2], {1: 7, 2: 8}) == 1  # type: ignore[arg-type]
+    assert whose(trial, [3, 2], {1: 7, 2: 8}) is None  # type: ignore[arg-type]
+    assert whose(SimpleNamespace(continues=None), [1, 2], {1: 7}) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", ["fail_idle", "fail_busy", "fail_unclosed"])

@@ -115,6 +115,29 @@ def test_a_dead_ranks_trial_begins_anew_on_another(tmp_path: Path) -> None:
     assert sum(isinstance(call, Result) for call in calls) == 15
 
 
+def test_who_has_a_training_goes_on_with_it(tmp_path: Path) -> None:
+    """From rung to rung on 3 ranks; who trains is told so."""
+    train = Lengths(10, 70, 25, 90, 40)
+    farm = SimulatedFarm(3, train)
+    calls = searches.play(tmp_path / "all", "RANDOM" + searches.RUNGS, 1, farm, reuse=False)
+    ranks = {call.id: call.rank for call in calls if isinstance(call, Result)}
+    on = [trial for trial in calls if not isinstance(trial, Result) and trial.continues is not None]
+    assert len(on) > 3 and all(ranks[trial.id] == ranks[trial.continues] for trial in on)
+    assert sum(trial.continues is not None for trial in train.began) == len(on)
+
+
+def test_where_the_rank_has_died_that_had_a_training_it_begins_anew() -> None:
+    train = Lengths(10)
+    farm = SimulatedFarm(2, train, deaths={0: 15.0})
+    first = Trial(1, searches.SPACE.default, 7, 10, until=2)
+    on = replace(first, id=2, until=None, continues=1)
+    assert farm.submit(first) == 0
+    assert [result.id for result in farm.poll(1)] == [1]
+    assert farm.submit(on) == 0 and train.began[-1] == on
+    assert farm.poll(1) == [] and farm.lost() == [on]
+    assert farm.submit(on) == 1 and train.began[-1] == replace(on, continues=None)
+
+
 def test_no_rank_is_left(tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="every rank has died"):
         searches.play(tmp_path, "RANDOM", 1, SimulatedFarm(2, Lengths(100), deaths={0: 50.0, 1: 350.0}))

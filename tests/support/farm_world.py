@@ -4,11 +4,13 @@
 """
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.farm import Farm
@@ -55,6 +57,26 @@ def feed(farm: Farm, trials: List[Trial]) -> List[Result]:
     return results
 
 
+def goes_on(farm: Farm, trial: Callable[[int], Trial]) -> Dict[str, Any]:
+    """Whom trials are given that continue others, all ranks being idle; and one whose rank is busy.
+
+    Round 1 are new trials, one for each slot. Rounds 2 and 3 continue those of the round before, in reverse order and
+    then as they came. At last two trials continue the same one.
+    """
+    def round(*continued: Optional[int]) -> List[int]:
+        trials = [replace(trial(next(ids)), continues=one) for one in continued]
+        ranks = [farm.submit(one) for one in trials]
+        results: List[Result] = []
+        while len(results) < len(trials):
+            results += farm.poll(1.0)
+        return ranks
+
+    ids = itertools.count()
+    n = farm.slots
+    rounds = [round(*[None] * n), round(*reversed(range(n))), round(*range(n, 2 * n)), round(2 * n, 2 * n)]
+    return {"rounds": rounds}
+
+
 class CaseJob:
     """A world whose master or rank does what a case says."""
 
@@ -81,6 +103,9 @@ class CaseJob:
         """The contract; or to fail, when all others are idle or in the middle of trials that take long (FAKE_SECONDS),
         and before the others could be sent home or after that."""
         default = self._parts.experiment.space.default
+        if self._case == "goes on":
+            self.summary = goes_on(farm, lambda id: self._parts.experiment.trial(id, default))
+            return farm.close()
         if not self._case.startswith("fail"):
             self.summary = {**contract(farm, lambda id: self._parts.experiment.trial(id, default)), "world": ranks}
             return farm.close()
