@@ -101,7 +101,7 @@ def test_a_later_run_knows_those_who_came_to_the_end(local: Menndl, data: Path, 
     search.write_text(f'{search.read_text()}warm_start: "{tmp_path}/first"\n')
     local.run(search, tmp_path / "second")
     ends = [result for _, result in journal.read(tmp_path / "first").individuals() if result.status == OK]
-    assert f"{len(ends)} different individuals are known\n" in local.said
+    assert f"/first: {len(ends)} different individuals are known, {TOTAL - len(ends)} were stopped early" in local.said
     assert [(one.result.id, one.result.fitness) for one in journal.read(tmp_path / "second").earlier] == [
         (result.id, result.fitness) for result in ends]
 

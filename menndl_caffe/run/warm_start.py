@@ -67,20 +67,22 @@ def _of_run(experiment: Experiment, i: int, problem: Problem, out: Path, identit
         raise experiment.document.error(path, f"{name}: none of its {len(individuals):,} individuals with a result "
                                               f"fits the genes of this search: {' '.join(problem.space.names)}")
     left_out = len(individuals) - len(fitting)
+    stopped = sum(result.status == STOPPED for _, result in run.record.individuals())
     say(f"menndl run: warm_start {name}: {len(fitting):,} different individuals are known"
-        + f", {left_out:,} are left out, whose genes or measures are not this search's" * bool(left_out))
+        + f", {left_out:,} are left out, whose genes or measures are not this search's" * bool(left_out)
+        + f", {stopped:,} were stopped early and are not known" * bool(stopped))
     if differs:
         say(f"menndl run: warning: warm_start {name} may not compare: {'; '.join(differs)}")
     return fitting
 
 
 def _individuals(run: Run) -> List[Tuple[Trial, Result]]:
-    """Those that have a result, by its coming; of those of the same work the first. Whose training was stopped early is
-    not known: what it would have come to is not."""
+    """Those that have a result, by its coming; of those of the same work the first. What a training had at a rung is
+    not known as a result."""
     first: Dict[Work, Tuple[Trial, Result]] = {}
     for id, result in run.record.results.items():
         trial = run.record.trials[id]
-        if trial.role == INDIVIDUAL and result.status != STOPPED:
+        if trial.role == INDIVIDUAL and (result.finished or result.failed):
             first.setdefault(trial.work, (trial, result))
     return list(first.values())
 
