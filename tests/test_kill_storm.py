@@ -61,8 +61,8 @@ def check_continuation(run: Path) -> None:
     assert len(works) == len(set(works))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ranks, target", [(0, "master"), (3, "everything")])
+@pytest.mark.parametrize("ranks, target, kind", [*((0, "master", kind) for kind in KINDS if kind != RUNGS),
+                                                 *((3, "everything", kind) for kind in KINDS)])
 def test_a_kill(searches: Path, tmp_path: Path, kind: str, ranks: int, target: str) -> None:
     kills(searches / kind, tmp_path, ranks, target, 1, check_continuation)
 
