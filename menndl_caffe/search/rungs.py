@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
-from menndl_caffe.search import halving
+from menndl_caffe.search import curve, halving, median
 from menndl_caffe.search.search import OtherTrial, Problem, Search
 from menndl_caffe.trial import OK, Result, Trial
 
@@ -139,7 +139,7 @@ def _check(given: Trial, recorded: Trial) -> None:
         raise OtherTrial(given)
 
 
-RULES: Dict[str, Any] = {"halving": halving}  # by the field of a StopParameter
+RULES: Dict[str, Any] = {"halving": halving, "curve": curve, "median": median}  # by the field of a StopParameter
 
 
 def with_rungs(problem: Problem, stop: Any, max_iter: int, outer: Callable[[Problem], Search]) -> Search:
