@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from google.protobuf import text_format
