@@ -2,19 +2,33 @@
 
 An individual's training is cut at rungs, each a trial of its own. The first ends at the first rung (`Trial.until`), the
 next one goes on from there (`Trial.continues`), the last one ends at max_iter. Between two, a rule decides whether the
-individual goes on. So no message stops a training, and the journal holds every decision: a trial that continues another
-says that it went on.
+individual goes on; where several rules decide at a rung, all must agree. So no message stops a training, and the
+journal holds every decision: a trial that continues another says that it went on.
 
 The search around which this is knows nothing of rungs. It asks for individuals, and is told one result of each: that
-at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last.
+at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last (docs/budgets.md).
 """
 from __future__ import annotations
 
-from collections import deque
+import statistics
+from collections import defaultdict, deque
 from dataclasses import replace
-from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    DefaultDict,
+    Deque,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
-from menndl_caffe.search import halving
+from menndl_caffe.search import curve, halving, median
 from menndl_caffe.search.search import OtherTrial, Problem, Search
 from menndl_caffe.trial import OK, Result, Trial
 
@@ -52,10 +66,12 @@ class Rungs:
         """`rungs`: iterations, ascending, all below max_iter."""
         self._problem, self._search, self._rule = problem, search, rule
         self._next: Dict[Optional[int], Optional[int]] = dict(zip(rungs, (*rungs[1:], None)))
-        self._first = rungs[0]
+        self._first, self._cost = rungs[0], problem.objectives[0].cost
         self._individuals: Dict[int, Trial] = {}  # by the id of its last trial: as the search asked for it
         self._heard: Deque[_Heard] = deque()  # of which the search knows nothing yet
-        self._worst: Optional[float] = None  # fitness at max_iter
+        self._passed: DefaultDict[int, Dict[int, float]] = defaultdict(dict)  # by the individual's id: rung -> cost
+        self._further: DefaultDict[int, List[float]] = defaultdict(list)  # of those who came to their ends: see there
+        self._ends: List[float] = []  # their costs
 
     @property
     def finished(self) -> bool:
@@ -105,12 +121,22 @@ class Rungs:
     def tell(self, trial: Trial, result: Result) -> None:
         """Take a result, at a rung or at the end."""
         self._rule.learn(trial, result)
+        if trial.until is None or result.failed:
+            self._ended(trial, result)
+            self._heard.append(_Heard(trial, result, False))
+        else:
+            self._passed[self._individuals[trial.id].id][trial.until] = self._cost(result.fitness)
+            told = self._as_at_the_end(trial.until, result)
+            self._heard.append(_Heard(trial, told, self._rule.goes_on(trial, result)))
+
+    def _ended(self, trial: Trial, result: Result) -> None:
+        """Learn how much further one comes from each rung."""
+        passed = self._passed.pop(self._individuals[trial.id].id, {})
         if result.finished:
-            worst = result.fitness if self._worst is None else self._worst
-            self._worst = max(result.fitness, worst, key=self._problem.objectives[0].cost)
-        at_rung = trial.until is not None and not result.failed
-        goes_on = at_rung and self._rule.goes_on(trial, result)
-        self._heard.append(_Heard(trial, self._as_at_the_end(result) if at_rung else result, goes_on))
+            end = self._cost(result.fitness)
+            self._ends.append(end)
+            for rung, cost in passed.items():
+                self._further[rung].append(end - cost)
 
     def _begun(self, individual: Trial) -> Trial:
         self._individuals[individual.id] = individual
@@ -126,12 +152,16 @@ class Rungs:
         individual = self._individuals.pop(one.trial.id)
         self._search.tell(individual, replace(one.result, id=individual.id))
 
-    def _as_at_the_end(self, result: Result) -> Result:
-        """A result at a rung as if it were one at max_iter: with its own fitness, but no better than the worst of those
-        who came to their ends."""
-        cost = self._problem.objectives[0].cost
-        fitness = result.fitness if self._worst is None else max(result.fitness, self._worst, key=cost)
-        return replace(result, status=OK, fitness=fitness)
+    def _as_at_the_end(self, rung: int, result: Result) -> Result:
+        """A result at a rung as if it were one at max_iter. Its cost changes as the median of those who came to their
+        ends did from this rung on, and is not below the median of their ends: so the stopped keep their order, are no
+        worse than they would be, and never the best. All is subtraction and comparison: the same on every machine."""
+        cost = self._cost(result.fitness)
+        if self._further[rung]:
+            cost += statistics.median_high(self._further[rung])
+        if self._ends:
+            cost = max(cost, statistics.median_high(self._ends))
+        return replace(result, status=OK, fitness=self._cost(cost))  # which is its own inverse
 
 
 def _check(given: Trial, recorded: Trial) -> None:
@@ -139,33 +169,49 @@ def _check(given: Trial, recorded: Trial) -> None:
         raise OtherTrial(given)
 
 
-RULES: Dict[str, Any] = {"halving": halving}  # by the field of a StopParameter
+class _All:
+    """Several rules, each with its rungs: at a rung all must agree that an individual goes on whose rung it is."""
+
+    def __init__(self, rules: Sequence[Tuple[Rule, Sequence[int]]]):
+        self._rules = rules
+
+    def learn(self, trial: Trial, result: Result) -> None:
+        """See Rule."""
+        for rule, _ in self._rules:
+            rule.learn(trial, result)
+
+    def goes_on(self, trial: Trial, result: Result) -> bool:
+        """See Rule."""
+        return all(rule.goes_on(trial, result) for rule, rungs in self._rules if trial.until in rungs)
+
+
+RULES: Dict[str, Any] = {"halving": halving, "curve": curve, "median": median}  # by the field of a StopParameter
 
 
 def with_rungs(problem: Problem, stop: Any, max_iter: int, outer: Callable[[Problem], Search]) -> Search:
     """`outer` with the rungs of a valid StopParameter; without, where none of them comes before max_iter."""
-    field = _field(stop)
-    settings = getattr(stop, field)
-    rungs = RULES[field].rungs(settings, max_iter)
-    return Rungs(problem, outer(problem), RULES[field].make(problem, settings), rungs) if rungs else outer(problem)
+    every = rungs(stop, max_iter)
+    if not every:
+        return outer(problem)
+    rules = [(RULES[name].make(problem, settings), RULES[name].rungs(settings, max_iter))
+             for name, settings in _given(stop)]
+    return Rungs(problem, outer(problem), _All(rules), every)
 
 
 def rungs(stop: Any, max_iter: int) -> List[int]:
     """The iterations of a valid StopParameter's rungs, ascending, below max_iter."""
-    field = _field(stop)
-    found: List[int] = RULES[field].rungs(getattr(stop, field), max_iter)
-    return found
+    return sorted({rung for name, settings in _given(stop) for rung in RULES[name].rungs(settings, max_iter)})
 
 
 def check(stop: Any, max_iter: int) -> Iterator[Wrong]:
     """What is wrong with a StopParameter."""
-    given = [field.name for field, _ in stop.ListFields()]
-    if len(given) != 1:
-        yield (), f"has {' and '.join(given) or 'nothing'}", f"one of {', '.join(RULES)}"
-    for name in given:
-        for field, found, expected in RULES[name].check(getattr(stop, name), max_iter):
+    if not _given(stop):
+        yield (), "is empty", f"one or more of {', '.join(RULES)}"
+    for name, settings in _given(stop):
+        for field, found, expected in RULES[name].check(settings, max_iter):
             yield (name, field), f"is {found}", expected
 
 
-def _field(stop: Any) -> str:
-    return next(field.name for field, _ in stop.ListFields())
+def _given(stop: Any) -> List[Tuple[str, Any]]:
+    """The rules of a StopParameter with their settings."""
+    return [(field.name, settings) for field, settings in stop.ListFields()]
