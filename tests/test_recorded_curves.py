@@ -6,8 +6,7 @@ from typing import List
 
 import pytest
 
-from tests.bench.curves import calibration, recorded
-from tests.bench.curves.__main__ import measured
+from tests.bench.curves import recorded
 from tests.bench.curves.recorded import Recorded
 from tests.bench.curves.replay import order, replay
 
