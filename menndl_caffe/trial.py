@@ -186,6 +186,14 @@ class Result:
                                  "log": ""}
         return replace(self, **where) == replace(other, **where)
 
+    def at_rung(self, until: int) -> Optional[Result]:
+        """What a trial would have found that trains the same up to a rung; None where this was not tested there."""
+        curve = tuple(point for point in self.curve if point[0] <= until)
+        if not self.finished or not curve or curve[-1][0] != until:
+            return None
+        _, fitness, loss = curve[-1]
+        return replace(self, status=STOPPED, fitness=fitness, loss=loss, curve=curve)
+
     def copied_to(self, trial: Trial) -> Result:
         """The same result for another trial of the same individual; it cost no time."""
         return replace(self, id=trial.id, same_as=self.id if self.same_as is None else self.same_as,

@@ -95,6 +95,17 @@ def test_rungs_change_nothing_of_who_comes_to_the_end(local: Menndl, data: Path,
         assert result.status == STOPPED or result.fitness == whole[genome].fitness
 
 
+def test_the_default_is_trained_once(local: Menndl, data: Path, tmp_path: Path) -> None:
+    """Its training to the end says what it had at every rung."""
+    local.run(write(tmp_path / "s", data), tmp_path / "run")
+    record = journal.read(tmp_path / "run")
+    default = record.trials[0]
+    same = [record.results[id] for id, trial in record.trials.items() if trial.genome == default.genome and id]
+    assert len(same) == len(RUNGS) + 1 and {result.same_as for result in same} == {0}
+    assert [result.fitness for result in same] == [
+        next(value for at, value, _ in record.results[0].curve if at == rung) for rung in (*RUNGS, MAX_ITER)]
+
+
 def test_a_later_run_knows_those_who_came_to_the_end(local: Menndl, data: Path, tmp_path: Path) -> None:
     search = write(tmp_path / "s", data)
     local.run(search, tmp_path / "first")

@@ -6,6 +6,7 @@ result is told, in the order of the lines. So a search that breeds from what it 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Callable, Deque, Dict, List, Optional, Sequence
 
 from menndl_caffe.errors import UserError
@@ -126,16 +127,29 @@ class Loop:
         if reason:
             self._collect(0.0)
             raise self._stopped(reason)
-        if trial.work in self._known:
+        known, twins = self._known_of(trial), self._twins_of(trial)
+        if known is not None:
             self._journal.add_trial(trial)
-            self._record(trial, self._known[trial.work].copied_to(trial))
-        elif trial.work in self._twins and trial.id not in self._trials:
+            self._record(trial, known.copied_to(trial))
+        elif twins is not None and trial.id not in self._trials:
             self._journal.add_trial(trial)
-            self._twins[trial.work].append(trial)
+            twins.append(trial)
         else:
             self._twins.setdefault(trial.work, [])
             self._trials[trial.id] = trial
             self._journal.add_trial(trial, self._farm.submit(trial))
+
+    def _known_of(self, trial: Trial) -> Optional[Result]:
+        """What the same work gave before; up to a rung also a training to the end, such as the default's."""
+        known = self._known.get(trial.work)
+        if known is None and trial.until is not None:
+            whole = self._known.get(_to_its_end(trial).work)
+            known = whole and whole.at_rung(trial.until)
+        return known
+
+    def _twins_of(self, trial: Trial) -> Optional[List[Trial]]:
+        """Those that wait for the training of the same work, or of the same to its end; None where there is none."""
+        return self._twins.get(trial.work, self._twins.get(_to_its_end(trial).work))
 
     def _wait(self) -> None:
         """For results, or for the time to stop."""
@@ -167,7 +181,11 @@ class Loop:
         self._keep(trial, result)
         self._record(trial, result)
         for twin in self._twins.pop(trial.work):
-            self._record(twin, result.copied_to(twin))
+            known = self._known_of(twin)
+            if known is None:  # what failed further on says nothing of a rung
+                self._queue.append(twin)
+            else:
+                self._record(twin, known.copied_to(twin))
 
     def _record(self, trial: Trial, result: Result) -> None:
         """Journal first, then tell: what the search knows is on disk."""
@@ -179,3 +197,7 @@ class Loop:
         if trial.role == INDIVIDUAL:
             self._search.tell(trial, result)
         self._watch(trial, result, recorded)
+
+
+def _to_its_end(trial: Trial) -> Trial:
+    return replace(trial, until=None)

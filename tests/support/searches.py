@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -110,20 +111,24 @@ def size(kind: str) -> int:
     """Individuals of a whole search: where no genome comes twice, all that the space has."""
     if kind.endswith(WITHIN):
         return LIMIT
-    return 15 if kind.split(" ")[0] == "GA" else LIMIT if kind in REPEATING else int(SPACE.size)
+    return 15 if has_generations(kind) else LIMIT if kind in REPEATING else int(SPACE.size)
+
+
+def has_generations(kind: str) -> bool:
+    """Whether a search of this type ends with its last generation, and not at a limit."""
+    return kind.split(" ")[0] == "GA" and not kind.endswith(WITHIN)
 
 
 def outcome(trial: Trial, failing: int) -> Result:
-    """What becomes of a trial, by its work alone; about one in `failing` fails."""
-    chance = random.Random(repr(trial.work))
+    """What becomes of a trial, by its work alone, up to a rung as to the end; about one in `failing` fails."""
+    chance = random.Random(repr(replace(trial, until=None).work))
     status = chance.choice((CRASHED, DIVERGED)) if chance.random() < 1 / failing else OK
     gradient = {name: chance.random() - 0.5 for name in trial.genome.names} if chance.random() < 0.9 else {}
     loss = chance.random()
     if status != OK:
         return Result(trial.id, status, log="a log")
-    fitness = chance.random()
-    curve = tuple((at, chance.random(), loss) for at in range(1, trial.until or BUDGET)) + (
-        (trial.until or BUDGET, fitness, loss),)
+    curve = tuple((at, chance.random(), loss) for at in range(1, BUDGET + 1))[:trial.until]
+    fitness = curve[-1][1]
     return Result(trial.id, OK if trial.until is None else STOPPED, fitness, loss, log="a log", curve=curve,
                   gradient=gradient if trial.program == HYPERGRADIENT else {})
 
@@ -172,7 +177,7 @@ def play(run: Path, kind: str, seed: int, farm: Any, reuse: bool = True, limit: 
     number = numbering(seed, reuse)
     default = number(space_of(kind).default, role=DEFAULT)
     search = made(kind, seed, number)
-    total = None if kind.split(" ")[0] == "GA" else min(limit, search.total or limit)
+    total = None if has_generations(kind) else min(limit, search.total or limit)
     with Journal(run, fsync=False) as writer:
         writer.begin(FIRST_LINE)
         Loop(search, farm, writer, number, total, lambda *_: None, lambda *_: None,
