@@ -175,17 +175,16 @@ def test_who_came_to_a_rung_is_done_once_nobody_goes_on_with_it() -> None:
     progress.asked(first)
     progress(first, Result(1, STOPPED, 0.9), True)
     assert line() == "individuals 0/3", "it may go on, and is not the best"
-    on = trial(4, 0, 1)
     progress.asked(second)
     assert line() == "individuals 1/3  stopped 1"
     progress.asked(third)
     progress(second, Result(2, STOPPED, 0.5), True)
     progress(third, Result(3, STOPPED, 0.4), True)
-    on = trial(4, 0, 3)
+    on = trial(4, 0, 2)
     progress.asked(on)
-    assert line() == "individuals 2/3  stopped 2", "who came before the one that goes on was stopped"
+    assert line() == "individuals 1/3  stopped 1", "of the one that came after it nothing is decided"
     progress(on, Result(4, OK, 0.6), True)
-    assert line() == "individuals 3/3  best 0.6000  stopped 2"
+    assert line() == "individuals 2/3  best 0.6000  stopped 1"
     progress.asked(None)
     assert line() == "individuals 3/3  best 0.6000  stopped 2"
 
