@@ -422,7 +422,7 @@ def test_at_a_rung_too_only_finite_numbers_count(scripted: Make, often_tested: R
 
 def test_who_is_not_tested_at_a_rung_is_invalid(scripted: Make) -> None:
     """As where the test_interval is a gene."""
-    rank = scripted("")
+    rank = scripted("test()\ndone()")
     result = at_rung(rank, 2)
     assert result.status == INVALID and not rank.notes.exists()
     assert result.reason == ("solvers/quick.solver.prototxt.j2 (rendered):7: test_interval: is 4, so no test pass is "

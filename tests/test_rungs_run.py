@@ -3,19 +3,23 @@ with."""
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Record
+from menndl_caffe.journal import Journal, Record
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress, of_rungs
+from menndl_caffe.search import going_on
 from menndl_caffe.trial import DEFAULT, OK, STOPPED, Result, Trial
-from tests.support import runs
+from menndl_caffe.walltime import Stopped
+from tests.support import runs, searches
 from tests.support.in_process import Menndl, check_cuts
 
 STOP = "stop { halving { first: 2 factor: 3 } }"
@@ -149,6 +153,22 @@ def test_no_test_pass_at_a_rung_is_a_mistake_at_once(local: Menndl, data: Path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("results", [4, 9, 15, 22])
+def test_a_run_that_is_stopped_counts_as_done_who_is_not_gone_on_with(tmp_path: Path, results: int) -> None:
+    number = searches.numbering(1)
+    search = searches.made("RANDOM" + searches.RUNGS, 1, number)
+    farm: Any = searches.PlayedFarm(3, [], random.Random(5), 99)
+    with Journal(tmp_path, fsync=False) as writer:
+        writer.begin(searches.FIRST_LINE)
+        loop = Loop(search, farm, writer, number, TOTAL, lambda *_: None, lambda *_: None,
+                    lambda: "time is up" if len(writer.record.results) >= results else "", go_on=going_on(search))
+        with pytest.raises(Stopped) as stopped:
+            loop.run()
+    record = journal.read(tmp_path)
+    done = sum(chain[-1] in record.results for chain in chains(record))
+    assert str(stopped.value) == f"time is up: {done} of {TOTAL} individuals are done; the same command goes on"
+
+
 # ---- the line of a run ----
 
 def trial(id: int, until: int = 0, continues: int = -1) -> Trial:
@@ -166,17 +186,16 @@ def test_who_came_to_a_rung_is_done_once_nobody_goes_on_with_it() -> None:
     progress.asked(first)
     progress(first, Result(1, STOPPED, 0.9), True)
     assert line() == "individuals 0/3", "it may go on, and is not the best"
-    on = trial(4, 0, 1)
     progress.asked(second)
     assert line() == "individuals 1/3  stopped 1"
     progress.asked(third)
     progress(second, Result(2, STOPPED, 0.5), True)
     progress(third, Result(3, STOPPED, 0.4), True)
-    on = trial(4, 0, 3)
+    on = trial(4, 0, 2)
     progress.asked(on)
-    assert line() == "individuals 2/3  stopped 2", "who came before the one that goes on was stopped"
+    assert line() == "individuals 1/3  stopped 1", "of the one that came after it nothing is decided"
     progress(on, Result(4, OK, 0.6), True)
-    assert line() == "individuals 3/3  best 0.6000  stopped 2"
+    assert line() == "individuals 2/3  best 0.6000  stopped 1"
     progress.asked(None)
     assert line() == "individuals 3/3  best 0.6000  stopped 2"
 
