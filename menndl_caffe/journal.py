@@ -66,7 +66,7 @@ class Record:
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
-    continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others went on that have results
+    continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others go on
 
     @property
     def lacking(self) -> int:
@@ -74,10 +74,28 @@ class Record:
         return sum(self.run.get("earlier", {}).values()) - len(self.earlier)
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
-        """The evaluated members of the population, by id; of one that went from rung to rung, its last trial so far."""
+        """The evaluated members of the population, by id; of one that went from rung to rung, its last trial. One that
+        goes on has no result yet."""
         for id in sorted(self.results):
             if self.trials[id].role == INDIVIDUAL and id not in self.continued:
                 yield self.trials[id], self.results[id]
+
+    @property
+    def begun(self) -> int:
+        """How many individuals were handed out, whether they have a result or not."""
+        return sum(trial.role == INDIVIDUAL and trial.continues is None for trial in self.trials.values())
+
+    def chain(self, trial: Trial) -> List[Trial]:
+        """The trials of an individual from its first rung up to this one."""
+        chain = [trial]
+        while chain[-1].continues is not None:
+            chain.append(self.trials[chain[-1].continues])
+        return chain[::-1]
+
+    def seconds(self, trial: Trial) -> float:
+        """That an individual was trained up to the result of this trial; what another one's trainings took is no part
+        of it."""
+        return sum(self.results[one.id].seconds for one in self.chain(trial) if one.id in self.results)
 
     def default(self) -> Optional[Result]:
         """The result of the network that the search starts from."""
@@ -85,8 +103,8 @@ class Record:
         return next((self.results[id] for id in ids), None)
 
     def best(self, n: int = 1, objective: Objective = BY_ACCURACY) -> List[Tuple[Trial, Result]]:
-        """The n fittest different individuals, fittest first; of equals the one met first, and who failed in the end.
-        """
+        """The n fittest different individuals, fittest first; of equals the one met first; then those that were stopped
+        early, and in the end those that failed."""
         ranked = sorted(self.individuals(), key=lambda pair: objective.rank_key(pair[1]))
         first: Dict[Genome, Tuple[Trial, Result]] = {}
         for trial, result in ranked:
@@ -211,6 +229,7 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         if record.lacking:
             raise ValueError(f"{record.lacking} individuals of earlier runs are missing before the first trial")
         record.trials[trial.id] = trial
+        record.continued.add(trial.continues)
         record.calls.append(trial)
     elif trial.id in record.results:
         raise ValueError(f"trial {trial.id} is handed out again after its result")
@@ -228,7 +247,6 @@ def _take_result(record: Record, result: Result) -> Result:
     if result.id in record.results:
         raise ValueError(f"second result of trial {result.id}")
     record.results[result.id] = result
-    record.continued.add(record.trials[result.id].continues)
     record.calls.append(result)
     return result
 

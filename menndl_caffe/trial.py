@@ -73,6 +73,11 @@ class Trial:
             return self
         return replace(self, program=TRAIN, tolerance=None, descent=None)
 
+    @property
+    def end(self) -> int:
+        """The iteration at which it ends: a rung, or max_iter."""
+        return self.max_iter if self.until is None else self.until
+
     def as_dict(self) -> Dict[str, Any]:
         """The form in which it is recorded and sent."""
         given = {"program": self.program if self.program != TRAIN else None, "tolerance": self.tolerance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -16,7 +17,7 @@ from menndl_caffe.genome import Genome, SearchSpace
 from menndl_caffe.journal import Entry, Follower, Judge, Record
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, costs, curve_measure, front
-from menndl_caffe.trial import CONFIRM, INDIVIDUAL, LEARNING, Earlier, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, LEARNING, OK, STOPPED, Earlier, Result, Trial
 
 SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go
 _MEASURED = {ACCURACY: fields.number(0, 1), **dict.fromkeys(MEASURES, fields.number(0, 2**62))}
@@ -88,9 +89,10 @@ class Run:
         return curve_measure(self.objectives)
 
     def front(self) -> List[Tuple[Trial, Result]]:
-        """The different individuals that no other one dominates, fittest first; none of them failed."""
+        """The different individuals that no other one dominates, fittest first, of those that were trained to their
+        ends."""
         pairs = sorted(self.record.individuals(), key=lambda pair: self.fitness.rank_key(pair[1]))
-        known = [(trial, result) for trial, result in pairs if not result.failed]
+        known = [(trial, result) for trial, result in pairs if result.finished]
         different: Dict[Genome, Tuple[Trial, Result]] = {}
         for place in front([costs(self.objectives, result) or () for _, result in known]):
             different.setdefault(known[place][0].genome, known[place])
@@ -134,7 +136,12 @@ class Run:
         there will be."""
         if self.ended is None:
             return self.line.get("total")
-        return sum(trial.role == INDIVIDUAL for trial in self.record.trials.values())
+        return self.record.begun
+
+    @property
+    def rungs(self) -> List[int]:
+        """The iterations at which trainings may be stopped, ascending; none in a search without `stop`."""
+        return search.rungs_of(self.message)
 
     @property
     def generations(self) -> Optional[int]:
@@ -166,7 +173,9 @@ class Stages:
     """
 
     def __init__(self, record: Record, total: Optional[int], generations: Optional[int]):
-        members = sorted(id for id, trial in record.trials.items() if trial.role == INDIVIDUAL)
+        self._record = record
+        members = sorted(id for id, trial in record.trials.items()
+                         if trial.role == INDIVIDUAL and trial.continues is None)
         known = [trial.generation + 1 for trial in map(record.trials.__getitem__, members)
                  if trial.generation is not None]
         self._total = total
@@ -192,7 +201,7 @@ class Stages:
 
     def of(self, trial: Trial) -> Optional[int]:
         """The stage of a trial; None for the default and the final test, which are members of none."""
-        return counted(trial.generation) if self._groups is None else self._groups.get(trial.id)
+        return counted(trial.generation) if self._groups is None else self._groups.get(self._record.chain(trial)[0].id)
 
     def size(self, number: int) -> Optional[int]:
         """Individuals of a stage when it is complete; None where nobody knows."""
@@ -226,7 +235,9 @@ def judging(text: str, name: str) -> Judge:
     space, objectives, message = experiment.space, experiment.objectives, experiment.message
     descending = search.descending(message, space).names
     fitness = {"fitness": _MEASURED.get(objectives[0].measure, fields.number())}
-    programs: Dict[int, str] = {}
+    rungs = search.rungs_of(message)
+    trials: Dict[int, Trial] = {}
+    going_on: Dict[int, int] = {}  # trial -> the one that continues it
     needed = {objective.measure: _MEASURED.get(objective.measure, fields.number()) for objective in objectives[1:]}
 
     def check_result(result: Result) -> None:
@@ -235,19 +246,42 @@ def judging(text: str, name: str) -> Judge:
         known = result.measures if result.loss is None else {LOSS: result.loss, **result.measures}
         if not result.failed:
             fields.read(known, needed)
-            if programs.get(result.id) in LEARNING:
+            if result.id in trials and trials[result.id].program in LEARNING:
                 fields.read(result.learned, {"sha256": fields.TEXT})
         if result.gradient and result.gradient.keys() != set(descending):
             raise ValueError(f"its gradient is by {' '.join(result.gradient)}; expected {' '.join(descending)}")
+
+    def check_rung(trial: Trial) -> None:
+        if trial.until is not None and trial.until not in rungs:
+            raise ValueError(f"trial {trial.id} ends at iteration {trial.until:,}; expected a rung of its search"
+                             + (f": {', '.join(map(str, rungs))}" if rungs else ", which has none"))
+        if trial.continues is None:
+            return
+        before = trials[trial.continues]
+        if going_on.setdefault(before.id, trial.id) != trial.id:
+            raise ValueError(f"trial {trial.id} continues trial {before.id}, as {going_on[before.id]} does already")
+        if replace(trial, id=before.id, until=before.until, continues=before.continues) != before:
+            raise ValueError(f"trial {trial.id} continues trial {before.id}, which has other genes or another seed")
+        if before.until is None or trial.until is not None and trial.until <= before.until:
+            raise ValueError(f"trial {trial.id} continues trial {before.id}, which does not end before it")
+
+    def check_status(result: Result, until: Optional[int]) -> None:
+        expected = OK if until is None else STOPPED
+        if not result.failed and result.status != expected:
+            where = "goes to its end" if until is None else f"ends at iteration {until:,}"
+            raise ValueError(f"its status is {result.status}; expected {expected}, or a failure, of one that {where}")
 
     def judge(entry: Entry) -> None:
         if isinstance(entry, (Trial, Earlier)):
             space.check(entry.genome)
         if isinstance(entry, Trial):
-            programs[entry.id] = entry.program
+            check_rung(entry)
+            trials[entry.id] = entry
         elif isinstance(entry, Earlier):
+            check_status(entry.result, None)
             check_result(entry.result)
         elif isinstance(entry, Result):
+            check_status(entry, trials[entry.id].until)
             check_result(entry)
         if isinstance(entry, dict) and "search" in entry:
             now = of_text(entry["search"], name)

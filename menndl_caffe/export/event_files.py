@@ -5,7 +5,7 @@ generation, and of single trainings there are the default's and those of the BES
 
     generations/best_so_far, best, mean, ...   "fitness" by generation, in one chart (Time Series, Scalars)
     generations                                the distribution of each gene by generation (Distributions, Histograms),
-                                               the share of each choice, failures; what was searched (Text)
+                                               the share of each choice, failures, stopped; what was searched (Text)
     trials/ID                                  accuracy, or another measure, and loss by iteration; genes and what the
                                                net costs (HParams); learned_decay/mean, lowest, highest by iteration,
                                                of a hypernet by step of the decays
@@ -106,6 +106,8 @@ def _write_generations(run: Run, measured: Sequence[str], folder: Path) -> None:
         for summary in summaries:
             time = ends[summary.number]
             writer.add(scalar_pb("individuals_failed", summary.failed), summary.number, time)
+            if run.rungs:
+                writer.add(scalar_pb("individuals_stopped", summary.stopped), summary.number, time)
             for i, gene in enumerate(run.space.genes):
                 values = [trial.genome.values[i] for trial, _ in members[summary.number]]
                 _write_gene(gene, values, writer, summary.number, time)

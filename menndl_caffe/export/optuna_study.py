@@ -8,8 +8,10 @@ A JournalStorage file, since Optuna takes a third of a millisecond to write a tr
 | values, to maximize or to minimize | what the objectives measure, the fitness first |
 | distributions | the genes' ranges |
 | intermediate values | accuracy, or another measure, by iteration |
-| state | COMPLETE; FAIL with the user attributes `status` and `reason`; RUNNING without a result |
+| state | COMPLETE; PRUNED if stopped early; FAIL with the attributes `status` and `reason`; RUNNING without a result |
 | user attributes of the study | the journal's first line; results on the test set: `test`, of the best; `yardstick` |
+
+Of an individual that went from rung to rung there is its last trial alone, whose curve is the whole one.
 """
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import MEASURES, values
 from menndl_caffe.report.descents import distrust, gradient_cells, gradient_columns
-from menndl_caffe.report.summary import of_role, roles
+from menndl_caffe.report.summary import of_role, roles, trainings
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, Result, Trial
 
 OPEN = "optuna-dashboard '{0}'"
@@ -68,7 +70,8 @@ def _write_study(run: Run, path: Path) -> None:
     distributions = {gene.name: distribution(gene) for gene in run.space.genes}
     # The final tests measure something else: they would pass for the best.
     study.add_trials([_frozen(run, trial, run.record.results.get(id), distributions)
-                      for id, trial in sorted(run.record.trials.items()) if trial.role in (INDIVIDUAL, DEFAULT)])
+                      for id, trial in sorted(run.record.trials.items())
+                      if trial.role in (INDIVIDUAL, DEFAULT) and id not in run.record.continued])
 
 
 def distribution(gene: Gene) -> BaseDistribution:
@@ -86,20 +89,27 @@ def _of_descent(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
     return {"descent": counted(trial.descent), "tolerance": trial.tolerance, **gradient, "distrust": distrust(result)}
 
 
+def _state(result: Optional[Result]) -> TrialState:
+    if result is None:
+        return TrialState.RUNNING
+    return TrialState.FAIL if result.failed else TrialState.COMPLETE if result.finished else TrialState.PRUNED
+
+
 def _frozen(run: Run, trial: Trial, result: Optional[Result],
             distributions: Dict[str, BaseDistribution]) -> FrozenTrial:
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
         **{name: getattr(result, name, None) for name in ATTRIBUTES},
+        **({"seconds": run.record.seconds(trial), "until": trial.end} if run.rungs and result else {}),
         **{name: result.measures.get(name) for name in MEASURES if result},
         **(_of_descent(run, trial, result) if trial.descent is not None and result else {})}
-    state = TrialState.RUNNING if result is None else TrialState.FAIL if result.failed else TrialState.COMPLETE
+    state = _state(result)
     frozen = create_trial(
         state=state, values=values(run.objectives, result) if result and state == TrialState.COMPLETE else None,
         params=trial.genome.as_dict(), distributions=distributions,
         intermediate_values={iteration: value for iteration, value, _ in result.curve} if result else {},
         user_attrs={name: value for name, value in known.items() if value not in (None, "")})
     if result:  # naive times of this machine's zone, as Optuna's own
-        frozen.datetime_start = datetime.fromtimestamp(result.started)
+        frozen.datetime_start = datetime.fromtimestamp(trainings(run, trial)[0].started)
         frozen.datetime_complete = datetime.fromtimestamp(result.started + result.seconds)
     return frozen

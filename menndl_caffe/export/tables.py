@@ -8,10 +8,11 @@ from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import LOSS, MEASURES
 from menndl_caffe.report.descents import distrust, gradient_cells, gradient_columns
-from menndl_caffe.report.summary import counted_fitness, has_gradients, learns_decays
+from menndl_caffe.report.summary import has_gradients, learns_decays, told_fitness
 from menndl_caffe.trial import Result, Trial
 
 BEFORE_GENES: Dict[str, type] = {"id": int, "generation": int, "role": str}
+RUNGS: Dict[str, type] = {"until": int, "continues": int}
 AFTER_GENES: Dict[str, type] = {
     "status": str, "fitness": float, "loss": float, "seconds": float, "engine_seconds": float, "rank": int, "host": str,
     "started": datetime, "seed": int, "reason": str, "same_as": int, **dict.fromkeys(MEASURES, int)}
@@ -26,22 +27,26 @@ class Table(NamedTuple):
 
 def trials(run: Run) -> Table:
     """Every trial that was handed out, by id, the default and the final test too; without a status while it has no
-    result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures; a trial
+    result. `fitness` is an accuracy in [0, 1], 0 for the failed, or what else the first objective measures, of a trial
+    that was stopped what it was then; a trial
     with `same_as` cost no time of its own. Parameters, multiply-adds and memory are as in experiment.appraise.measures;
     in the end `measured_NAME`, what further objectives measure, and of a search along gradients `descent`, counted from
     1, `tolerance`, `gradient.GENE` and `distrust`, why a gradient was not used; of one whose trainings learn decays
-    `learned_mean`, their geometric mean."""
+    `learned_mean`, their geometric mean; of one with rungs `until`, the iteration at which a trial ends, and
+    `continues`, the one with whose training it goes on. There an individual is several trials, and the last one's
+    result is its own."""
     genes, record = run.space.genes, run.record
     further = [one.measure for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
     columns = {**BEFORE_GENES, **{column(gene): _type(gene) for gene in genes}, **AFTER_GENES,
                **{f"measured_{measure}": float for measure in further}, **_descent_columns(run),
-               **({"learned_mean": float} if learns_decays(run) else {})}
+               **({"learned_mean": float} if learns_decays(run) else {}), **(RUNGS if run.rungs else {})}
     rows = []
     for id, trial in sorted(record.trials.items()):
         result = record.results.get(id)
         rows.append((*_row(run, trial, result), *(result and result.measures.get(measure) for measure in further),
                      *(_descent_cells(run, trial, result) if has_gradients(run) else ()),
-                     *([result and result.learned.get("mean")] if learns_decays(run) else [])))
+                     *([result and result.learned.get("mean")] if learns_decays(run) else []),
+                     *((trial.end, trial.continues) if run.rungs else ())))
     return Table(columns, rows)
 
 
@@ -73,17 +78,22 @@ def _row(run: Run, trial: Trial, result: Optional[Result]) -> Tuple[Any, ...]:
         known = dict.fromkeys(AFTER_GENES)
     else:
         known = {name: getattr(result, name, None) for name in AFTER_GENES}
-        known["fitness"] = counted_fitness(run, result)
+        known["fitness"] = told_fitness(run, result)
         known.update((name, int(result.measures[name])) for name in MEASURES if name in result.measures)
         known.update(started=datetime.fromtimestamp(result.started, timezone.utc), reason=result.reason or None)
     return (*before, *{**known, "seed": trial.seed}.values())
 
 
 def curves(run: Run) -> Table:
-    """Every test pass of every training, by trial; a trial with `same_as` has that one's curve."""
+    """Every test pass of every training, by trial; a trial with `same_as` has that one's curve, and one that goes on
+    with another has all that one's passes."""
+    record = run.record
+    passed_on = {record.trials[id].continues for id, result in record.results.items()
+                 if result.curve and result.same_as is None}
+
     def passes() -> Iterator[Tuple[Any, ...]]:
-        for id, result in sorted(run.record.results.items()):
-            if result.same_as is None:
+        for id, result in sorted(record.results.items()):
+            if result.same_as is None and id not in passed_on:
                 for iteration, value, loss in result.curve:
                     yield id, iteration, *{run.curve_measure: value, LOSS: loss}.values()
 

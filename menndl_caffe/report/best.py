@@ -8,7 +8,6 @@ from menndl_caffe.genome import ChoiceGene, Gene, Value
 from menndl_caffe.objective import ACCURACY, BY_ACCURACY, LOSS, Objective
 from menndl_caffe.report.confirmation import confirmation
 from menndl_caffe.report.summary import (
-    best_trained,
     chosen,
     described,
     fitness,
@@ -21,7 +20,7 @@ from menndl_caffe.report.summary import (
 from menndl_caffe.report.verdict import confirmation_dict, paragraphs, remarks
 from menndl_caffe.report.yardstick import ALL_IMAGES, ONLY_THE_TEST_SET_COUNTS, verdict
 from menndl_caffe.text import aligned, fixed, gene_text, interval
-from menndl_caffe.trial import DEFAULT, TEST, YARDSTICK, Result, Trial
+from menndl_caffe.trial import DEFAULT, STOPPED, TEST, YARDSTICK, Result, Trial
 
 UNCONFIRMED = "one training each; `menndl confirm RUN` tells whether the difference holds"
 FEW = 5  # individuals that are listed unless others are asked for, as in the paper; of a front all
@@ -48,7 +47,7 @@ def best_dict(run: Run, n: Optional[int] = None) -> Dict[str, Any]:
         "genes": [{"gene": gene.name, "default": gene.default,
                    "best": _span(gene, [row["genes"][gene.name] for row in best])} for gene in run.space.genes],
         "default": default, "best": best, **{role: row for role, row in beside.items() if role != DEFAULT},
-        "difference": _difference(run.fitness, best, default, len(best_trained(run))),
+        "difference": _difference(run.fitness, best, default, _candidates(run)),
         "confirmed": confirmation_dict(confirmed) if confirmed else None,
     }
 
@@ -66,6 +65,11 @@ def _span(gene: Gene, values: Sequence[Value]) -> str:
     if isinstance(gene, ChoiceGene):
         return ", ".join(choice for choice in gene.choices if choice in values)
     return interval(gene_text(min(values)), gene_text(max(values)))
+
+
+def _candidates(run: Run) -> int:
+    """Different individuals out of which the best was picked; those that were stopped early had lost against others."""
+    return len({trial.genome for trial, result in run.record.individuals() if not result.failed})
 
 
 def _difference(objective: Objective, best: Sequence[Dict[str, Any]], default: Optional[Dict[str, Any]],
@@ -95,10 +99,16 @@ def _head(run: Run, best: Dict[str, Any]) -> str:
     progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far{whole}"
     several = len(run.objectives) > 1
     which = f"{'Front: ' if several else 'Best '}{found}" if found else "None"
-    few = f" Only {found} different ones succeeded." if found else " All of them failed."
+    few = f" Only {found} different ones succeeded." if found else _none(run)
     return (f"{which} of {progress}, {best['different']:,} of them different; {best['max_iter']:,} iterations each, "
             f"engine {best['engine']}, {optimized_text(run)}."
             + (few if found < best["asked"] and not (found and several) else ""))
+
+
+def _none(run: Run) -> str:
+    """Why no individual is the best."""
+    stopped = sum(result.status == STOPPED for _, result in run.record.individuals())
+    return f" {stopped:,} were stopped early, and all others failed." if stopped else " All of them failed."
 
 
 def optimized_text(run: Run) -> str:

@@ -31,10 +31,10 @@ from menndl_caffe.report.page import page
 from menndl_caffe.report.summary import (
     Generation,
     best_trained,
-    counted_fitness,
     generations,
     has_gradients,
     learns_decays,
+    told_fitness,
 )
 from menndl_caffe.report.table_3 import Costs, costs_of, table_3, table_3_csv, table_3_latex, table_3_markdown
 from menndl_caffe.report.verdict import confirmed_csv
@@ -167,27 +167,30 @@ def _best_csv(run: Run, best: Dict[str, Any], costs: Costs) -> str:
 
 
 def _individuals_csv(run: Run) -> str:
-    """With `front`, 1 or 0, and what further objectives measure, where there are such."""
+    """With `front`, 1 or 0, and what further objectives measure, where there are such; and in a search with rungs with
+    `iterations`, up to where each was trained. `seconds` are those of all its rungs."""
     several = len(run.objectives) > 1
     front = {trial.id for trial, _ in run.front()} if several else set()
     further = [one for one in run.objectives[1:] if one.measure not in (LOSS, *MEASURES)]
 
     def rows() -> Iterator[List[Any]]:
         for trial, result in run.record.individuals():
-            yield [trial.id, counted(trial.generation), result.status, run.fitness.digits(counted_fitness(run, result)),
+            yield [trial.id, counted(trial.generation), result.status, run.fitness.digits(told_fitness(run, result)),
                    fixed(result.loss), *trial.genome.values, *map(result.measures.get, MEASURES),
                    *(one.digits(result.measures.get(one.measure)) for one in further),
-                   *([int(trial.id in front)] if several else []), fixed(result.seconds, 3),
+                   *([int(trial.id in front)] if several else []),
+                   *([trial.end] if run.rungs else []), fixed(run.record.seconds(trial), 3),
                    fixed(result.started, 3), result.rank, result.host, result.same_as, result.reason]
 
     return as_csv(["id", "generation", "status", "fitness", "loss", *run.space.names, *MEASURES,
                    *(one.measure for one in further), *(["front"] if several else []),
+                   *(["iterations"] if run.rungs else []),
                    "seconds", "started", "rank", "host", "same_as", "reason"], rows())
 
 
 def _generations_csv(run: Run, summaries: Sequence[Generation], unit: str) -> str:
     digits = run.fitness.digits
     return as_csv([unit, "evaluated", "best", "mean", "lower_quartile", "median", "upper_quartile", "failed",
-                   "best_so_far"],
+                   *(["stopped"] if run.rungs else []), "best_so_far"],
                   ([row.number, row.evaluated, digits(row.best), digits(row.mean), *map(digits, row.quartiles),
-                    row.failed, digits(row.best_so_far)] for row in summaries))
+                    row.failed, *([row.stopped] if run.rungs else []), digits(row.best_so_far)] for row in summaries))

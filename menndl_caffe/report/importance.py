@@ -2,7 +2,7 @@
 
 | symbol | meaning |
 |---|---|
-| y_i | accuracy of individual i, n of them, all different and none failed |
+| y_i | accuracy of individual i, n of them, all different and trained to their ends |
 | k | a value of the gene, or a bin of neighbouring values; K of them, n_k individuals in each |
 | eta^2 | correlation ratio (Pearson 1905): sum_k n_k (mean_k(y) - mean(y))^2 / sum_i (y_i - mean(y))^2 |
 | epsilon^2 | the same less what chance gives (Kelley 1935): 1 - (1 - eta^2) (n - 1) / (n - K) |

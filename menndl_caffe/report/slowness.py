@@ -3,7 +3,7 @@
 | symbol | meaning |
 |---|---|
 | rho | rank correlation (Spearman 1904): Pearson's correlation of the ranks of training times and of fitnesses |
-| n | individuals that were trained and did not fail |
+| n | individuals that were trained to their ends; a training's time is that of all its rungs |
 
 Without any relation rho has mean 0 and standard deviation 1 / sqrt(n - 1).
 """
@@ -16,6 +16,7 @@ from typing import Any, Optional
 import numpy as np
 
 from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.report.summary import trainings
 
 FEWEST = 10  # individuals of which a correlation is told
 
@@ -36,9 +37,10 @@ class Slowness:
 
 def slowness(run: Run) -> Optional[Slowness]:
     """None where the individuals are fewer than FEWEST, or all alike."""
-    trained = [result for _, result in run.record.individuals() if not result.failed and result.same_as is None]
-    seconds = np.array([result.engine_seconds for result in trained])
-    fitness = np.array([result.fitness for result in trained])
+    trained = [(trial, result) for trial, result in run.record.individuals()
+               if result.finished and result.same_as is None]
+    seconds = np.array([sum(one.engine_seconds for one in trainings(run, trial)) for trial, _ in trained])
+    fitness = np.array([result.fitness for _, result in trained])
     if len(trained) < FEWEST or np.ptp(seconds) == 0 or np.ptp(fitness) == 0:
         return None
     rho = float(np.corrcoef(ranks(seconds), ranks(fitness))[0, 1])

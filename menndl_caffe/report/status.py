@@ -15,6 +15,7 @@ from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
 from menndl_caffe.report.idle import BUSY, idle_text, ranks_time, shares
+from menndl_caffe.report.rungs import own_iterations, stopped, stopped_text
 from menndl_caffe.report.summary import (
     best_trained,
     described,
@@ -76,7 +77,7 @@ def _counted(run: Run, now: float) -> Dict[str, Any]:
         "unfinished": len(record.trials) - len(record.results),
         "earlier": run.record.run.get("earlier", {}),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
-        **_failures(run),
+        **_failures(run), **({"stopped": stopped(run)} if run.rungs else {}),
         "best": described(run, *best[0]) if best else None,
         **{role: described(run, *pair) if pair else None for role, pair in ends.items()},
         **({"front": [described(run, *pair) for pair in run.front()]} if len(run.objectives) > 1 else {}),
@@ -146,14 +147,16 @@ def _failures(run: Run) -> Dict[str, Any]:
 
 def _speed(run: Run, done: int, to_confirm: int, now: float) -> Dict[str, Any]:
     """Trainings an hour over the time in which at least one rank trained, and the time that the remaining individuals
-    take at that speed if the same share of them as so far is new; with them so many trainings from new seeds."""
+    take at that speed, by iterations, if the same share of them as so far is new, and of these goes on from each rung;
+    with them so many trainings from new seeds."""
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
-    new = sum(result.same_as is None for _, result in run.record.individuals())
-    left, hours = math.inf, run.message.limit.hours
+    trials, left, hours = [run.record.trials[result.id] for result in trained], math.inf, run.message.limit.hours
     if run.total and busy and done:
-        longer = max(1.0, run.message.confirm.iterations / run.message.max_iter)
-        left = ((run.total - done) * new / done + to_confirm * longer) * busy / len(trained)
+        of_individuals = sum(own_iterations(run, trial) for trial in trials if trial.role == INDIVIDUAL)
+        to_come = (run.total - done) * of_individuals / done
+        to_come += to_confirm * (run.message.confirm.iterations or run.message.max_iter)
+        left = to_come * busy / sum(own_iterations(run, trial) for trial in trials)
     if hours and run.ended is None:
         left = min(left, max(0.0, 3600 * hours - worked(run.record)))
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
@@ -209,6 +212,8 @@ def _how_far(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     lines.append(("failed", f"{sum(failed.values()):,}" + _in_words(failed)))
     if last:
         lines.append(("", f"last: trial {last['id']} {last['status']}: {last['reason']}"))
+    if "stopped" in status:
+        lines.append(("stopped", stopped_text(status["stopped"])))
     along = [("descents", descents_text(status["descents"]))] if "descents" in status else []
     front = [("front", f"{len(status['front']):,} individuals")] if "front" in status else []
     best = status["best"]

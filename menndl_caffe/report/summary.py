@@ -11,7 +11,7 @@ from menndl_caffe.experiment.recorded import Run, counted
 from menndl_caffe.objective import ACCURACY, values
 from menndl_caffe.search import program
 from menndl_caffe.text import gene_text
-from menndl_caffe.trial import BESIDE, HYPERGRADIENT, LEARNING, TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.trial import BESIDE, HYPERGRADIENT, LEARNING, STOPPED, TEST, TRAIN, YARDSTICK, Result, Trial
 
 
 def has_gradients(run: Run) -> bool:
@@ -36,32 +36,39 @@ def of_role(run: Run, role: str) -> Optional[Tuple[Trial, Result]]:
     pairs = ((trial, record.results[id]) for id, trial in record.trials.items()
              if trial.role == role and id in record.results)
     if role == TEST:
-        pairs = (pair for pair in pairs if pair[0].genome == record.best(1, run.fitness)[0][0].genome)
+        pairs = (pair for pair in pairs if [pair[0].genome] == [trial.genome for trial, _ in best_trained(run)[:1]])
     return next(pairs, None)
 
 
 def best_trained(run: Run) -> List[Tuple[Trial, Result]]:
-    """All different individuals that did not fail, fittest first."""
+    """All different individuals that were trained to their ends, fittest first."""
     return [(trial, result)
             for trial, result in run.record.best(len(run.record.results), run.fitness)
-            if not result.failed]
+            if result.finished]
+
+
+def trainings(run: Run, trial: Trial) -> List[Result]:
+    """The results that made an individual's, rung by rung, of another one's trainings where those were taken over."""
+    results = run.record.results
+    own = [results[one.id] for one in run.record.chain(trial) if one.id in results]
+    return [one if one.same_as is None else results.get(one.same_as, one) for one in own]
 
 
 def chosen(run: Run) -> List[Tuple[Trial, Result]]:
-    """The individuals that a search was made for, fittest first: all different ones that did not fail, and where there
-    are several objectives, those of the front."""
+    """The individuals that a search was made for, fittest first: all different ones that were trained to their ends,
+    and where there are several objectives, those of the front."""
     return run.front() if len(run.objectives) > 1 else best_trained(run)
 
 
 def described(run: Run, trial: Trial, result: Result) -> Dict[str, Any]:
     """One individual as plain data. What is optimized is its `accuracy`, or where the search has other objectives, its
     `objectives` by their measures; None where it failed. `seconds` are those of its own training, also when that was
-    another trial's."""
-    trained = run.record.results.get(result.id if result.same_as is None else result.same_as, result)
+    another trial's; of one that went from rung to rung, all together."""
     return {"id": trial.id, "generation": counted(trial.generation), "genes": trial.genome.as_dict(),
             "status": result.status, **_optimized(run, result), "loss": result.loss,
-            "seconds": trained.seconds, "measures": dict(result.measures), "reason": result.reason,
-            **_descended(trial, result), **({"learned": dict(result.learned)} if result.learned else {})}
+            "seconds": sum(one.seconds for one in trainings(run, trial)), "measures": dict(result.measures),
+            "reason": result.reason, **_descended(trial, result),
+            **({"learned": dict(result.learned)} if result.learned else {})}
 
 
 def _descended(trial: Trial, result: Result) -> Dict[str, Any]:
@@ -104,14 +111,23 @@ def fitness(row: Mapping[str, Any]) -> Optional[float]:
 
 
 def counted_fitness(run: Run, result: Result) -> Optional[float]:
-    """The fitness as statistics count it: of a failure the worst that there is, 0 of an accuracy, else none."""
-    return result.fitness if run.fitness.worst is not None or not result.failed else None
+    """The fitness as statistics count it: of a failure the worst that there is, 0 of an accuracy, else none; none of
+    one that was stopped early, whose fitness is held against no other."""
+    counts = result.finished or result.failed and run.fitness.worst is not None
+    return result.fitness if counts else None
+
+
+def told_fitness(run: Run, result: Result) -> Optional[float]:
+    """The fitness in a table that says how each ended: as statistics count it, and of one that was stopped early what
+    it was then."""
+    return result.fitness if result.status == STOPPED else counted_fitness(run, result)
 
 
 @dataclass(frozen=True)
 class Generation:
     """Fitness in one stage of a run, of all its individuals that have a result: failures count as the worst that there
-    is, an accuracy of 0, as in selection; of measures that have no worst they are left out.
+    is, an accuracy of 0, as in selection; of measures that have no worst they are left out, and so are those that were
+    stopped early.
 
     None where all are left out.
     """
@@ -120,6 +136,7 @@ class Generation:
     evaluated: int
     complete: bool  # also where nobody knows how many there will be
     failed: int
+    stopped: int
     best: Optional[float]
     mean: Optional[float]
     quartiles: Tuple[Optional[float], Optional[float], Optional[float]]  # lower, median, upper
@@ -138,7 +155,8 @@ def generations(run: Run) -> List[Generation]:
         so_far = min((value for value in (best, so_far) if value is not None), key=run.fitness.cost, default=None)
         low, middle, high = (float(q) for q in np.percentile(known, [25, 50, 75])) if known else (None, None, None)
         complete = len(results) == (stages.size(number) or len(results))
-        summaries.append(Generation(number, len(results), complete, sum(result.failed for result in results), best,
+        failed, stopped = sum(one.failed for one in results), sum(one.status == STOPPED for one in results)
+        summaries.append(Generation(number, len(results), complete, failed, stopped, best,
                                     float(np.mean(known)) if known else None, (low, middle, high), so_far))
     return summaries
 

@@ -19,7 +19,7 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.rank.engine import Engine
 from menndl_caffe.search import program
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, TRAIN, YARDSTICK
+from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK
 
 
 def identity(experiment: Experiment, default: Rendered, engine: Engine) -> Dict[str, Any]:
@@ -74,9 +74,8 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
 
 def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     """UserError where the folder has more individuals than a search that ends after `total` ones asks for."""
-    begun = sum(trial.role == INDIVIDUAL for trial in record.trials.values())
-    if total is not None and begun > total:
-        raise UserError(f"{out} has {begun:,} individuals already, this search ends after {total:,}; expected "
+    if total is not None and record.begun > total:
+        raise UserError(f"{out} has {record.begun:,} individuals already, this search ends after {total:,}; expected "
                         f"{' or '.join(COUNTS)} for as many or more, or another --out")
 
 

@@ -231,7 +231,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             loop.run([default])
             best = journal.record.best(1, fitness)
             validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
-            if validated and best and not best[0][1].failed:
+            if validated and best and best[0][1].finished:
                 loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
             if wanted and candidates(Run(options.out, journal.record), 1):
                 again = confirm.trials(Run(options.out, journal.record), wanted)

@@ -10,7 +10,7 @@ from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.files import unlinked, write
 from menndl_caffe.journal import Record
-from menndl_caffe.trial import CONFIRM, INDIVIDUAL, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, STOPPED, Result, Trial
 
 LOG = "caffe.log"
 
@@ -21,11 +21,11 @@ class TrialFiles:
     def __init__(self, run: Path, renderer: Renderer, record: Record):
         self._run, self._renderer = run, renderer
         self._fitness = renderer.experiment.objectives[0]
-        self._best = next((result for _, result in record.best(1, self._fitness) if not result.failed), None)
+        self._best = next((result for _, result in record.best(1, self._fitness) if result.finished), None)
 
     def keep(self, trial: Trial, result: Result) -> None:
         """Write the trial's files where they are wanted; those of a new best take the place of the one before."""
-        if trial.role == CONFIRM and not result.failed:
+        if trial.role == CONFIRM and not result.failed or result.status == STOPPED:
             return
         if result.failed or trial.role != INDIVIDUAL:
             self._write(trial, result)

@@ -16,7 +16,7 @@ from menndl_caffe.objective import Costs, translated
 from menndl_caffe.run.identity import features
 from menndl_caffe.search import Problem
 from menndl_caffe.text import say
-from menndl_caffe.trial import INDIVIDUAL, Earlier, Result, Trial, Work
+from menndl_caffe.trial import INDIVIDUAL, STOPPED, Earlier, Result, Trial, Work
 
 # What an accuracy depends on beside the genes, by the names that identity.features has.
 MATTERS = ("net template", "solver template", "constant[", "max_iter", "data", "mean", "records", "fitness_set",
@@ -67,19 +67,22 @@ def _of_run(experiment: Experiment, i: int, problem: Problem, out: Path, identit
         raise experiment.document.error(path, f"{name}: none of its {len(individuals):,} individuals with a result "
                                               f"fits the genes of this search: {' '.join(problem.space.names)}")
     left_out = len(individuals) - len(fitting)
+    stopped = sum(result.status == STOPPED for _, result in run.record.individuals())
     say(f"menndl run: warm_start {name}: {len(fitting):,} different individuals are known"
-        + f", {left_out:,} are left out, whose genes or measures are not this search's" * bool(left_out))
+        + f", {left_out:,} are left out, whose genes or measures are not this search's" * bool(left_out)
+        + f", {stopped:,} were stopped early and are not known" * bool(stopped))
     if differs:
         say(f"menndl run: warning: warm_start {name} may not compare: {'; '.join(differs)}")
     return fitting
 
 
 def _individuals(run: Run) -> List[Tuple[Trial, Result]]:
-    """Those that have a result, by its coming; of those of the same work the first."""
+    """Those that have a result, by its coming; of those of the same work the first. What a training had at a rung is
+    not known as a result."""
     first: Dict[Work, Tuple[Trial, Result]] = {}
     for id, result in run.record.results.items():
         trial = run.record.trials[id]
-        if trial.role == INDIVIDUAL:
+        if trial.role == INDIVIDUAL and (result.finished or result.failed):
             first.setdefault(trial.work, (trial, result))
     return list(first.values())
 

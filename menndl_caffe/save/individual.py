@@ -18,7 +18,7 @@ from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.files import staging
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.shapes import ImpossibleNet, UnknownShape
-from menndl_caffe.report.summary import chosen
+from menndl_caffe.report.summary import chosen, trainings
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.save.deploy import deploy
 from menndl_caffe.save.readme import Saved, difference, measured_text, readme
@@ -95,13 +95,14 @@ def _write_deploy(rendered: Rendered, folder: Path) -> str:
 def _train(parts: Parts, trial: Trial, before: Result, run: Run, weights: Path, say: Say) -> Result:
     """Train as the run did, plainly where that was for a gradient, with every test pass told beside the recorded one.
     """
-    first = run.record.results.get(trial.id if before.same_as is None else before.same_as, before)
+    first = trainings(run, trial)
     say(f"training individual {trial.id} once more: {trial.genome}, {trial.max_iter:,} iterations, engine "
-        f"{parts.engine.name}; the first time took {first.seconds:.0f} seconds on {first.host}")
+        f"{parts.engine.name}; the first time took {sum(one.seconds for one in first):.0f} seconds on "
+        + ", ".join(dict.fromkeys(one.host for one in first)))
     recorded = {iteration: (value, loss) for iteration, value, loss in before.curve}
     evaluator = parts.evaluator(run=weights.parent)
     with contextlib.closing(evaluator):
-        evaluator.start(trial.plain, ".", weights)
+        evaluator.start(replace(trial.plain, continues=None), ".", weights)
         told, result = 0, None
         while result is None:
             result = evaluator.poll(1.0)

@@ -1,7 +1,7 @@
 """Search algorithms, one a file; `KINDS` has them by the `type` of a search file."""
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from menndl_caffe.genome import SearchSpace
 from menndl_caffe.search import (
@@ -47,6 +47,11 @@ def going_on(search: Search) -> Callable[[], Optional[Trial]]:
     return search.go_on if isinstance(search, rungs.Rungs) else lambda: None
 
 
+def rungs_of(message: Any) -> List[int]:
+    """The iterations of a valid SearchParameter's rungs, ascending; none where no training ends early."""
+    return rungs.rungs(message.stop, message.max_iter) if message.HasField("stop") else []
+
+
 def learning(message: Any) -> Any:
     """What of a SearchParameter says how its individuals are trained: `inner` where there is one, else all of it."""
     return message.inner if message.HasField("inner") else message
@@ -68,4 +73,4 @@ def descending(message: Any, space: SearchSpace) -> SearchSpace:
 
 
 __all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "going_on", "learning", "make",
-           "program", "total"]
+           "program", "rungs_of", "total"]

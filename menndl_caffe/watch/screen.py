@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 from rich.text import Text
 
 from menndl_caffe.genome import Value
+from menndl_caffe.report.rungs import stopped_text
 from menndl_caffe.report.status import generation_text, individuals_text
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import duration, gene_text, printable
@@ -149,6 +150,8 @@ class Screen:
         rows = [self._row("failed", f"{sum(failed.values()):,}" + (f": {kinds}" if kinds else ""))]
         if last:
             rows.append(self._row("  the last", f"trial {last['id']:,} {last['status']}: {last['reason']}"))
+        if "stopped" in status:
+            rows.append(self._row("stopped", stopped_text(status["stopped"])))
         return rows
 
     def _curve(self, picture: Picture, rows: int) -> List[Text]:

@@ -6,13 +6,14 @@ from typing import Any, Iterable, List, Optional, Sequence
 from matplotlib.figure import Figure
 
 from menndl_caffe.experiment.recorded import Run, Stages
-from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, RED, plain, whole_numbers
+from menndl_caffe.report.figures.style import BLACK, BLUE, COLUMN, GREY, RED, plain, whole_numbers
 from menndl_caffe.report.summary import Generation
-from menndl_caffe.trial import Result
+from menndl_caffe.trial import STOPPED, Result
 
 
 def fitness_figure(run: Run, summaries: Sequence[Generation], stages: Stages, default: Optional[Result]) -> Figure:
     """Best and mean fitness by generation, against the default: at least one generation, the last perhaps incomplete.
+    Those that were stopped early are dots where they were then.
     """
     figure = Figure(figsize=(COLUMN, 2.5), constrained_layout=True)
     axes = figure.add_subplot()
@@ -27,11 +28,20 @@ def fitness_figure(run: Run, summaries: Sequence[Generation], stages: Stages, de
               label="mean" + failures)
     axes.vlines(x, _numbers(row.quartiles[0] for row in summaries), _numbers(row.quartiles[2] for row in summaries),
                 color=RED, alpha=0.3, linewidth=3, label="quartiles")
+    _stopped(axes, run, stages)
     if default is not None and not default.failed:
         axes.axhline(default.fitness, color=BLACK, linestyle="--", linewidth=1,
                      label=f"default {run.fitness.text(default.fitness)}")
     _label(axes, summaries[-1], stages, run.fitness.label(run.fitness_set))
     return figure
+
+
+def _stopped(axes: Any, run: Run, stages: Stages) -> None:
+    found = [(stages.of(trial), result.fitness) for trial, result in run.record.individuals()
+             if result.status == STOPPED]
+    if found:
+        axes.plot(*zip(*found), color=GREY, linestyle="", marker=".", markersize=3, markeredgewidth=0, zorder=1,
+                  label="stopped early")
 
 
 def _numbers(values: Iterable[Optional[float]]) -> List[float]:

@@ -15,7 +15,7 @@ Point = Tuple[float, ...]  # an individual's values, one for each objective
 
 
 def front_figure(run: Run) -> Figure:
-    """Every individual that did not fail, the front and the default, in a panel for each pair of the objectives."""
+    """Every individual that was trained to its end, the front and the default; a panel for each pair of objectives."""
     pairs = list(combinations(range(len(run.objectives)), 2))
     figure = Figure(figsize=(COLUMN, 2.6 * len(pairs)), constrained_layout=True)
     everyone = _points(run, (result for _, result in run.record.individuals()))
@@ -36,7 +36,7 @@ def front_figure(run: Run) -> Figure:
 
 
 def _points(run: Run, results: Any) -> List[Point]:
-    return [values(run.objectives, result) for result in results if not result.failed]
+    return [values(run.objectives, result) for result in results if result.finished]
 
 
 def _scatter(axes: Any, pair: Tuple[int, int], points: Sequence[Point], color: str, label: str, marker: str,

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -31,8 +31,7 @@ from menndl_caffe.trial import DEFAULT, Result, Trial
 HEIGHT = 1.9  # inches of the axes
 NAMES, LEGEND, SIDE = 0.34, 0.42, 0.06  # inches: for level names of axes, the legend, the margins
 SLANT, LONGEST = 40, 90.0  # degrees by which names are slanted that do not fit level; points that one may be long
-FAILED = -0.1  # where on the fitness axis those are that have none
-LIMITS = (FAILED - 0.04, 1.02)
+STEP, MARGINS = -0.1, (0.04, 0.02)  # below the fitness axis to those without a fitness of its end; beyond all places
 LETTERS, GAP, PAD = 30.0, 12.0, 5.0  # points: of a choice that is written level, least between axes, about a label
 SUBSTEPS = 6  # steps in which a line goes through a pixel's width
 DARKEST, GAMMA = 0.7, 0.3  # opacity where most lines meet, and its exponent elsewhere
@@ -52,7 +51,8 @@ class Axis(NamedTuple):
 def parallel_figure(run: Run) -> Figure:
     """One line an individual, those that `menndl best` lists highlighted, and the default, which has no generation.
 
-    The fitness axis goes from the worst to the best of all that did not fail; failed ones end below it. A gene's
+    The fitness axis goes from the worst to the best of all that were trained to their ends; those that were stopped
+    early end below it, and below these the failed. A gene's
     axis is its whole range, its values each in the middle of their share of it. Axes that do not fit side by side come
     in several rows, each of which ends with the fitness.
     """
@@ -60,29 +60,43 @@ def parallel_figure(run: Run) -> Figure:
     everyone, best_ones = list(run.record.individuals()), listed(run)
     default = [pair for pair in [of_role(run, DEFAULT)] if pair]
     of_axes = _axis_genes(run, stages, everyone + default)
-    failed = any(result.failed for _, result in everyone + default)
-    width, rows = _rows(of_axes, failed)
+    below = _below(everyone + default)
+    width, rows = _rows(of_axes, below)
     slanted = any(_collide(row, of_axes) for row in rows)
     names = NAMES + (_rise(of_axes) if slanted else 0.0)
     height = len(rows) * (HEIGHT + names) + LEGEND
     figure = Figure(figsize=(width, height))
-    heights = [_heights(of_axes, stages, pairs) for pairs in (everyone, best_ones, default)]
-    for place, row in enumerate(rows):
-        bottom = height - (place + 1) * (HEIGHT + names)
+    heights = [_heights(of_axes, stages, below, pairs) for pairs in (everyone, best_ones, default)]
+    for number, row in enumerate(rows):
+        bottom = height - (number + 1) * (HEIGHT + names)
         axes = figure.add_axes((0, bottom / height, 1, HEIGHT / height))
         axes.set_axis_off()
         numbers = [axis.number for axis in row]
+        axes.set_ylim(min(below.values(), default=STEP) - MARGINS[0], 1 + MARGINS[1])
         _row(axes, row, of_axes, [some[:, numbers] if len(some) else some for some in heights], slanted)
-        if failed:
-            axes.text(row[-1].x + PAD, FAILED, "failed", va="center")
+        for end, place in below.items():
+            axes.text(row[-1].x + PAD, place, end, va="center")
     _legend(figure, len(everyone), sets_text(run, len(best_ones)) if best_ones else "", bool(default))
     return figure
+
+
+def _end(result: Result) -> str:
+    """Of a training without a fitness of its end, how it ended."""
+    return "" if result.finished else "failed" if result.failed else "stopped"
+
+
+def _below(pairs: Pairs) -> Dict[str, float]:
+    """Where those are that have no fitness of their ends, by `_end`."""
+    ends = {_end(result) for _, result in pairs}
+    met = [end for end in ("stopped", "failed") if end in ends]
+    return {end: STEP * (k + 1) for k, end in enumerate(met)}
 
 
 def _row(axes: Any, row: Sequence[Axis], of_axes: Sequence[Gene], heights: Sequence[np.ndarray], slanted: bool) -> None:
     everyone, best, default = heights
     end = axes.figure.get_figwidth() * 72
-    axes.imshow(_painted(everyone, row, end), extent=(0, end, *LIMITS), aspect="auto", origin="lower")
+    limits = axes.get_ylim()
+    axes.imshow(_painted(everyone, row, end, limits), extent=(0, end, *limits), aspect="auto", origin="lower")
     axes.set_xlim(0, end)
     x = [axis.x for axis in row]
     for line in best[::-1]:
@@ -95,7 +109,7 @@ def _row(axes: Any, row: Sequence[Axis], of_axes: Sequence[Gene], heights: Seque
 
 def _axis_genes(run: Run, stages: Stages, drawn: Pairs) -> List[Gene]:
     """The axes as genes: generation, the genes themselves, fitness of all that are drawn."""
-    fitness = [result.fitness for _, result in drawn if not result.failed] or [0.0]
+    fitness = [result.fitness for _, result in drawn if result.finished] or [0.0]
     return [IntGene(stages.name, 1, stages.until, 1, 1), *run.space.genes,
             _fitness_axis(run.fitness, min(fitness), max(fitness))]
 
@@ -112,10 +126,10 @@ class _Downwards(RealGene):
         return 1 - super().to_unit(value)
 
 
-def _rows(of_axes: Sequence[Gene], failed: bool) -> Tuple[float, List[List[Axis]]]:
+def _rows(of_axes: Sequence[Gene], below: Iterable[str]) -> Tuple[float, List[List[Axis]]]:
     """Width of the figure in inches, one column or two, and the axes row by row: as few rows as there is room for."""
     labels = [_label_width(gene) for gene in of_axes]
-    beside = [text_width("failed") if failed else 0.0, text_width(of_axes[-1].name) * math.cos(math.radians(SLANT))]
+    beside = [*map(text_width, below), text_width(of_axes[-1].name) * math.cos(math.radians(SLANT))]
     labels[-1] = max(labels[-1], *(width + PAD for width in beside))
     last, inner = len(of_axes) - 1, range(len(of_axes) - 1)
     for width, count in ((COLUMN, 1), *((PAGE, count) for count in range(1, len(of_axes)))):
@@ -155,23 +169,23 @@ def _collide(row: Sequence[Axis], of_axes: Sequence[Gene]) -> bool:
                for one, other, left, right in zip(widths, widths[1:], row, row[1:]))
 
 
-def _heights(of_axes: Sequence[Gene], stages: Stages, pairs: Pairs) -> np.ndarray:
+def _heights(of_axes: Sequence[Gene], stages: Stages, below: Dict[str, float], pairs: Pairs) -> np.ndarray:
     """Where individuals' lines cross the axes, shape (individuals, axes); NaN at the generation of one that has none.
     """
     def heights(trial: Trial, result: Result) -> List[float]:
         values = (stages.of(trial), *trial.genome.values, result.fitness)
         places = [float("nan") if value is None else position(gene, value) for gene, value in zip(of_axes, values)]
-        return [*places[:-1], FAILED] if result.failed else places
+        return places if result.finished else [*places[:-1], below[_end(result)]]
 
     return np.array([heights(*pair) for pair in pairs])
 
 
-def _painted(heights: np.ndarray, row: Sequence[Axis], width: float) -> np.ndarray:
+def _painted(heights: np.ndarray, row: Sequence[Axis], width: float, limits: Tuple[float, float]) -> np.ndarray:
     """The lines of all individuals as one RGBA image of so many points, its first row at the bottom: the more lines
     cross a pixel, the darker it is. `heights` has shape (individuals, axes)."""
     rows, scale = int(HEIGHT * DPI), DPI / 72
     density = np.zeros((rows, int(width * scale)))
-    y = (heights - LIMITS[0]) / (LIMITS[1] - LIMITS[0]) * rows
+    y = (heights - limits[0]) / (limits[1] - limits[0]) * rows
     for gap, (left, right) in enumerate(zip(row, row[1:])):
         for column in range(int(left.x * scale), int(right.x * scale)):
             steps = (column - left.x * scale + (np.arange(SUBSTEPS) + 0.5) / SUBSTEPS) / ((right.x - left.x) * scale)
@@ -189,7 +203,8 @@ def _painted(heights: np.ndarray, row: Sequence[Axis], width: float) -> np.ndarr
 def _axis(axes: Any, axis: Axis, gene: Gene, slanted: bool) -> None:
     """A vertical line from 0 to 1 with ticks, labels that stand on these, and its name above."""
     axes.plot([axis.x, axis.x], [0, 1], color=BLACK, linewidth=0.6, zorder=5)
-    share = 72 * HEIGHT / (LIMITS[1] - LIMITS[0]) / len(gene.choices) if isinstance(gene, ChoiceGene) else 0.0
+    low, high = axes.get_ylim()
+    share = 72 * HEIGHT / (high - low) / len(gene.choices) if isinstance(gene, ChoiceGene) else 0.0
     upright = _is_upright(gene)
     for value in ticks(gene):
         y, text = position(gene, value), tick_text(value)

@@ -15,7 +15,7 @@ from menndl_caffe.objective import LOSS, Objective, values
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.summary import of_role, roles
 from menndl_caffe.text import printable
-from menndl_caffe.trial import CONFIRM, INDIVIDUAL, STATUSES, Result, Trial
+from menndl_caffe.trial import CONFIRM, INDIVIDUAL, STATUSES, STOPPED, Result, Trial
 
 # What is measured of a net -> its significant digits in the page; more would double the column there.
 MEASURED = {"parameters": 9, "multiply_adds": 3}
@@ -40,7 +40,9 @@ def columns(run: Run) -> Dict[str, Any]:
     """All results in the order of their coming, with genes and curves.
 
     `time` is when a result came and `begin` when its training began, both on the run's clock of BusyTime; a result
-    taken over from the same individual takes no time. A failed result has no fitness. `generation` is the stage of
+    taken over from the same individual takes no time. Only a training that went to its end has a fitness; with rungs,
+    `until` is where a trial ended, None for its end, and `reached` what one had that was stopped. An individual is its
+    last trial, whose `seconds` are those of all its rungs; one that goes on is none yet. `generation` is the stage of
     Run.stages, and `stage` what that is called. `measures` has the columns that any result has a value in, `objectives`
     a column for each of several, `front` the rows that no other one dominates in these. `role` has the rows of the
     default, of the best's test and of the yardstick; the test of one that was the best earlier has none.
@@ -55,21 +57,21 @@ def columns(run: Run) -> Dict[str, Any]:
         "genes": [gene_dict(gene) for gene in run.space.genes], "stage": stages.name,
         "statuses": list(STATUSES),
         "id": [trial.id for trial, _ in pairs],
-        "individual": [int(trial.role == INDIVIDUAL) for trial, _ in pairs],
+        "individual": [int(trial.role == INDIVIDUAL and trial.id not in run.record.continued) for trial, _ in pairs],
         "role": {trial.role: row for row, (trial, _) in enumerate(pairs)
                  if trial.id in ends},
         "generation": [stages.of(trial) for trial, _ in pairs],
         "values": [[_position(gene, trial.genome.values[i]) for trial, _ in pairs]
                    for i, gene in enumerate(run.space.genes)],
         "status": [STATUSES.index(result.status) for _, result in pairs],
-        "fitness": [None if result.failed else finite(result.fitness) for _, result in pairs],
+        "fitness": [finite(result.fitness) if result.finished else None for _, result in pairs], **_rungs(run, pairs),
         "measure": run.fitness.measure, "minimize": run.fitness.minimize,
         "label": run.fitness.label(run.fitness_set),
         "curve_measure": run.curve_measure,
         "curve_label": Objective(run.curve_measure).label(run.fitness_set), **_objectives(run, pairs),
         "loss": [finite(result.loss) for _, result in pairs],
         "begin": begin, "time": end,
-        "seconds": [finite(result.seconds) for _, result in pairs],
+        "seconds": [finite(round(run.record.seconds(trial), 3)) for trial, _ in pairs],
         "measures": _measures(run, [result for _, result in pairs]),
         "rank": [result.rank for _, result in pairs],
         "host": [hosts.index(result.host) for _, result in pairs],
@@ -80,12 +82,20 @@ def columns(run: Run) -> Dict[str, Any]:
     }
 
 
+def _rungs(run: Run, pairs: Sequence[Tuple[Trial, Result]]) -> Dict[str, Any]:
+    """Where trials ended, and what the stopped had there; nothing without rungs."""
+    if not run.rungs:
+        return {}
+    return {"until": [trial.until for trial, _ in pairs],
+            "reached": [finite(result.fitness) if result.status == STOPPED else None for _, result in pairs]}
+
+
 def _objectives(run: Run, pairs: Sequence[Tuple[Trial, Result]]) -> Dict[str, Any]:
     """The values of several objectives; nothing where there is one."""
     if len(run.objectives) == 1:
         return {}
     none = [None] * len(run.objectives)
-    by_row = [none if result.failed else values(run.objectives, result) for _, result in pairs]
+    by_row = [values(run.objectives, result) if result.finished else none for _, result in pairs]
     front = {trial.id for trial, _ in run.front()}
     return {"front": [row for row, (trial, _) in enumerate(pairs) if trial.id in front],
             "objectives": [{"measure": objective.measure, "minimize": objective.minimize,

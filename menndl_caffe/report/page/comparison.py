@@ -40,6 +40,7 @@ def content(runs: Sequence[Run], now: float) -> Tuple[Dict[str, Any], Dict[str, 
     for of_run, run in zip(described, runs):
         of_run.update(fitnesses(run, of_run["status"], of_run["best"]))
     return {"measure": first.fitness.measure, "runs": described, "now": now, "sets": sets, "top": TOP,
+            "rungs": any(run.rungs for run in runs),
             "yardsticks": any(YARDSTICK in roles(run) for run in runs),
             "facts": in_common(known), "side_by_side": side_by_side(described)}, data
 

@@ -18,9 +18,11 @@ def section(run: Run) -> Data:
     rows, found = generations(run), spreads(run)
     quartiles = [[finite(row.quartiles[place]) for row in rows] for place in (0, 2)]
     return {"stages": {
-        "counted": "failures count as 0" if run.fitness.worst is not None else "without failures",
+        "counted": ("failures count as 0" if run.fitness.worst is not None else "without failures")
+        + ", without those that were stopped" * bool(run.rungs),
         "until": run.stages.until, "number": [row.number for row in rows], "evaluated": [row.evaluated for row in rows],
-        "failed": [row.failed for row in rows], "mean": [finite(row.mean) for row in rows],
+        "failed": [row.failed for row in rows], "stopped": [row.stopped for row in rows],
+        "mean": [finite(row.mean) for row in rows],
         "lower": quartiles[0], "upper": quartiles[1], "best": [finite(row.best) for row in rows],
         "soFar": [finite(row.best_so_far) for row in rows],
         "genes": [_spread(gene, found[gene.name]) for gene in run.space.genes]}}

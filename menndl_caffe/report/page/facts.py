@@ -26,6 +26,7 @@ def facts(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
         ("within each individual", settings_text(search["inner"]) if "inner" in search else None),
         ("known from the beginning", run.earlier), ("random seed", line.get("seed")),
         ("iterations", f"{search['max_iter']:,} a training"),
+        ("rungs", run.rungs and f"at iterations {', '.join(f'{rung:,}' for rung in run.rungs)}"),
         ("net template", _hashed(search["net"], hashes.get("net"))),
         ("solver template", _hashed(search["solver"], hashes.get("solver"))),
         ("data", line.get("data")), ("data folder", line.get("data_folder")),

@@ -63,7 +63,7 @@ def rendered_files(nets: Nets, run: Run) -> Dict[str, Any]:
     of: Dict[str, Any] = {}
     left = IN_ALL
     shown = (result for id, result in run.record.results.items() if run.record.trials[id].role != CONFIRM)
-    for result in sorted(shown, key=lambda result: run.fitness.rank_key(result)[:2]):
+    for result in sorted(shown, key=lambda result: run.fitness.rank_key(result)[:3]):
         texts = nets.rendered(run.record.trials[result.id]) if result.same_as is None and left > 0 else None
         if texts:
             left -= sum(map(len, texts))

@@ -17,6 +17,7 @@ from menndl_caffe.report.page.columns import MEASURED, columns
 from menndl_caffe.report.page.document import lasting
 from menndl_caffe.report.page.facts import facts, render_command
 from menndl_caffe.report.page.files import kept_files, rendered_files
+from menndl_caffe.report.rungs import stopped_text
 from menndl_caffe.report.slowness import slowness
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.report.summary import fitness
@@ -54,7 +55,8 @@ def content(run: Run, now: float) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         "importance": sorted(shares, key=lambda gene: -gene.share),
         "failures": failures(run), "facts": facts(run, status), "search": run.line["search"],
         "evaluated": bool(run.record.results), "passes": most_passes(data["curves"]),
-        "succeeded": any(not result.failed for _, result in run.record.individuals()),
+        "stopped": stopped_text(status["stopped"]) if "stopped" in status else "",
+        "succeeded": any(result.finished for _, result in run.record.individuals()),
         "busy": rank_shares(run, status["busy_seconds"]),
     }
     return context, data
@@ -80,7 +82,8 @@ def most_passes(curves: Dict[str, Any]) -> int:
 
 def dominated(run: Run) -> Optional[float]:
     """How much of what lies between the worst and the best of two objectives the front dominates: see hypervolume."""
-    known = [one for one in (costs(run.objectives, result) for _, result in run.record.individuals()) if one]
+    known = [one for one in (costs(run.objectives, result) for _, result in run.record.individuals()
+                             if result.finished) if one]
     return hypervolume(known) if known and len(run.objectives) == 2 else None
 
 
@@ -110,8 +113,17 @@ def tiles(run: Run, status: Dict[str, Any], best: Dict[str, Any]) -> List[Tile]:
         row.append(_from_new_seeds(found))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(failed.items()))
     return row + [Tile("individuals", f"{status['done']:,}", f"{status['reused']:,} of them met before"),
-                  Tile("failed", f"{sum(failed.values()):,}", kinds or "none"),
+                  Tile("failed", f"{sum(failed.values()):,}", kinds or "none"), *_stopped(status),
                   Tile("time", lasting(status["busy_seconds"]), _speed(status))]
+
+
+def _stopped(status: Dict[str, Any]) -> List[Tile]:
+    """How many were stopped early, and what that spared; nothing in a search without rungs."""
+    if "stopped" not in status:
+        return []
+    count, share = sum(status["stopped"]["at"].values()), status["stopped"]["share"]
+    trained = "" if share is None else f"{100 * share:.0f}% of all iterations trained"
+    return [Tile("stopped early", f"{count:,}", trained)]
 
 
 def _fitness(run: Run, row: Optional[Dict[str, Any]]) -> str:

@@ -3,7 +3,8 @@
 const BEYOND = 0.05; // how far outside of its axis a line is drawn whose value the zoom leaves out
 const BULK = 0.9; // of the individuals that a zoom shows
 
-/* Axes are numbered as in run.axes; places are those of selection(): from 0 to 1, FAILED for what failed. */
+/* Axes are numbered as in run.axes; places are those of selection(): from 0 to 1, below 0 for what has
+   no value. */
 function arrangement(run) {
   const listeners = [];
   const asAtFirst = () => [...run.axes.keys()];
@@ -17,14 +18,15 @@ function arrangement(run) {
     /* Where on the drawn axis a place is; 0 is its beginning, 1 its end. */
     shown(axis, place) {
       const [low, high] = arranged.zoomed.get(axis) || [0, 1];
-      const inside = place === FAILED ? place : (place - low) / (high - low);
-      const kept = place === FAILED ? place : Math.min(Math.max(inside, -BEYOND), 1 + BEYOND);
+      const inside = place < 0 ? place : (place - low) / (high - low);
+      const kept = place < 0 ? place : Math.min(Math.max(inside, -BEYOND), 1 + BEYOND);
       return arranged.flipped.has(axis) ? 1 - kept : kept;
     },
     /* The place that is shown there. */
     back(axis, shown) {
       const at = arranged.flipped.has(axis) ? 1 - shown : shown;
-      if (at < 0.7 * FAILED && run.axes[axis].failed) return FAILED;
+      const below = (run.axes[axis].below || []).find(([place]) => at < 0.7 * place);
+      if (below) return below[0];
       const [low, high] = arranged.zoomed.get(axis) || [0, 1];
       if (at < -BEYOND / 2) return 0;
       if (at > 1 + BEYOND / 2) return 1;
@@ -67,7 +69,7 @@ function closeUp(run, chosen, axis) {
 
 function bulk(run, chosen, axis) {
   const places = chosen.positions[axis];
-  const known = Float64Array.from(chosen.rows.map((row) => places[row]).filter((place) => place !== FAILED)).sort();
+  const known = Float64Array.from(chosen.rows.map((row) => places[row]).filter((place) => place >= 0)).sort();
   if (!known.length) return [0, 1];
   const inside = Math.ceil(BULK * known.length);
   let from = 0;

@@ -7,7 +7,7 @@ const OUTSIDE = 14; // pixels beyond an axis's ends where a brush may begin
 function brushing(view, run, chosen, arranged) {
   const boxes = run.axes.map((axis, i) => {
     const box = svg("rect", { class: "brush", visibility: "hidden" });
-    const ends = axis.failed ? [arranged.shown(i, FAILED), arranged.flipped.has(i) ? 0 : 1] : [0, 1];
+    const ends = lowest(axis) < 0 ? [arranged.shown(i, lowest(axis)), arranged.flipped.has(i) ? 0 : 1] : [0, 1];
     const rail = svg("rect", { class: "rail", "data-axis": axis.name, ...around(view, i, ends.map(view.along)) });
     rail.style.touchAction = view.standing ? "pan-x" : "pan-y";
     drag(rail, view, chosen, i);

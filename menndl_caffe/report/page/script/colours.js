@@ -58,6 +58,11 @@ function shading(gains) {
   return { known, of: (value) => (value === null ? ink.failure : mixed(rank(value))) };
 }
 
+/* The shade of an individual; of one that was stopped early none of them. */
+function shadeOf(run, shade, row) {
+  return run.isStopped(row) ? ink.other : shade.of(run.gain(row));
+}
+
 function mixed(place) {
   const at = place * (ink.shades.length - 1),
     i = Math.min(Math.floor(at), ink.shades.length - 2);

@@ -12,12 +12,15 @@ function convergence(run) {
   const x = { scale: linearScale(0.4, stages.until + 0.6, true), label: run.stage };
   const base = run.default === null ? null : run.fitness[run.default];
 
+  const stopped = run.rows.filter(run.isStopped);
+
   function draw() {
     legend(document.getElementById("convergence-legend"), [
       { text: "best so far", colour: ink.best },
       { text: `best of the ${run.stage}`, colour: ink.best, kind: "dot" },
       { text: stages.failed.some(Boolean) ? `mean (${stages.counted})` : "mean", colour: ink.plain },
       { text: "half of the individuals (quartiles)", colour: ink.range, kind: "box" },
+      ...(stopped.length ? [{ text: "stopped early", colour: ink.other, kind: "dot" }] : []),
       ...(base === null ? [] : [{ text: `default ${run.text(base)}`, colour: ink.default, dash: [6, 4] }]),
     ]);
     drawFitness();
@@ -26,7 +29,7 @@ function convergence(run) {
 
   function drawFitness() {
     const columns = [stages.lower, stages.upper, stages.mean, stages.best, stages.soFar];
-    const [low, high] = span([...columns.flat(), base]) || [0, 1];
+    const [low, high] = span([...columns.flat(), base, ...stopped.map(run.had)]) || [0, 1];
     const margin = (high - low || 0.1) * 0.05;
     const view = plot(top, { height: 320, x, y: { scale: linearScale(low - margin, high + margin), label: run.label } });
     const at = (k) => view.x(stages.number[k]);
@@ -36,6 +39,11 @@ function convergence(run) {
       const [from, to] = [view.y(stages.upper[k]), view.y(stages.lower[k])];
       view.context.fillRect(view.x(number - BOX), from, view.x(number + BOX) - view.x(number - BOX), Math.max(to - from, 1));
     });
+    view.place = (row) => [
+      view.x(run.generation[row] + BOX * (((row * GOLDEN) % 1) - 0.5)),
+      view.y(run.had(row)),
+    ];
+    dots(view.context, view, stopped, () => ink.other, stopped.length > MANY ? 1.2 : 2, 0.6);
     const path = (values) => values.map((value, k) => (value === null ? null : [at(k), view.y(value)]));
     stroke(view.context, path(stages.mean), { colour: ink.plain, width: 2 });
     if (base !== null) level(view, base, { colour: ink.default, width: 1.5, dash: [6, 4] });
@@ -103,9 +111,10 @@ function stageText(run, k) {
     mean: stages.mean[k],
     "lower quartile": stages.lower[k],
   };
+  const early = run.until ? `, ${stages.stopped[k].toLocaleString("en")} stopped early` : "";
   return [
     element("strong", {}, `${run.stage} ${stages.number[k]}`),
-    element("div", {}, `${stages.evaluated[k].toLocaleString("en")} evaluated, ${stages.failed[k]} failed`),
+    element("div", {}, `${stages.evaluated[k].toLocaleString("en")} evaluated, ${stages.failed[k]} failed` + early),
     ...Object.entries(lines).map(([name, value]) => element("div", {}, `${name} ${run.text(value) || "–"}`)),
   ];
 }

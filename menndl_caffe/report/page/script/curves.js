@@ -33,6 +33,7 @@ function curves(run, chosen) {
         text: `${sample.length.toLocaleString("en")} of ${chosen.isAll() ? "all" : "the brushed"}, the ${ink.better} the better`,
         colour: ink.shades[3],
       },
+      ...(sample.some(run.isStopped) ? [{ text: "stopped early", colour: ink.other }] : []),
     ]);
     document.getElementById("curves-cut").textContent = parts.map(drawPart).filter(Boolean).join(" ");
   }
@@ -49,7 +50,8 @@ function curves(run, chosen) {
     });
     const points = new Map(rows.map((row) => [row, pointsOf(run, view, row, valuesOf(row))]));
     const line = (row, look) => curveLine(view, points.get(row), look);
-    for (const row of sample)
+    for (const row of sample.filter(run.isStopped)) line(row, { colour: ink.other, width: 0.75, alpha: 0.6 });
+    for (const row of sample.filter((row) => !run.isStopped(row)))
       line(row, { colour: shade.of(run.gain(row)), width: 1, alpha: sample.length > 40 ? 0.5 : 0.9 });
     if (hasCurve(run.default)) line(run.default, { colour: ink.default, width: 2, dash: [6, 4] });
     if (hasCurve(run.best)) line(run.best, { colour: ink.best, width: 2.5 });

@@ -11,7 +11,10 @@ async function unpacked(id) {
    axes       generation, every gene, fitness: {name, scale, of(row) -> value or null, text(row)}
    measured   what was measured of the nets, if anything: {name, of(row) -> value or null, text(row)}
    span       [lowest, highest] fitness of the individuals and the default; null where all failed
-   gain(row)  the fitness so that more is better; null where it failed
+   gain(row)  the fitness so that more is better; null where it failed or was stopped early
+   isStopped(row), isFailed(row)  whether it was stopped early, or failed
+   had(row)   the fitness, or of one that was stopped what it was then; null where it failed
+   ending(row) what became of it: its fitness, or how it ended
    text(value) a fitness as it reads
    records    rows in which the best so far rose
    rowOf(id)  the row of a trial */
@@ -20,6 +23,12 @@ function prepared(data) {
   for (let row = 0; row < run.count; row++) if (data.individual[row]) run.rows.push(row);
   run.gain = (row) => (data.fitness[row] === null ? null : data.minimize ? -data.fitness[row] : data.fitness[row]);
   run.text = textOfMeasure(data.measure);
+  run.isStopped = (row) => data.statuses[data.status[row]] === "stopped";
+  run.isFailed = (row) => data.fitness[row] === null && !run.isStopped(row);
+  run.had = (row) => (run.isStopped(row) ? data.reached[row] : data.fitness[row]);
+  run.state = (row) => data.statuses[data.status[row]] + (run.isStopped(row) ? ` at ${number(data.until[row])}` : "");
+  run.progress = (row) => (run.isFailed(row) ? -1 : (data.until[row] ?? Infinity)); // how far it came, with rungs
+  run.ending = (row) => run.text(data.fitness[row]) || run.state(row);
   let best = -Infinity;
   for (const row of run.rows) {
     const gain = run.gain(row);
@@ -84,16 +93,22 @@ function axesOf(run) {
     name: run.measure,
     scale: (run.minimize ? downwards : (scale) => scale)(linearScale(...(run.span || [0, 1]))),
     of: (row) => run.fitness[row],
-    failed: run.rows.some((row) => run.fitness[row] === null),
+    below: [
+      ...(run.rows.some(run.isFailed) ? [[FAILED, "failed"]] : []),
+      ...(run.rows.some(run.isStopped) ? [[STOPPED, "stopped"]] : []),
+    ],
+    missing: (row) => (run.isStopped(row) ? STOPPED : FAILED),
   });
   for (const axis of axes) axis.text = (row) => (axis.of(row) === null ? "–" : axis.scale.text(axis.of(row)));
-  axes[axes.length - 1].text = (row) => run.text(run.fitness[row]) || run.statuses[run.status[row]];
+  axes[axes.length - 1].text = run.ending;
   return axes;
 }
 
 /* Which individuals are brushed: all, or those inside of the range of every brushed axis.
-   A range is [low, high] on the axis's unit scale; FAILED stands for what has no value there. */
-const FAILED = -0.125; // exact in a Float32Array
+   A range is [low, high] on the axis's unit scale; FAILED stands for what has no value there, STOPPED for what was
+   stopped before it had one. An axis's `below` has those of the two that occur on it, the lowest first. */
+const FAILED = -0.125, // exact in a Float32Array
+  STOPPED = -0.0625;
 
 function selection(run) {
   const listeners = [],
@@ -104,7 +119,7 @@ function selection(run) {
     const places = new Float32Array(run.count);
     for (const row of run.rows) {
       const value = axis.of(row);
-      places[row] = value === null ? FAILED : axis.scale.at(value);
+      places[row] = value !== null ? axis.scale.at(value) : axis.missing ? axis.missing(row) : FAILED;
     }
     return places;
   });
@@ -172,11 +187,11 @@ function snapping(run, positions) {
 }
 
 /* The places on an axis where a value can be, upwards. */
-function possible(run, { scale, gene, spread, failed }, places) {
+function possible(run, { scale, gene, spread, below = [] }, places) {
   const own = scale.choices
     ? scale.choices.map((_, k) => scale.at(k))
     : gene && spread
       ? Array.from({ length: Math.floor((gene.high - gene.low) / spread + 1e-9) + 1 }, (_, k) => scale.at(gene.low + k * spread))
       : run.rows.map((row) => places[row]);
-  return [...new Set(failed ? [FAILED, ...own] : own)].sort((a, b) => a - b);
+  return [...new Set([...below.map(([place]) => place), ...own])].sort((a, b) => a - b);
 }

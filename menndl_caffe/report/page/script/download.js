@@ -27,7 +27,8 @@ function columnsOf(run) {
       gene.name,
       (row) => (gene.choices ? (gene.choices[run.values[i][row]] ?? null) : run.values[i][row]),
     ]),
-    [run.measure, (row) => run.fitness[row]],
+    [run.measure, run.had],
+    ...(run.until ? [["stopped_at", (row) => (run.isStopped(row) ? run.until[row] : null)]] : []),
     ...(run.measure === "loss" ? [] : [["loss", (row) => run.loss[row]]]),
     ...Object.entries(run.measures)
       .filter(([name]) => name !== run.measure)

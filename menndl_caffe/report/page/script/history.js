@@ -10,7 +10,8 @@ function history(run, chosen) {
     [run.stage]: { label: run.stage, of: (row) => run.generation[row], whole: true, spread: 0.7, margin: 0.5 },
     time: { label: `${unit.name} of training`, of: (row) => run.time[row] / unit.seconds, low: 0 },
   };
-  const failed = run.rows.some((row) => run.fitness[row] === null);
+  const failed = run.rows.some(run.isFailed),
+    stopped = run.rows.filter(run.isStopped);
   let kind = kinds.evaluations,
     view;
 
@@ -22,7 +23,7 @@ function history(run, chosen) {
 
   /* Room below for those that failed. */
   function scaleY() {
-    const [low, high] = run.span || [0, 1];
+    const [low, high] = span([...(run.span || []), ...stopped.map(run.had)]) || [0, 1];
     const size = high - low || 0.1;
     const scale = linearScale(low - size * (failed ? 0.15 : 0.04), high + size * 0.05);
     const ticks = scale.ticks;
@@ -39,6 +40,7 @@ function history(run, chosen) {
       ...(run.default !== null && run.fitness[run.default] !== null
         ? [{ text: `default ${run.text(run.fitness[run.default])}`, colour: ink.default, dash: [6, 4] }]
         : []),
+      ...(stopped.length ? [{ text: "stopped early", colour: ink.other, kind: "dot" }] : []),
       ...(failed ? [{ text: "failed", colour: ink.failure, kind: "dot" }] : []),
     ]);
     const y = scaleY();
@@ -49,7 +51,7 @@ function history(run, chosen) {
     });
     view.place = (row) => [
       view.x(kind.of(row) + (kind.spread || 0) * (((row * 0.618034) % 1) - 0.5)),
-      run.fitness[row] === null ? view.bottom - 8 : view.y(run.fitness[row]),
+      run.isFailed(row) ? view.bottom - 8 : view.y(run.had(row)),
     ];
     if (failed)
       view.svg.append(
@@ -63,11 +65,12 @@ function history(run, chosen) {
     const context = view.context;
     const many = run.rows.length > 2000;
     if (!chosen.isAll()) dots(context, view, run.rows, () => ink.pale, many ? 1.2 : 2.2, 1);
+    dots(context, view, chosen.rows.filter(run.isStopped), () => ink.other, many ? 1.2 : 2.2, 0.6);
     dots(
       context,
       view,
-      chosen.rows,
-      (row) => (run.fitness[row] === null ? ink.failure : ink.plain),
+      chosen.rows.filter((row) => !run.isStopped(row)),
+      (row) => (run.isFailed(row) ? ink.failure : ink.plain),
       many ? 1.5 : 3,
       many ? 0.5 : 0.75,
     );
@@ -93,7 +96,7 @@ function history(run, chosen) {
   });
   return {
     draw,
-    points: () => run.rows.map((row) => [kind.of(row), run.fitness[row]]),
+    points: () => run.rows.map((row) => [kind.of(row), run.had(row)]),
     best: () => run.records.map((row) => [kind.of(row), run.fitness[row]]),
   };
 }

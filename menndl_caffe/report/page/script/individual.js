@@ -13,15 +13,16 @@ function textOf(columns, row) {
 }
 
 function outcome(run, row) {
-  const fitness = run.fitness[row];
-  if (fitness === null) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
+  const fitness = run.had(row);
+  if (run.isFailed(row)) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
   const loss = run.loss[row] === null || run.measure === "loss" ? "" : `, loss ${fixed(run.loss[row])}`;
-  return `${run.measure} ${run.text(fitness)}${loss}`;
+  return `${run.isStopped(row) ? `${run.state(row)}: ` : ""}${run.measure} ${run.text(fitness)}${loss}`;
 }
 
 function titleOf(run, row) {
   const role = Object.keys(run.role).find((name) => run.role[name] === row);
   if (role) return `${OF_ROLE[role]} (${run.id[row]})`;
+  if (!run.individual[row] && run.isStopped(row)) return `Trial ${run.id[row]} of an individual that went on`;
   if (!run.individual[row]) return `Best of an earlier end of the search, on the test set (${run.id[row]})`;
   return `Individual ${run.id[row]}${run.stage === "generation" ? `, generation ${run.generation[row]}` : ""}`;
 }
@@ -118,7 +119,7 @@ function panel(run) {
 function factsOf(run, row) {
   const same = run.same[row];
   const facts = [
-    ["status", run.statuses[run.status[row]]],
+    ["status", run.state(row)],
     ...[...run.axes.slice(1, -1), ...run.measured].map((column) => [column.name, column.text(row)]),
     ...descentOf(run, row),
     ...((run.learned || [])[row] ? [["decays", run.learned[row]]] : []),

@@ -1,7 +1,7 @@
 /* What is brushed, how the axes stand and who is shown, in the page's address: `#individual=7&brush=kernel1~3~5`. */
 
-/* `brush` and `zoom` may stand several times, each NAME~FROM~TO (of choices by number, FROM `failed` with those that
-   failed); `flip` is a name, `order` the numbers of the axes. */
+/* `brush` and `zoom` may stand several times, each NAME~FROM~TO (of choices by number, FROM `failed` or `stopped` with
+   those that failed or were stopped); `flip` is a name, `order` the numbers of the axes. */
 function linked(run, chosen, arranged) {
   const axisOf = new Map(run.axes.map((axis, i) => [axis.name, i]));
   let written = window.location.hash;
@@ -64,15 +64,18 @@ function linked(run, chosen, arranged) {
 
 function rangeText(axis, range) {
   const text = (place) =>
-    place < FAILED / 2
-      ? "failed"
+    place < FAILED / 4
+      ? place < 0.75 * FAILED
+        ? "failed"
+        : "stopped"
       : String(axis.scale.choices ? axis.scale.back(place) : Number(axis.scale.back(place).toPrecision(9)));
   return [axis.name, ...range.map(text)].join("~");
 }
 
 /* The places of what rangeText wrote; null for what it cannot have written. */
 function rangeOf({ scale }, ...ends) {
-  const [low, high] = ends.map((end) => (end === "failed" ? FAILED : end ? scale.at(Number(end)) : NaN));
+  const words = { failed: FAILED, stopped: STOPPED };
+  const [low, high] = ends.map((end) => words[end] ?? (end ? scale.at(Number(end)) : NaN));
   return Number.isFinite(low) && Number.isFinite(high) ? [Math.max(low, FAILED), Math.min(high, 1)] : null;
 }
 

@@ -17,7 +17,7 @@ function parallel(run, chosen, arranged) {
 
   function draw() {
     const shade = shading(run.rows.map(run.gain));
-    colours = new Map(run.rows.map((row) => [row, shade.of(run.gain(row))]));
+    colours = new Map(run.rows.map((row) => [row, shadeOf(run, shade, row)]));
     shadingLegend(document.getElementById("parallel-legend"), run, shade);
     view = parallelView(figure, run, chosen, arranged);
     view.prepare = showBehind;
@@ -85,7 +85,7 @@ function parallelView(figure, run, chosen, arranged) {
   const page = sheet(figure, standing ? 460 : 34 + 62 * n);
   page.svg.before(page.canvas); // axes above the lines
   const [below, above] = [false, true].map((flipped) =>
-    axes.some((axis, i) => axis.failed && arranged.flipped.has(i) === flipped) ? -FAILED : 0,
+    Math.max(...axes.map((axis, i) => (arranged.flipped.has(i) === flipped ? -lowest(axis) : 0))),
   );
   const [from, to] = standing ? [page.height - 38, 44] : [16, width - 16];
   const along = (shown) => from + ((shown + below) / (1 + below + above)) * (to - from);
@@ -106,8 +106,8 @@ function parallelView(figure, run, chosen, arranged) {
     order.map((i) => {
       if (run.individual[row]) return at(i, pixels[i][row]);
       const value = axes[i].of(row);
-      if (value === null && !axes[i].failed) return null;
-      return at(i, pixel(i, value === null ? FAILED : axes[i].scale.at(value)));
+      if (value === null && !axes[i].missing) return null;
+      return at(i, pixel(i, value === null ? axes[i].missing(row) : axes[i].scale.at(value)));
     });
   const back = (i, x, y) =>
     arranged.back(i, (((standing ? y : x) - from) / (to - from)) * (1 + below + above) - below);
@@ -115,6 +115,11 @@ function parallelView(figure, run, chosen, arranged) {
   const view = { ...page, standing, along, across, at, pixel, pixels, inOrder, line, swing, back, slotOf, behind: null };
   order.forEach((i) => drawAxis(view, axes[i], i, arranged));
   return view;
+}
+
+/* The lowest place on an axis: 0, or below it where some have no value. */
+function lowest(axis) {
+  return axis.below && axis.below.length ? axis.below[0][0] : 0;
 }
 
 function drawAxis(view, axis, i, arranged) {
@@ -128,13 +133,13 @@ function drawAxis(view, axis, i, arranged) {
     .ticks(standing ? 9 : Math.floor(length / 62))
     .map((tick) => [axis.scale.at(tick), axis.scale.text(tick)])
     .filter(([place]) => !range || (place > range[0] - 1e-9 && place < range[1] + 1e-9));
-  if (axis.failed) ticks.push([FAILED, "failed"]);
+  ticks.push(...(axis.below || []).filter(([place]) => standing || place === FAILED)); // lying there is no room for both
   const room = standing ? view.across[1] - view.across[0] : length / (axis.scale.choices ? ticks.length : 1);
-  for (const [place, text] of ticks) drawTick(view, i, arranged.shown(i, place), text, room, place === FAILED);
+  for (const [place, text] of ticks) drawTick(view, i, arranged.shown(i, place), text, room, place < 0);
   drawName(view, axis, i, standing ? room : length - 100);
 }
 
-function drawTick(view, i, shown, text, room, failed) {
+function drawTick(view, i, shown, text, room, isBelow) {
   const { standing, at, along, slotOf } = view;
   const [x, y] = at(i, along(shown));
   const words = shortened(text, Math.floor(Math.min(room * 0.8, standing && slotOf.get(i) === 0 ? 42 : 400) / 7));
@@ -144,7 +149,7 @@ function drawTick(view, i, shown, text, room, failed) {
       "text",
       {
         class: "tick",
-        x: standing ? x - 5 : failed && shown < 0 ? Math.max(x - 14, 0) : Math.max(x, 2),
+        x: standing ? x - 5 : isBelow && shown < 0 ? Math.max(x - 14, 0) : Math.max(x, 2),
         y: standing ? y + 4 : y + 16,
         "text-anchor": anchor,
       },
@@ -231,9 +236,11 @@ function shadingLegend(host, run, shade, kind = "line") {
             kind,
           },
         ]),
-    ...(run.axes[run.axes.length - 1].failed
-      ? [{ text: "failed", colour: ink.failure, kind: kind === "line" ? "line" : "dot" }]
-      : []),
+    ...run.axes[run.axes.length - 1].below.map(([place, text]) => ({
+      text: place === STOPPED ? "stopped early" : text,
+      colour: place === STOPPED ? ink.other : ink.failure,
+      kind: kind === "line" ? "line" : "dot",
+    })),
   ]);
   const [least, median, most] = [0, 0.5, 1].map((share) =>
     run.text((run.minimize ? -1 : 1) * shade.known[Math.floor(share * (shade.known.length - 1))]),

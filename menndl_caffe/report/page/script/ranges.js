@@ -75,7 +75,7 @@ function typed(axis, [from, to]) {
   if (from === "" && to === "") return undefined;
   const { at, downwards } = axis.scale;
   const [low, high] = downwards ? [to, from] : [from, to];
-  const withFailed = low === "" || (axis.failed && !downwards && Number(low) <= 0);
+  const withFailed = low === "" || (lowest(axis) < 0 && !downwards && Number(low) <= 0);
   return [
     withFailed ? FAILED : Math.max(at(Number(low)), 0),
     high === "" ? 1 : Math.max(at(Number(high)), FAILED),

@@ -10,7 +10,7 @@ function ranks(run) {
   const end = Math.max(...span(trained.map((row) => run.time[row])));
   const unit = timeUnit(end);
   const x = { scale: linearScale(0, end / unit.seconds), label: `${unit.name} of training` };
-  const isFailed = (row) => run.fitness[row] === null;
+  const { isFailed } = run;
   let view,
     boxes = false;
 

@@ -13,8 +13,9 @@ function table(run, chosen) {
     {
       name: run.measure,
       of: (row) => run.fitness[row],
-      text: (row) => run.text(run.fitness[row]) || run.statuses[run.status[row]],
+      text: (row) => (run.isStopped(row) ? `(${run.text(run.had(row))})` : run.ending(row)),
     },
+    ...(run.until ? [{ name: "status", of: run.progress, text: run.state, isText: true }] : []),
     ...(run.measure === "loss"
       ? []
       : [{ name: "loss", of: (row) => run.loss[row], text: (row) => fixed(run.loss[row]) || "–" }]),

@@ -103,7 +103,7 @@ function pairs(run, chosen) {
       height: 380,
       x: { ...x, scale: padded(x.scale), label: x.name },
       y: { ...y, scale: padded(y.scale), label: y.name },
-      colour: (row) => shade.of(run.gain(row)),
+      colour: (row) => shadeOf(run, shade, row),
       order: worstFirst,
     });
     ringed(view, run.default, ink.default);
