@@ -22,6 +22,7 @@ def row(outcome: Outcome, setup: Setup, accuracy: Optional[float]) -> Dict[str, 
             found[f"hours_to_{accuracy:g}"] = _hours(outcome.reached(accuracy, objective))
     return {"search": outcome.search, "type": outcome.type, "ranks": outcome.ranks, "hours": _hours(outcome.seconds),
             "individuals": outcome.individuals, "trained": outcome.trained, "failed": outcome.failed,
+            "stopped_early": outcome.early, "iterations": round(outcome.iterations),
             "ranks_died": outcome.died, "individuals_an_hour": _an_hour(outcome), **found,
             "utilisation": round(outcome.utilisation, 6),
             **{f"idle_{kind}": round(outcome.share(kind), 6) for kind in REASONS}, "ended_early": outcome.stopped}
@@ -41,11 +42,14 @@ def text(rows: Sequence[Dict[str, Any]], setups: Sequence[Setup], outcomes: Sequ
     kinds = [kind for kind in REASONS if any(one[f"idle_{kind}"] >= 0.00005 for one in rows)]
     times = list(dict.fromkeys(name for one in rows for name in one if name.startswith("hours_to_")))
     best = ["best"] if any("best" in one for one in rows) else []
-    several = len(setups) > 1
-    head = [*(["search"] if several else []), "ranks", "time", "individuals", "trained", "an hour", *best,
+    several, rungs = len(setups) > 1, any(setup.rungs for setup in setups)
+    head = [*(["search"] if several else []), "ranks", "time", "individuals", "trained",
+            *(["stopped early", "iterations"] if rungs else []), "an hour", *best,
             *(f"to {name[len('hours_to_'):]}" for name in times), "busy", *(IDLE[kind] for kind in kinds)]
     lines = [[*([one["search"]] if several else []), f"{one['ranks']:,}", _clock(one["hours"]),
-              f"{one['individuals']:,}", f"{one['trained']:,}", f"{one['individuals_an_hour'] or 0:,.0f}",
+              f"{one['individuals']:,}", f"{one['trained']:,}",
+              *([f"{one['stopped_early']:,}", f"{one['iterations']:,}"] if rungs else []),
+              f"{one['individuals_an_hour'] or 0:,.0f}",
               *(_value(one, setups) for _ in best), *(_clock(one.get(name)) for name in times),
               _percent(one["utilisation"]), *(_percent(one[f"idle_{kind}"]) for kind in kinds)] for one in rows]
     return "\n".join([aligned([head, *lines], left=(0,) if several else ()), "", *_rests_on(setups, how),

@@ -88,7 +88,8 @@ def _note(name: str, ranks: int, individuals: int) -> None:
 
 def _setups(arguments: Any) -> Iterator[Any]:
     from menndl_caffe.experiment import recorded, search_file
-    from menndl_caffe.search import program
+    from menndl_caffe.search import program, rungs_of
+    from menndl_caffe.simulate.curves import shares_of
     from menndl_caffe.simulate.known import known
     from menndl_caffe.simulate.landscape import Chance, Neighbours
     from menndl_caffe.simulate.simulation import Setup
@@ -105,8 +106,10 @@ def _setups(arguments: Any) -> Iterator[Any]:
             raise experiment.document.error(("warm_start", 0), "what earlier runs know is not simulated; leave it out")
         work = Work(experiment, image)
         found = fitted(times, experiment, work) if times else assumed(arguments.rate, work, arguments.spread or 0.0)
-        landscape = (Neighbours(known(arguments.fitness, experiment), experiment.space, arguments.fitness)
-                     if arguments.fitness else Chance(len(experiment.objectives)))
+        shares = shares_of(rungs_of(experiment.message), experiment.message.max_iter)
+        landscape = (Neighbours(known(arguments.fitness, experiment), experiment.space, arguments.fitness, shares,
+                                experiment.objectives[0])
+                     if arguments.fitness else Chance(len(experiment.objectives), shares))
         yield Setup(name, experiment, work, found, landscape)
 
 

@@ -10,24 +10,25 @@ from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.objective import Objective, translated, values
-from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, Result
+from menndl_caffe.objective import LOSS, Objective, translated, values
+from menndl_caffe.trial import INDIVIDUAL, OK, STATUSES, STOPPED, Result, Trial
 
 TAKEN_OVER = "same_as"  # a column of `menndl export`: rows that took no time of their own
 
 
 class Known(NamedTuple):
-    """One training of an individual."""
+    """One training of an individual, to its end."""
 
     genome: Genome
     status: str
     values: Optional[Tuple[float, ...]]  # of each objective, the fitness first; None where it failed
     seconds: float
+    curve: Tuple[Tuple[float, float], ...] = ()  # share of the iterations, fitness; none where it is not known
 
 
 def known(source: str, experiment: Experiment) -> List[Known]:
     """The trainings that RUN's journal or TABLE.csv has of this experiment's individuals; UserError where there are
-    none. Of a run that has other genes or ranges, those that fit."""
+    none. Of a run that has other genes or ranges, those that fit. What a training had at a rung is not known."""
     path = Path(source)
     found = list(_of_table(path, experiment) if path.is_file() else _of_run(recorded.read(path), experiment))
     if not found:
@@ -39,22 +40,28 @@ def known(source: str, experiment: Experiment) -> List[Known]:
 def _of_run(run: Run, experiment: Experiment) -> Iterator[Known]:
     for id, result in run.record.results.items():
         trial = run.record.trials[id]
-        if trial.role != INDIVIDUAL or result.same_as is not None:
+        if trial.role != INDIVIDUAL or result.same_as is not None or result.status == STOPPED:
             continue
         try:
             genome = experiment.space.adopted(trial.genome)
-            yield _known(genome, translated(result, run.objectives, experiment.objectives), experiment.objectives)
+            measured = translated(result, run.objectives, experiment.objectives)
         except (ValueError, KeyError):
             continue
+        yield Known(genome, result.status, None if result.failed else values(experiment.objectives, measured),
+                    run.record.seconds(trial), _curve(run, trial, result, experiment.objectives[0]))
 
 
-def _known(genome: Genome, result: Result, objectives: Sequence[Objective]) -> Known:
-    return Known(genome, result.status, None if result.failed else values(objectives, result), result.seconds)
+def _curve(run: Run, trial: Trial, result: Result, fitness: Objective) -> Tuple[Tuple[float, float], ...]:
+    """Its curve, where that shows the fitness."""
+    if fitness.measure not in (LOSS, run.curve_measure):
+        return ()
+    return tuple((at / trial.max_iter, loss if fitness.measure == LOSS else value) for at, value, loss in result.curve)
 
 
 def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
     """A row each: a column for each gene; `fitness`, or what the objectives measure by its name; `seconds`; and where
-    it may be other than ok, `status`."""
+    it may be other than ok, `status`. Of an individual that went from rung to rung the last one counts, with the
+    `seconds` of all."""
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         fitness = experiment.objectives[0].measure
@@ -64,19 +71,22 @@ def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
         if missing:
             raise UserError(f"{path}:1: has no column {', '.join(sorted(missing))}; expected one for each gene, "
                             f"{' and '.join(wanted)}, and seconds, as `menndl export --to csv` writes them")
+        seconds: Dict[str, float] = {}  # by id, of all rungs up to that
         try:
             for row in reader:
                 if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL:
-                    yield _row(row, experiment.space, wanted)
+                    spent = float(row["seconds"]) + seconds.get(row.get("continues") or "", 0.0)
+                    seconds[row.get("id") or ""] = spent
+                    if row.get("status") != STOPPED:
+                        yield _row(row, experiment.space, wanted, spent)
         except (TypeError, ValueError, csv.Error):
             raise UserError(f"{path}:{reader.line_num}: is no training of this search's genes; expected values within "
                             "their ranges, and numbers") from None
 
 
-def _row(row: Dict[str, str], space: SearchSpace, wanted: Sequence[str]) -> Known:
+def _row(row: Dict[str, str], space: SearchSpace, wanted: Sequence[str], seconds: float) -> Known:
     genome = space.genome(gene.parse(row[gene.name]) for gene in space.genes)
     status = row.get("status") or OK
     if status not in STATUSES:
         raise ValueError
-    return Known(genome, status, tuple(float(row[name]) for name in wanted) if status == OK else None,
-                 float(row["seconds"]))
+    return Known(genome, status, tuple(float(row[name]) for name in wanted) if status == OK else None, seconds)

@@ -13,7 +13,9 @@ from typing import Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 import numpy as np
 
 from menndl_caffe.genome import Genome, SearchSpace
+from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.search.cube import Cube
+from menndl_caffe.simulate.curves import MADE_UP, Curve, Shares, known_at, made_up
 from menndl_caffe.simulate.known import Known
 from menndl_caffe.trial import OK
 
@@ -27,6 +29,7 @@ class Found(NamedTuple):
     status: str
     values: Tuple[float, ...]  # of each objective; none where it failed
     seconds: Optional[float] = None  # of a failure, which may come early
+    curve: Curve = ()  # of a search with rungs, the fitness at the shares of its iterations
 
 
 class Landscape(Protocol):
@@ -45,33 +48,44 @@ class Chance:
     said = "by chance, since nothing is known of it: --fitness RUN takes it from a run; what is found means nothing"
     is_known = False
 
-    def __init__(self, objectives: int):
-        self._objectives = objectives
+    def __init__(self, objectives: int, shares: Shares = ()):
+        self._objectives, self._shares = objectives, shares
+        self.said += f"; {MADE_UP}" * bool(shares)
 
     def __call__(self, genome: Genome, rng: np.random.RandomState) -> Found:
         """See Landscape."""
-        return Found(OK, tuple(map(float, rng.random_sample(self._objectives))))
+        values = tuple(map(float, rng.random_sample(self._objectives)))
+        return Found(OK, values, curve=made_up(0.0, values[0], self._shares, rng))
 
 
 class Neighbours:
-    """The surface over what is known."""
+    """The surface over what is known; curves too, where all that did not fail have one."""
 
     is_known = True
 
-    def __init__(self, known: Sequence[Known], space: SearchSpace, source: str):
+    def __init__(self, known: Sequence[Known], space: SearchSpace, source: str, shares: Shares = (),
+                 fitness: Objective = BY_ACCURACY):
         by_genome: Dict[Genome, List[Known]] = {}
         for one in known:
             by_genome.setdefault(one.genome, []).append(one)
         self._cube = Cube(space)
-        self._found = {genome: _mean(several) for genome, several in by_genome.items()}
+        self._shares = shares
+        self._curves = bool(shares) and all(one.curve for one in known if one.values is not None)
+        self._found = {genome: _mean(several, shares if self._curves else ()) for genome, several in by_genome.items()}
+        self._start = max((found.values[0] for found in self._found.values() if found.status == OK), key=fitness.cost,
+                          default=0.0)
         self._genomes = list(self._found)
         self._at = self._cube.coordinates(self._cube.points(self._genomes))
         self.said = (f"of {len(self._genomes):,} individuals of {source}, others from their {NEIGHBOURS} nearest "
                      f"(error {self.error():.3g}, spread {self._spread():.3g})")
+        self.said += f"; {'curves of theirs' if self._curves else MADE_UP}" * bool(shares)
 
     def __call__(self, genome: Genome, rng: np.random.RandomState) -> Found:
         """See Landscape."""
-        return self._found.get(genome) or self._between(self._cube.coordinates(self._cube.points([genome]))[0])
+        found = self._found.get(genome) or self._between(self._cube.coordinates(self._cube.points([genome]))[0])
+        if found.status != OK or self._curves:
+            return found
+        return found._replace(curve=made_up(self._start, found.values[0], self._shares, rng))
 
     def _between(self, at: np.ndarray, without: Optional[int] = None) -> Found:
         apart = np.where(self._cube.choices, self._at != at, self._at - at)
@@ -84,8 +98,10 @@ class Neighbours:
             return first
         several = [i for i in nearest[:NEIGHBOURS] if self._found[self._genomes[i]].status == OK and i != without]
         weights = 1 / np.maximum(squares[several], 1e-12)
-        values = np.array([self._found[self._genomes[i]].values for i in several])
-        return Found(OK, tuple(map(float, weights @ values / weights.sum())))
+        found = [self._found[self._genomes[i]] for i in several]
+        values, curves = (weights @ np.array(one) / weights.sum()
+                          for one in ([one.values for one in found], [one.curve for one in found]))
+        return Found(OK, tuple(values.tolist()), curve=tuple(curves.tolist()))
 
     def error(self) -> float:
         """Root mean square error of the fitness of known individuals, each found from the others."""
@@ -102,9 +118,11 @@ class Neighbours:
         return [i for i, genome in enumerate(self._genomes) if self._found[genome].status == OK]
 
 
-def _mean(several: Sequence[Known]) -> Found:
+def _mean(several: Sequence[Known], shares: Shares) -> Found:
     """Of the trainings of one individual; it failed where all did."""
     values = [one.values for one in several if one.values is not None]
     if not values:
         return Found(several[0].status, (), several[0].seconds)
-    return Found(OK, tuple(map(float, np.mean(values, axis=0))))
+    curves = [known_at(one.curve, shares) for one in several if one.values is not None and shares]
+    return Found(OK, tuple(np.mean(values, axis=0).tolist()),
+                 curve=tuple(np.mean(curves, axis=0).tolist()) if curves else ())

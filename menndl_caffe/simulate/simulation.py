@@ -2,11 +2,12 @@
 virtual."""
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,9 +22,10 @@ from menndl_caffe.report.idle import BUSY, REASONS, ranks_time
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.warm_start import begun_with
+from menndl_caffe.simulate.curves import Curve
 from menndl_caffe.simulate.landscape import Landscape
 from menndl_caffe.simulate.times import Times, Work
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, TEST, Result, Trial, failure
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, STOPPED, TEST, Result, Trial, failure
 from menndl_caffe.walltime import Stopped
 
 HOUR = 3600.0
@@ -42,16 +44,44 @@ class Setup:
 
     def train(self, trial: Trial) -> Result:
         """What a trial gives; always the same for the same work, so that simulations can be compared."""
-        rng = np.random.RandomState(trial.seed)
-        work = self.work(trial.genome)
-        if self.work.is_known and not work:
+        if self.work.is_known and not self.work(trial.genome):
             return failure(trial.id, INVALID, "the net cannot exist")
-        seconds, found = self.times.seconds(work, rng), self.landscape(trial.genome, rng)
+        whole, rng = self._whole(trial)
+        seconds, found = whole * (trial.end - self._begin(trial)) / trial.max_iter, self.landscape(trial.genome, rng)
         if found.status != OK:
-            return failure(trial.id, found.status, "as one that is known", seconds=found.seconds or seconds)
+            early = found.seconds or whole
+            return failure(trial.id, found.status, "as one that is known",
+                           seconds=early if trial.until is None else min(early, seconds))
+        if trial.until is not None:
+            return self._at_rung(trial, found.curve, seconds)
         fitness, *further = found.values
         more = {one.measure: value for one, value in zip(self.experiment.objectives[1:], further)}
         return Result(trial.id, OK, fitness, more.pop(LOSS, None), seconds=seconds, measures=more)
+
+    @functools.cached_property
+    def rungs(self) -> Sequence[int]:
+        """The iterations at which trainings may be stopped, ascending."""
+        return search.rungs_of(self.experiment.message)
+
+    def iterations(self, trial: Trial, result: Result) -> float:
+        """How many a trial took: its seconds' share of a whole training."""
+        whole, _ = self._whole(trial)
+        return trial.max_iter * min(1.0, result.seconds / whole) if result.seconds else 0.0
+
+    def _whole(self, trial: Trial) -> Tuple[float, np.random.RandomState]:
+        """Seconds of a training to its end, and the chance for what it finds."""
+        rng = np.random.RandomState(trial.seed)
+        return self.times.seconds(self.work(trial.genome), rng), rng
+
+    def _begin(self, trial: Trial) -> int:
+        """From which iteration on it is trained: with what it continues in hand from its rung, else from 0."""
+        return 0 if trial.continues is None else max(rung for rung in self.rungs if rung < trial.end)
+
+    def _at_rung(self, trial: Trial, curve: Curve, seconds: float) -> Result:
+        """What it has at its rung, with its test passes up to there."""
+        step = trial.max_iter // len(curve)
+        passes = tuple((step * (k + 1), value, 0.0) for k, value in enumerate(curve[:trial.end // step]))
+        return Result(trial.id, STOPPED, passes[-1][1], seconds=seconds, curve=passes)
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,8 @@ class Outcome:
     individuals: int = 0
     trained: int = 0
     failed: int = 0
+    early: int = 0  # individuals that were stopped at a rung
+    iterations: float = 0.0  # of all trainings, with what had to be repeated; not those that dead ranks lost
     died: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0  # that search and loop took here
@@ -106,10 +138,10 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
     farm = SimulatedFarm(ranks, setup.train, how.master, setup.times.delay, _deaths(setup, ranks, how.deaths), until)
 
     def watch(trial: Trial, result: Result, recorded: bool) -> None:
-        outcome.individuals += trial.role == INDIVIDUAL
+        outcome.individuals += trial.role == INDIVIDUAL and trial.continues is None
         if not outcome.individuals % NOTED:
             note(outcome.individuals)
-        if trial.role == INDIVIDUAL and not result.failed and (
+        if trial.role == INDIVIDUAL and result.finished and (
                 not outcome.best or objective.cost(result.fitness) < objective.cost(outcome.best[-1][1])):
             outcome.best.append((farm.now, result.fitness))
 
@@ -125,14 +157,15 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
     default = numbering(experiment.space.default, role=DEFAULT)
     algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
     limit = search.total(experiment.message, algorithm)
-    loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop)
+    loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop,
+                go_on=search.going_on(algorithm))
     try:
         loop.run([default])
         if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
             loop.run([numbering(journal.record.best(1, objective)[0][0].genome, role=TEST)])
     except Stopped as stopped:
         outcome.stopped = stop() or str(stopped)
-    _count(outcome, journal.record, farm)
+    _count(outcome, journal.record, farm, setup)
     outcome.cpu_seconds = time.process_time() - began
     return outcome
 
@@ -155,10 +188,14 @@ def _deaths(setup: Setup, ranks: int, rate: float) -> Dict[int, float]:
     return dict(enumerate(rng.exponential(HOUR / rate, ranks).tolist()))
 
 
-def _count(outcome: Outcome, record: Record, farm: SimulatedFarm) -> None:
+def _count(outcome: Outcome, record: Record, farm: SimulatedFarm, setup: Setup) -> None:
     results: Any = record.results.values()
-    outcome.trained = sum(result.same_as is None for result in results)
+    ends = [result for _, result in record.individuals()]
+    outcome.individuals = len(ends)
+    outcome.trained = sum(result.same_as is None and record.trials[result.id].continues is None for result in results)
     outcome.failed = sum(result.failed for result in results)
+    outcome.early = sum(result.status == STOPPED for result in ends)
+    outcome.iterations = sum(setup.iterations(record.trials[result.id], result) for result in results)
     outcome.died, outcome.seconds = len(farm.died), farm.now
     by_rank = ranks_time(record, farm.now, farm.died)
     outcome.spent = {kind: sum(spent[kind] for spent in by_rank.values()) for kind in (BUSY, *REASONS)}
