@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, List
 
@@ -16,9 +17,9 @@ from menndl_caffe.experiment.recorded import worked
 from menndl_caffe.journal import Given, Journal, Record
 from menndl_caffe.report.status import complete_text, hours_text, status_dict, status_text
 from menndl_caffe.run import worktime
-from menndl_caffe.run.worktime import Worktime
+from menndl_caffe.run.worktime import Worktime, to_confirm
 from menndl_caffe.trial import DEFAULT, OK, Result
-from tests.support import runs
+from tests.support import mixed_run, runs
 from tests.support.in_process import Menndl, cut, lines_of, results
 from tests.support.searches import FIRST_LINE
 from tests.test_run import Case, ScriptedFarm, trial
@@ -257,3 +258,47 @@ def test_a_damaged_end_is_named(tmp_path: Path, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(UserError, match="journal.jsonl:2: damaged: "):
         journal.read(tmp_path)
+
+
+# A deadline that leaves time to confirm
+
+CONFIRM = "confirm { best: 2 seeds: 2 }"
+
+
+@pytest.fixture
+def hundred(local: Menndl, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Menndl:
+    """Each training takes 100 seconds, and is recorded so."""
+    add_result = Journal.add_result
+
+    def slower(self: Journal, result: Result) -> None:
+        clock.now += 100
+        add_result(self, replace(result, seconds=100.0))
+
+    monkeypatch.setattr(Journal, "add_result", slower)
+    return local
+
+
+@pytest.mark.parametrize("seconds, more, searched", [
+    (3000, "", 29), (3000, CONFIRM, 22), (3000, f"fitness_set: VALIDATION {CONFIRM}", 21), (1000, CONFIRM, 4)])
+def test_a_confirmation_comes_within_the_hours(hundred: Menndl, data: Path, tmp_path: Path, seconds: int, more: str,
+                                               searched: int) -> None:
+    """6 trainings, and one more which may be going on, and with images to test on another one, are 700 or 800 seconds;
+    of 1,000 seconds the search has half."""
+    hundred.run(write(tmp_path, data, seconds / 3600, more=more), tmp_path / "run")
+    record = journal.read(tmp_path / "run")
+    assert sum(1 for _ in record.individuals()) == searched
+    assert len(record.results) * 100 <= max(seconds, 1100) and record.ended == pytest.approx(seconds / 3600)
+    status = hundred.json("status", tmp_path / "run")
+    assert status["complete"] and status["to_confirm"] == 0
+
+
+def test_what_a_confirmation_takes(tmp_path: Path) -> None:
+    """The two best took 15 and 16 seconds, the default 10, each twice for double the iterations; 17 was the longest."""
+    more = "confirm { best: 2 seeds: 2 iterations: 1000 }\n"
+    search = mixed_run.SEARCH.format(folder=tmp_path, generations=2)
+    run = recorded.read(mixed_run.write(tmp_path, search=search + more))
+    again = [2 * seconds for seconds in (15.0, 16.0, 10.0) for _ in range(2)]
+    assert to_confirm(run, 1) == pytest.approx(17 + sum(again))
+    assert to_confirm(run, 3) == pytest.approx(17 + (sum(again) + 2 * 32) / 3)
+    (tmp_path / "none").mkdir()
+    assert to_confirm(recorded.read(mixed_run.write(tmp_path / "none")), 1) == 0

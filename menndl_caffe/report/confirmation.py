@@ -139,15 +139,21 @@ def _value(run: Run, result: Result) -> Optional[float]:
 def lacking(run: Run) -> int:
     """Trainings from new seeds that the search file asks for and that have no result yet. Before the search is finished
     those of its best count as lacking."""
+    return sum(to_come(run).values())
+
+
+def to_come(run: Run) -> Dict[Optional[Genome], int]:
+    """The same by genome: of the best so far, of the default, and as None those of the best that are not there yet."""
     if not run.message.HasField("confirm"):
-        return 0
+        return {}
     asked = run.message.confirm
     best = {trial.genome for trial, _ in candidates(run, asked.best)}
     finished = run.total in (None, sum(1 for _ in run.record.individuals()))
     if finished and not best:
-        return 0
+        return {}
     budget = asked.iterations or run.message.max_iter
     has = Counter(trial.genome for id, trial in run.record.trials.items() if trial.role == CONFIRM
                   and trial.max_iter == budget and id in run.record.results)
     unknown = 0 if finished else asked.best - len(best)
-    return sum(max(0, asked.seeds - has[genome]) for genome in {*best, run.space.default}) + asked.seeds * unknown
+    return {**{genome: max(0, asked.seeds - has[genome]) for genome in (*best, run.space.default)},
+            None: asked.seeds * unknown}

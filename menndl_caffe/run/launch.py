@@ -43,7 +43,7 @@ from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
-from menndl_caffe.run.worktime import Worktime
+from menndl_caffe.run.worktime import Worktime, to_confirm
 from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK, Result, Trial
 from menndl_caffe.walltime import Walltime
 
@@ -219,7 +219,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
-        over = Worktime(journal, experiment.message.limit.hours)
+        over = Worktime(journal, experiment.message.limit.hours,
+                        lambda: to_confirm(Run(options.out, journal.record), max(1, farm.slots)))
         wanted = experiment.message.confirm if experiment.message.HasField("confirm") else None
         with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
                                                  over.end)) as progress:
