@@ -87,6 +87,7 @@ def test_caffe_measures_the_saved_weights_as_the_journal_does(printed: Dict[int,
 
 # The journal's page.
 
+RUNGS = REPOSITORY / "tests" / "journals" / "rungs.jsonl"
 ONE_GENE = """\
 net: "broken.prototxt.j2"
 solver: "solver.prototxt.j2"
@@ -108,8 +109,9 @@ def menndl(folder: Path, environment: Dict[str, str], *arguments: object) -> sub
 
 @pytest.fixture(scope="module")
 def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
-    """The lines of four journals: one with nets that cannot exist, and gone on with; the tutorial's; and with the fake
-    trainer those of a search by gradients, and of one that learns decays and is confirmed."""
+    """The lines of five journals: one with nets that cannot exist, and gone on with; the tutorial's; with the fake
+    trainer those of a search by gradients, and of one that learns decays and is confirmed; and a stored one with rungs.
+    """
     net = (shapes / "net.prototxt.j2").read_text().replace("range(1, depth + 1)", "[1]").replace("pad:", "#")
     (shapes / "broken.prototxt.j2").write_text(net.replace("kernel_size: 2 stride: 2", "kernel_size: 1"))
     (shapes / "one_gene.search.prototxt").write_text(ONE_GENE)
@@ -126,7 +128,7 @@ def written(shapes: Path, caffe_root: Path) -> List[Dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     for run in ("r", "run", "g", "a"):
         lines += [json.loads(line) for line in (shapes / run / "journal.jsonl").read_text().splitlines()]
-    return lines
+    return lines + [json.loads(line) for line in RUNGS.read_text().splitlines()[1:]]
 
 
 def section(page: str, heading: str) -> str:
@@ -153,12 +155,13 @@ def test_the_journals_page_has_every_field_and_no_other(written: List[Dict[str, 
 
 def test_the_journals_page_says_when_a_field_is_there(written: List[Dict[str, Any]]) -> None:
     results = [line for line in written if line["event"] == "result"]
-    assert {line["status"] for line in results} == {"ok", "invalid"}
+    assert {line["status"] for line in results} == {"ok", "stopped", "invalid", "crashed"}
     always = set.intersection(*map(set, results))
     assert set().union(*results) - always == {"loss", "reason", "same_as", "measures", "gradient", "gradient_by",
                                               "learned"}
     assert all(("loss" in line, "measures" in line, "reason" in line)
-               == ((True, True, False) if line["status"] == "ok" else (False, False, True)) for line in results)
+               == ((True, True, False) if line["status"] in ("ok", "stopped") else (False, False, True))
+               for line in results)
     by_id = {(line["id"], line["started"]): line for line in results}
     copies = [line for line in results if "same_as" in line]
     assert copies

@@ -16,6 +16,7 @@ from tests.support import mixed_run
 MAX_ITER, RUNGS = 500, (50, 150, 450)
 ENDS = (*RUNGS, None)
 RUNNING = "running"
+MEASURES = {"parameters": 1000.0, "multiply_adds": 64000.0, "memory": 4096.0}
 POOLS = ("MAX", "AVE", "STOCHASTIC")
 STOP = "stop { halving { first: 50 factor: 3 } }\n"
 
@@ -47,8 +48,9 @@ def drawn(chance: random.Random, number: int) -> Individual:
 class _Written:
     """A journal with a clock: each trial is given to the rank that is free first."""
 
-    def __init__(self, journal: Journal):
-        self.journal, self.free, self.id = journal, [1000.0] * 3, 0
+    def __init__(self, journal: Journal, free: List[float]):
+        """`free`: when each rank is."""
+        self.journal, self.free, self.id = journal, free, 0
         self.ids: Dict[int, List[int]] = {}  # individual -> its trials
 
     def trial(self, number: int, one: Individual, link: int) -> None:
@@ -73,7 +75,7 @@ class _Written:
             return Result(trial.id, CRASHED, reason="the trainer died", **known)
         curve = one.at(trial.end)
         status = OK if trial.until is None else STOPPED
-        return Result(trial.id, status, *curve[-1][1:], curve=curve, measures={"parameters": 1000.0}, **known)
+        return Result(trial.id, status, *curve[-1][1:], curve=curve, measures=MEASURES, **known)
 
 
 def write(folder: Path, seed: int = 1, individuals: int = 30) -> Tuple[Path, List[Individual], List[List[int]]]:
@@ -86,7 +88,8 @@ def write(folder: Path, seed: int = 1, individuals: int = 30) -> Tuple[Path, Lis
     search = mixed_run.SEARCH.format(folder=folder, generations=1).replace(
         "ga_param { population: 4 generations: 1 }", f'type: "RANDOM"\nlimit {{ trials: {individuals} }}') + STOP
     made = [drawn(chance, number) for number in range(individuals)]
-    with Journal(folder / "run", fsync=False) as journal:
+    free = [1000.0] * 3
+    with Journal(folder / "run", fsync=False, clock=lambda: min(free)) as journal:
         journal.begin({"search": search, "engine": "caffe", "seed": 9, "image_shape": [1, 8, 8], "total": individuals,
                        "slots": 3, "ranks": 3, "test_images": 1000, "started": 1000.0,
                        "templates": {"net": sha256_of(net), "solver": sha256_of(solver)}})
@@ -94,9 +97,9 @@ def write(folder: Path, seed: int = 1, individuals: int = 30) -> Tuple[Path, Lis
         journal.add_trial(default, 0)
         curve = Individual((), OK, 3, 0.6, 3.0).at(MAX_ITER)
         journal.add_result(Result(0, OK, curve[-1][1], curve[-1][2], curve=curve, started=1000.0, seconds=50.0,
-                                  engine_seconds=50.0, host="n1"))
-        written = _Written(journal)
-        written.free[0] = 1050.5
+                                  engine_seconds=50.0, host="n1", measures=MEASURES))
+        free[0] = 1050.5
+        written = _Written(journal, free)
         going = [(number, 0) for number in range(individuals)]
         while going:  # now the first of those that wait, now one that goes on
             number, link = going.pop(chance.randrange(min(4, len(going))))
