@@ -13,15 +13,17 @@ from typing import Any, Dict, List
 import numpy as np
 import pytest
 
-from menndl_caffe.experiment import search_file
+from menndl_caffe.experiment import recorded, search_file
+from menndl_caffe.export import csv_files
 from menndl_caffe.farm.simulated import SimulatedFarm
-from menndl_caffe.simulate.known import Known
+from menndl_caffe.simulate.curves import made_up, shares_of
+from menndl_caffe.simulate.known import Known, known
 from menndl_caffe.simulate.landscape import Chance, Neighbours
 from menndl_caffe.simulate.simulation import Circumstances, Setup, simulate
 from menndl_caffe.simulate.times import Times, Work, assumed, fit, fitted
-from menndl_caffe.trial import CRASHED, INVALID, OK, Result, Trial
+from menndl_caffe.trial import CRASHED, INVALID, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped
-from tests.support import runs, searches
+from tests.support import rung_run, runs, searches
 from tests.support.in_process import Menndl
 
 GENE = 'gene {{ name: "x" real_range {{ min: 0 max: 1 }} default: 0.5 }}'
@@ -161,6 +163,12 @@ def test_64_ranks_wait_for_nothing_but_the_end(kind: str, tmp_path: Path, data: 
     assert outcome.utilisation + outcome.share("no_trial") > 0.99
 
 
+def test_64_ranks_with_rungs_wait_for_nothing_but_the_end(tmp_path: Path, data: Path) -> None:
+    outcome = simulate(stopping(tmp_path, data, runs.LIMITED["ASYNC_GA"], 0.5, trials=300), 64, Circumstances(1 / 7639))
+    assert outcome.individuals == 300 and outcome.early > 100
+    assert outcome.utilisation + outcome.share("no_trial") > 0.99
+
+
 def test_a_limit_ends_it_there(tmp_path: Path, data: Path) -> None:
     outcome = simulate(setup(tmp_path, data), 2, Circumstances(hours=250 / 3600))
     assert outcome.seconds == pytest.approx(250) and outcome.stopped.startswith("after 0.069")
@@ -253,6 +261,85 @@ def test_nothing_is_better_than_the_best_known() -> None:
     surface = landscape(*(Known(point, OK, (float(rng.random_sample()),), 1) for point in points))
     best = max(surface(point, rng).values[0] for point in points)
     assert all(surface(searches.REALS.from_unit(point), rng).values[0] <= best for point in rng.random_sample((200, 2)))
+
+
+# ---- from rung to rung ----
+
+STOP = " stop {{ halving {{ first: 1 factor: 2 }} }}"
+
+
+def stopping(path: Path, data: Path, kind: str, sigma: float = 0.0, **settings: int) -> Setup:
+    """As `setup`, of a search with rungs; what is found is chance, and so are curves."""
+    made = setup(path, data, 800.0, sigma, kind + STOP, max_iter=8, **settings)
+    return replace(made, landscape=Chance(1, shares_of(made.rungs, made.experiment.message.max_iter)))
+
+
+def test_one_rank_takes_the_iterations_of_all(tmp_path: Path, data: Path) -> None:
+    """100 seconds an iteration; the one rank always has what it goes on with."""
+    made = stopping(tmp_path, data, runs.LIMITED["RANDOM"], trials=20)
+    assert list(made.rungs) == [1, 2, 4]
+    outcome = simulate(made, 1, Circumstances())
+    assert outcome.individuals == outcome.trained - 1 == 20 and 0 < outcome.early < 20
+    assert outcome.seconds == pytest.approx(100 * outcome.iterations)
+    assert 8 * (21 - outcome.early) + outcome.early <= outcome.iterations < 8 * 21
+    all_whole = setup(tmp_path, data, 800.0, 0.0, runs.LIMITED["RANDOM"], trials=20, max_iter=8)
+    full = simulate(all_whole, 1, Circumstances())
+    assert full.early == 0 and full.iterations == pytest.approx(21 * 8)
+
+
+def test_whoever_has_it_in_hand_goes_on_and_others_begin_anew(tmp_path: Path, data: Path) -> None:
+    made = stopping(tmp_path, data, runs.LIMITED["RANDOM"], trials=20)
+    whole = made.experiment.trial(3, made.experiment.space.default)
+    cut = replace(whole, until=4)
+    results = [made.train(one) for one in (replace(cut, until=1), replace(cut, continues=2), cut, whole,
+                                           replace(whole, continues=2))]
+    assert [one.seconds for one in results] == [100, 200, 400, 800, 400]
+    assert [one.status for one in results] == [STOPPED, STOPPED, STOPPED, OK, OK]
+    assert results[1].fitness == results[2].fitness != results[3].fitness == results[4].fitness
+    assert [[at for at, *_ in one.curve] for one in results[:3]] == [[1], [1, 2, 3, 4], [1, 2, 3, 4]]
+    assert [made.iterations(whole, one) for one in results] == [1, 2, 4, 8, 4]
+
+
+def test_a_failure_comes_no_later_than_the_rung(tmp_path: Path, data: Path) -> None:
+    made = stopping(tmp_path, data, runs.LIMITED["RANDOM"], trials=20)
+    trial = made.experiment.trial(3, made.experiment.space.default)
+    for after, until, seconds in ((30.0, 1, 30.0), (500.0, 1, 100.0), (500.0, None, 500.0)):
+        failing: Any = Neighbours([Known(trial.genome, CRASHED, None, after)], made.experiment.space, "x")
+        assert replace(made, landscape=failing).train(replace(trial, until=until)).seconds == seconds
+
+
+@pytest.mark.parametrize("start, end", [(0.1, 0.8), (2.3, 0.5), (0.4, 0.4)])
+def test_made_up_curves_go_from_the_start_to_the_end(start: float, end: float) -> None:
+    shares = shares_of([250, 750, 2250], 4000)
+    assert len(shares) == 16 and shares[-1] == 1 and {1 / 16, 3 / 16, 9 / 16} < set(shares)
+    curve = np.array(made_up(start, end, shares, np.random.RandomState(1)))
+    assert curve[-1] == end and abs(curve[0] - end) < abs(start - end) or start == end
+    assert ((np.diff(curve) * (end - start)) >= 0).all()
+    assert shares_of([], 4000) == made_up(start, end, (), np.random.RandomState(1)) == ()
+
+
+def test_known_curves_are_taken_and_others_are_a_mean_of_theirs() -> None:
+    curves = [((0.0, 0.0), (0.5, 0.1), (1.0, 0.2)), ((0.0, 0.2), (1.0, 0.6))]
+    known = [Known(at(1e-3, momentum), OK, (curve[-1][1],), 5, curve) for momentum, curve in zip((0.0, 0.8), curves)]
+    surface, rng = Neighbours(known, searches.REALS, "x", (0.25, 0.5, 1.0)), np.random.RandomState(0)
+    assert surface(known[0].genome, rng).curve == pytest.approx((0.05, 0.1, 0.2))
+    between = (9 * np.array([0.05, 0.1, 0.2]) + np.array([0.3, 0.4, 0.6])) / 10
+    assert surface(at(1e-3, 0.2), rng).curve == pytest.approx(between)
+    assert surface.said.endswith("curves of theirs")
+    partly = Neighbours([known[0], known[1]._replace(curve=())], searches.REALS, "x", (0.5, 1.0))
+    assert partly(known[0].genome, rng).curve[-1] == 0.2 and "curves made up" in partly.said
+
+
+def test_what_a_training_had_at_a_rung_is_not_known(tmp_path: Path) -> None:
+    folder, made, _ = rung_run.write(tmp_path)
+    run = recorded.read(folder)
+    expected = sorted((one.status, rung_run.ENDS[one.last] or rung_run.MAX_ITER) for one in made
+                      if one.status in (OK, CRASHED))
+    export = csv_files.write(run, tmp_path)[0]
+    for source in (folder, export):
+        found = known(str(source), run.experiment)
+        assert sorted((one.status, round(10 * one.seconds)) for one in found) == expected
+        assert all(bool(one.curve) == (one.status == OK and source == folder) for one in found)
 
 
 # ---- the command ----

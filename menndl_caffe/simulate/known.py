@@ -60,8 +60,8 @@ def _curve(run: Run, trial: Trial, result: Result, fitness: Objective) -> Tuple[
 
 def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
     """A row each: a column for each gene; `fitness`, or what the objectives measure by its name; `seconds`; and where
-    it may be other than ok, `status`. Of an individual that went from rung to rung the last one counts, with the
-    `seconds` of all."""
+    it may be other than ok, `status`, which is empty where there is no result yet. Of an individual that went from rung
+    to rung the last one counts, with the `seconds` of all."""
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         fitness = experiment.objectives[0].measure
@@ -71,14 +71,15 @@ def _of_table(path: Path, experiment: Experiment) -> Iterator[Known]:
         if missing:
             raise UserError(f"{path}:1: has no column {', '.join(sorted(missing))}; expected one for each gene, "
                             f"{' and '.join(wanted)}, and seconds, as `menndl export --to csv` writes them")
-        seconds: Dict[str, float] = {}  # by id, of all rungs up to that
+        rungs: Dict[Optional[str], float] = {}  # seconds up to there, by id
         try:
             for row in reader:
-                if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL:
-                    spent = float(row["seconds"]) + seconds.get(row.get("continues") or "", 0.0)
-                    seconds[row.get("id") or ""] = spent
-                    if row.get("status") != STOPPED:
-                        yield _row(row, experiment.space, wanted, spent)
+                if not row.get(TAKEN_OVER) and row.get("role", INDIVIDUAL) == INDIVIDUAL and row.get("status") != "":
+                    seconds = float(row["seconds"]) + rungs.get(row.get("continues"), 0.0)
+                    if row.get("status") == STOPPED:
+                        rungs[row.get("id")] = seconds
+                    else:
+                        yield _row(row, experiment.space, wanted, seconds)
         except (TypeError, ValueError, csv.Error):
             raise UserError(f"{path}:{reader.line_num}: is no training of this search's genes; expected values within "
                             "their ranges, and numbers") from None
