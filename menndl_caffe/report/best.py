@@ -99,7 +99,8 @@ def _head(run: Run, best: Dict[str, Any]) -> str:
     progress = f"{done:,} individuals" if done == total else f"{done:,} individuals so far{whole}"
     several = len(run.objectives) > 1
     which = f"{'Front: ' if several else 'Best '}{found}" if found else "None"
-    few = f" Only {found} different ones succeeded." if found else _none(run)
+    ended = "came to their ends" if run.rungs else "succeeded"
+    few = f" Only {found} different ones {ended}." if found else _none(run)
     return (f"{which} of {progress}, {best['different']:,} of them different; {best['max_iter']:,} iterations each, "
             f"engine {best['engine']}, {optimized_text(run)}."
             + (few if found < best["asked"] and not (found and several) else ""))
