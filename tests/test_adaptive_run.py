@@ -10,6 +10,7 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.files import sha256_of
+from menndl_caffe.record import Record
 from menndl_caffe.trial import ADAPTIVE, INDIVIDUAL, RETRAIN, TEST, TRAIN, YARDSTICK, Result, Trial
 from tests.support import runs
 from tests.support.fake_trainer import LEARNED
@@ -24,7 +25,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.write_adaptive(folder / "adaptive.search.prototxt", runs.small_data(folder / "data", validation=50))
 
 
-def trial_of(record: journal.Record, role: str) -> Trial:
+def trial_of(record: Record, role: str) -> Trial:
     trial, = (trial for trial in record.trials.values() if trial.role == role)
     return trial
 

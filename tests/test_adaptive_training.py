@@ -14,6 +14,7 @@ from menndl_caffe import journal
 from menndl_caffe.experiment import search_file
 from menndl_caffe.files import sha256_of
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.record import Record
 from menndl_caffe.run.launch import Parts
 from menndl_caffe.trial import ADAPTIVE, DIVERGED, OK, RETRAIN, TEST, Result, Trial
 from tests.conftest import Runner
@@ -120,7 +121,7 @@ def test_a_run_goes_on_exactly(menndl: Runner, tmp_path: Path, data: Path) -> No
     assert run(again) == expected
 
 
-def _saved(menndl: Runner, run: Path, record: journal.Record) -> None:
+def _saved(menndl: Runner, run: Path, record: Record) -> None:
     """The best is saved as it was trained, with its decays; and every reader knows such a run."""
     done = menndl("best", run, "--save", run.parent / "best")
     assert done.returncode == 0, done.stderr

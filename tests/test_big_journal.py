@@ -8,10 +8,10 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.experiment.appraise import measures_of
-from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import infer
+from menndl_caffe.record import Record
 from menndl_caffe.trial import OK, STATUSES
 from tests.support import big_journal
 

@@ -13,7 +13,7 @@ from typing import Any, Dict
 import pytest
 
 from menndl_caffe import journal
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 from menndl_caffe.trial import CRASHED, DIVERGED, INVALID, OK, TIMEOUT, Result, judged
 from tests.support import caffe_runs, runs
 

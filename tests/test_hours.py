@@ -14,7 +14,8 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded, search_file
 from menndl_caffe.experiment.recorded import worked
-from menndl_caffe.journal import Given, Journal, Record
+from menndl_caffe.journal import Journal
+from menndl_caffe.record import Given, Record
 from menndl_caffe.report.status import complete_text, hours_text, status_dict, status_text
 from menndl_caffe.run import worktime
 from menndl_caffe.run.worktime import Worktime, to_confirm

@@ -9,7 +9,7 @@ import pytest
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 from menndl_caffe.report.importance import BINS, Importance, bins, explained, importance
 from menndl_caffe.trial import Result, Trial
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, OK, TEST
 from tests.conftest import Runner
 from tests.support import caffe_runs, runs

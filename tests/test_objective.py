@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Record
 from menndl_caffe.objective import Objective, costs, curve_measure, front, hypervolume, measured, translated
+from menndl_caffe.record import Record
 from menndl_caffe.trial import CRASHED, OK, Result, Trial
 from tests.support import mixed_run
 

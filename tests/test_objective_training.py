@@ -16,10 +16,10 @@ from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.appraise import check_experiment
 from menndl_caffe.experiment.recorded import judging
 from menndl_caffe.experiment.render import Renderer
-from menndl_caffe.journal import Record
 from menndl_caffe.objective import MEASURES, Objective
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.rank.process import TrainerProcess
+from menndl_caffe.record import Record
 from menndl_caffe.trial import DEFAULT, DIVERGED, INVALID, OK, Result
 from tests.conftest import REPOSITORY, Runner
 from tests.support import caffe_runs, runs

@@ -22,9 +22,10 @@ from menndl_caffe.experiment import search_file
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.files import sha256_of
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.record import Record
 from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.files import write_report

@@ -14,6 +14,7 @@ from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
 from menndl_caffe.export import tables
+from menndl_caffe.record import Record
 from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.boxes import spreads
 from menndl_caffe.report.confirmation import candidates
@@ -145,7 +146,7 @@ def test_an_earlier_runs_stopped_are_not_known(case: Case, tmp_path: Path, capsy
     line = {**json.loads(first), "data": ""}
     (tmp_path / journal.NAME).write_text("\n".join([json.dumps(line), *others]) + "\n")
     experiment: Any = SimpleNamespace(message=SimpleNamespace(warm_start=[str(tmp_path)]))
-    this: Any = SimpleNamespace(record=journal.Record(), run_dir=tmp_path / "this")
+    this: Any = SimpleNamespace(record=Record(), run_dir=tmp_path / "this")
     problem: Any = SimpleNamespace(space=case.run.space, objectives=case.run.objectives)
     known = taken_over(experiment, problem, this, line)
     assert Counter(one.result.status for one in known) == {OK: case.by[OK], CRASHED: case.by[CRASHED]}

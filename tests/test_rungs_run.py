@@ -12,8 +12,9 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.record import Record
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress, of_rungs
 from menndl_caffe.search import going_on

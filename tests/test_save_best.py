@@ -18,10 +18,10 @@ import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
-from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.upgrade import upgrade_net
+from menndl_caffe.record import Record
 from menndl_caffe.save import command
 from menndl_caffe.save.deploy import deploy
 from tests.conftest import missing

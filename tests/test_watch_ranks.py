@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Optional, Tuple
 import pytest
 
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import NAME, Follower, Record
+from menndl_caffe.journal import NAME, Follower
+from menndl_caffe.record import Record
 from menndl_caffe.trial import Result, Trial
 from menndl_caffe.watch.ranks import doing, slots
 from tests.support import big_journal

@@ -15,7 +15,7 @@ from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.recorded import Run, Stages
 from menndl_caffe.export import command
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 from menndl_caffe.report.best import best_dict, best_text
 from menndl_caffe.report.files import write_report
 from menndl_caffe.report.page import page

@@ -14,9 +14,10 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.places import Places
 from menndl_caffe.experiment.search_file import load, of_text, override
 from menndl_caffe.genome import Genome, SearchSpace
-from menndl_caffe.journal import Entry, Follower, Judge, Record
+from menndl_caffe.journal import Entry, Follower, Judge
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES, Objective, costs, curve_measure, front
+from menndl_caffe.record import Record
 from menndl_caffe.trial import CONFIRM, INDIVIDUAL, LEARNING, OK, STOPPED, Earlier, Result, Trial
 
 SIZE = ("search", "total", "generations")  # of the first line, what a resume line may say anew: how far a run shall go

@@ -17,7 +17,7 @@ import math
 from collections import defaultdict
 from typing import DefaultDict, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from menndl_caffe.journal import Given, Record
+from menndl_caffe.record import Given, Record
 from menndl_caffe.trial import Result
 
 BUSY = "busy"

@@ -10,8 +10,9 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.farm import Farm
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
+from menndl_caffe.record import Record
 from menndl_caffe.run import confirm as confirming
 from menndl_caffe.run.launch import Job, Options, Parts, circumstances, explained, play
 from menndl_caffe.run.loop import Loop

@@ -14,10 +14,10 @@ from menndl_caffe.experiment.places import KEPT
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import parts_of_data, sources
 from menndl_caffe.files import sha256_of
-from menndl_caffe.journal import Record
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.rank.engine import Engine
+from menndl_caffe.record import Record
 from menndl_caffe.search import program
 from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK
 

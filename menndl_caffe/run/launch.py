@@ -28,12 +28,13 @@ from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.genome import Genome
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import Objective
 from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
+from menndl_caffe.record import Record
 from menndl_caffe.report.confirmation import candidates
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity

@@ -9,7 +9,7 @@ from menndl_caffe.experiment.adaptive import LEARNED, TRIALS
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import sources
 from menndl_caffe.files import unlinked, write
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 from menndl_caffe.trial import CONFIRM, INDIVIDUAL, STOPPED, Result, Trial
 
 LOG = "caffe.log"

@@ -14,10 +14,11 @@ import numpy as np
 from menndl_caffe import search
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.farm.simulated import SimulatedFarm
-from menndl_caffe.journal import Journal, Record
+from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.objective import LOSS, Objective
+from menndl_caffe.record import Record
 from menndl_caffe.report.idle import BUSY, REASONS, ranks_time
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Optional
 
-from menndl_caffe.journal import Record
+from menndl_caffe.record import Record
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ GROUPS = {
     "training": ("#fdeacb", "#a86400", "training", "rank trainer torchcaffe"),
     "places": ("#f6e0ee", "#a8427f", "where and when it runs",
                "farm startup walltime run doctor cli completion simulate"),
-    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "journal writer report export save watch"),
+    "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "record journal writer report export save watch"),
     "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes

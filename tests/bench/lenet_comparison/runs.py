@@ -22,6 +22,7 @@ from menndl_caffe import journal
 from menndl_caffe.data import write
 from menndl_caffe.data.mnist import images_of, read_files
 from menndl_caffe.errors import UserError
+from menndl_caffe.record import Record
 from menndl_caffe.run.launch import Options, Parts
 from menndl_caffe.trial import TEST, Result, Trial, training_seed
 from tests.bench.lenet_comparison.curves import AT, IMAGES, METHODS, Curve
@@ -137,7 +138,7 @@ def curves(out: Path) -> Iterator[Curve]:
             yield _curve(job, journal.read(job.folder))
 
 
-def _curve(job: Job, record: journal.Record) -> Curve:
+def _curve(job: Job, record: Record) -> Curve:
     default = record.default()
     test = [record.results[id] for id, trial in record.trials.items() if trial.role == TEST][-1]
     assert default is not None
