@@ -14,6 +14,7 @@ from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.solver_check import check_solver
 from menndl_caffe.experiment.sources import Sources, datum_shape, sources
 from menndl_caffe.genome import Genome
+from menndl_caffe.nets import rates
 from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, UnknownShape, infer, located
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
@@ -66,6 +67,12 @@ def expected_cost(renderer: Renderer, where: Sources, genome: Genome, image: Dat
         return float(infer(net, "TRAIN", image).multiply_adds)
     except (UserError, ImpossibleNet, UnknownShape):
         return 0.0
+
+
+def is_steady(renderer: Renderer, where: Sources, genome: Genome, iteration: int) -> bool:
+    """Whether an individual's learning rate falls no more by far after an iteration: rates.is_steady."""
+    trial = renderer.experiment.trial(0, genome)
+    return rates.is_steady(renderer.render(trial, where).solver.message, iteration, trial.max_iter)
 
 
 def check_experiment(renderer: Renderer) -> Rendered:

@@ -48,6 +48,17 @@ def learning_rate(param: Any, iteration: int, step: int) -> Tuple[float, int]:
         return float(f32(POLICIES[param.lr_policy](param, iteration, step))), step
 
 
+def is_steady(param: Any, iteration: int, end: int) -> bool:
+    """Whether the rate of the last of `end` iterations is within a factor of two of that of `iteration`: what a net
+    has learned by then says how it goes on. Every policy is monotonic, so those in between are within it, too.
+
+    Settings must be such as Caffe takes.
+    """
+    with np.errstate(all="ignore"):
+        now, last = (float(POLICIES[param.lr_policy](param, i, _steps(param, i))) for i in (iteration, end - 1))
+    return now < 2 * last and last < 2 * now
+
+
 def wrong_rate(param: Any) -> Iterator[Tuple[str, str]]:
     """The fields of a SolverParameter by which Caffe knows no rate, and what is said of each."""
     policy = param.lr_policy
@@ -64,6 +75,15 @@ def _step(param: Any, iteration: int, step: int) -> int:
         return int(iteration // param.stepsize)
     reached = step < len(param.stepvalue) and iteration >= param.stepvalue[step]
     return step + 1 if param.lr_policy == "multistep" and reached else step
+
+
+def _steps(param: Any, iteration: int) -> int:
+    """How often the rate has dropped, of a training that was not begun in the middle."""
+    step, reached = 0, -1
+    for value in param.stepvalue if param.lr_policy == "multistep" else ():
+        reached = max(value, reached + 1)
+        step += iteration >= reached
+    return step if param.lr_policy == "multistep" else _step(param, iteration, 0)
 
 
 def _exp(x: np.float32) -> np.float32:

@@ -19,7 +19,7 @@ from menndl_caffe import search
 from menndl_caffe.data import describe, lock_refusal
 from menndl_caffe.errors import UserError, in_utf8
 from menndl_caffe.experiment import recorded
-from menndl_caffe.experiment.appraise import check_experiment, expected_cost
+from menndl_caffe.experiment.appraise import check_experiment, expected_cost, is_steady
 from menndl_caffe.experiment.classes import images_of_classes
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
@@ -209,7 +209,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         default = numbering(experiment.space.default, role=DEFAULT)
         cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
         problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost,
-                                 experiment.objectives)
+                                 experiment.objectives, steady=functools.partial(is_steady, parts.renderer, where))
         earlier = taken_over(experiment, problem, journal, this)
         algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)

@@ -6,15 +6,29 @@ individual goes on. So no message stops a training, and the journal holds every 
 says that it went on.
 
 The search around which this is knows nothing of rungs. It asks for individuals, and is told one result of each: that
-at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last.
+at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last (docs/budgets.md).
 """
 from __future__ import annotations
 
-from collections import deque
+import statistics
+from collections import defaultdict, deque
 from dataclasses import replace
-from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    DefaultDict,
+    Deque,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
-from menndl_caffe.search import halving
+from menndl_caffe.search import curve, halving, median
 from menndl_caffe.search.search import OtherTrial, Problem, Search
 from menndl_caffe.trial import OK, Result, Trial
 
@@ -52,10 +66,12 @@ class Rungs:
         """`rungs`: iterations, ascending, all below max_iter."""
         self._problem, self._search, self._rule = problem, search, rule
         self._next: Dict[Optional[int], Optional[int]] = dict(zip(rungs, (*rungs[1:], None)))
-        self._first = rungs[0]
+        self._first, self._cost = rungs[0], problem.objectives[0].cost
         self._individuals: Dict[int, Trial] = {}  # by the id of its last trial: as the search asked for it
         self._heard: Deque[_Heard] = deque()  # of which the search knows nothing yet
-        self._worst: Optional[float] = None  # fitness at max_iter
+        self._passed: DefaultDict[int, Dict[int, float]] = defaultdict(dict)  # by the individual's id: rung -> cost
+        self._further: DefaultDict[int, List[float]] = defaultdict(list)  # of those who came to their ends: see there
+        self._ends: List[float] = []  # their costs
 
     @property
     def finished(self) -> bool:
@@ -105,12 +121,22 @@ class Rungs:
     def tell(self, trial: Trial, result: Result) -> None:
         """Take a result, at a rung or at the end."""
         self._rule.learn(trial, result)
+        if trial.until is None or result.failed:
+            self._ended(trial, result)
+            self._heard.append(_Heard(trial, result, False))
+        else:
+            self._passed[self._individuals[trial.id].id][trial.until] = self._cost(result.fitness)
+            told = self._as_at_the_end(trial.until, result)
+            self._heard.append(_Heard(trial, told, self._rule.goes_on(trial, result)))
+
+    def _ended(self, trial: Trial, result: Result) -> None:
+        """Learn how much further one comes from each rung."""
+        passed = self._passed.pop(self._individuals[trial.id].id, {})
         if result.finished:
-            worst = result.fitness if self._worst is None else self._worst
-            self._worst = max(result.fitness, worst, key=self._problem.objectives[0].cost)
-        at_rung = trial.until is not None and not result.failed
-        goes_on = at_rung and self._rule.goes_on(trial, result)
-        self._heard.append(_Heard(trial, self._as_at_the_end(result) if at_rung else result, goes_on))
+            end = self._cost(result.fitness)
+            self._ends.append(end)
+            for rung, cost in passed.items():
+                self._further[rung].append(end - cost)
 
     def _begun(self, individual: Trial) -> Trial:
         self._individuals[individual.id] = individual
@@ -126,12 +152,16 @@ class Rungs:
         individual = self._individuals.pop(one.trial.id)
         self._search.tell(individual, replace(one.result, id=individual.id))
 
-    def _as_at_the_end(self, result: Result) -> Result:
-        """A result at a rung as if it were one at max_iter: with its own fitness, but no better than the worst of those
-        who came to their ends."""
-        cost = self._problem.objectives[0].cost
-        fitness = result.fitness if self._worst is None else max(result.fitness, self._worst, key=cost)
-        return replace(result, status=OK, fitness=fitness)
+    def _as_at_the_end(self, rung: int, result: Result) -> Result:
+        """A result at a rung as if it were one at max_iter. Its cost changes as the median of those who came to their
+        ends did from this rung on, and is not below the median of their ends: so the stopped keep their order, are no
+        worse than they would be, and never the best. All is subtraction and comparison: the same on every machine."""
+        cost = self._cost(result.fitness)
+        if self._further[rung]:
+            cost += statistics.median_low(self._further[rung])
+        if self._ends:
+            cost = max(cost, statistics.median_high(self._ends))
+        return replace(result, status=OK, fitness=self._cost(cost))  # which is its own inverse
 
 
 def _check(given: Trial, recorded: Trial) -> None:
@@ -139,7 +169,7 @@ def _check(given: Trial, recorded: Trial) -> None:
         raise OtherTrial(given)
 
 
-RULES: Dict[str, Any] = {"halving": halving}  # by the field of a StopParameter
+RULES: Dict[str, Any] = {"halving": halving, "curve": curve, "median": median}  # by the field of a StopParameter
 
 
 def with_rungs(problem: Problem, stop: Any, max_iter: int, outer: Callable[[Problem], Search]) -> Search:

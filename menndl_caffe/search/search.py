@@ -12,6 +12,7 @@ from menndl_caffe.trial import TRAIN, Result, Trial
 
 NewTrial = Callable[[Genome, Optional[int]], Trial]  # (genome, generation) -> the next trial, numbered by the run
 Cost = Callable[[Genome], float]  # expected effort of training a genome, in any unit
+Steady = Callable[[Genome, int], bool]  # whether a genome's learning rate falls no more by far after an iteration
 Wrong = Tuple[str, Any, str]  # a field of an algorithm's settings, what was found there, what would be valid
 
 
@@ -68,7 +69,8 @@ class Problem:
     """What is searched, as every algorithm gets it.
 
     `first` are individuals that come before all others; `earlier` are those of other runs with their costs, the fittest
-    first, the failed last and without: they are known, and no individuals of this run.
+    first, the failed last and without: they are known, and no individuals of this run. Until a training is `steady`,
+    its curve does not say where it will end.
     """
 
     space: SearchSpace
@@ -78,6 +80,7 @@ class Problem:
     objectives: Sequence[Objective] = (Objective(),)
     first: Sequence[Genome] = ()
     earlier: Sequence[Tuple[Genome, Optional[Costs]]] = ()
+    steady: Steady = lambda genome, iteration: True
 
     def costs(self, result: Result) -> Optional[Costs]:
         """Of each objective, the lower the better; None where the individual failed."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from google.protobuf import text_format
+
 from menndl_caffe import journal
 from menndl_caffe.genome import ChoiceGene, Genome, IntGene, RealGene, SearchSpace
 from menndl_caffe.journal import Journal
@@ -34,6 +36,8 @@ REALS = SearchSpace((RealGene("decay", 1e-5, 0.1, True, 1e-3), RealGene("momentu
 BOTH = SearchSpace((IntGene("kernel", 1, 40, 1, 2), *REALS.genes))
 WITHIN = " with descents within"
 RUNGS = " from rung to rung"
+STOPS = {RUNGS: "halving { first: 2 factor: 2 }", " by their curves": "curve { probability: 0.3 }",
+         " by the median": "median { least: 2 }"}
 PLAIN = tuple(kind for kind in KINDS if KINDS[kind].program == TRAIN)  # types whose individuals are trained, no more
 FIRST_LINE = {"search": "x", "engine": "fake", "started": 1e9}
 LIMIT = 14
@@ -79,9 +83,10 @@ def made(kind: str, seed: int, new_trial: NewTrial) -> Search:
     message = menndl_pb2.SearchParameter(type=kind.split(" ")[0])
     if kind.endswith(WITHIN):
         message.inner.CopyFrom(menndl_pb2.InnerParameter(gene=REALS.names, steps=3))
-    if kind.endswith(RUNGS):
-        message.max_iter = BUDGET
-        message.stop.halving.CopyFrom(menndl_pb2.HalvingParameter(first=2, factor=2))
+    for ending, stop in STOPS.items():
+        if kind.endswith(ending):
+            message.max_iter = BUDGET
+            text_format.Parse(stop, message.stop)
     message.ga_param.CopyFrom(menndl_pb2.GAParameter(population=5, generations=3, mutation=0.3))
     message.hypergradient_param.CopyFrom(menndl_pb2.HypergradientParameter(method="HOAG", starts=3))
     return make(message, Problem(space_of(kind), seed, new_trial, lambda genome: float(str(genome.values[0]))))
@@ -95,15 +100,17 @@ def space_of(kind: str) -> SearchSpace:
 
 
 EVERY = ("Children", "Believer", *KINDS, *(kind + WITHIN for kind in ("GA", "RANDOM", "GUIDED_GA", "CMA_ES")),
-         *(kind + RUNGS for kind in ("GA", "RANDOM", "ASYNC_GA", "CMA_ES")))
-REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT", "RANDOM" + RUNGS)  # may ask for a genome again
+         *(kind + RUNGS for kind in ("GA", "RANDOM", "ASYNC_GA", "CMA_ES")),
+         "RANDOM by their curves", "GA by the median")
+# May ask for a genome again.
+REPEATING = ("Children", "Believer", "RANDOM", "HYPERGRADIENT", "RANDOM" + RUNGS, "RANDOM by their curves")
 
 
 def size(kind: str) -> int:
     """Individuals of a whole search: where no genome comes twice, all that the space has."""
     if kind.endswith(WITHIN):
         return LIMIT
-    return 15 if kind in ("GA", "GA" + RUNGS) else LIMIT if kind in REPEATING else int(SPACE.size)
+    return 15 if kind.split(" ")[0] == "GA" else LIMIT if kind in REPEATING else int(SPACE.size)
 
 
 def outcome(trial: Trial, failing: int) -> Result:
@@ -114,7 +121,10 @@ def outcome(trial: Trial, failing: int) -> Result:
     loss = chance.random()
     if status != OK:
         return Result(trial.id, status, log="a log")
-    return Result(trial.id, OK if trial.until is None else STOPPED, chance.random(), loss, log="a log",
+    fitness = chance.random()
+    curve = tuple((at, chance.random(), loss) for at in range(1, trial.until or BUDGET)) + (
+        (trial.until or BUDGET, fitness, loss),)
+    return Result(trial.id, OK if trial.until is None else STOPPED, fitness, loss, log="a log", curve=curve,
                   gradient=gradient if trial.program == HYPERGRADIENT else {})
 
 
