@@ -1,6 +1,6 @@
-"""Extrapolation of learning curves (Domhan et al. 2015, "Speeding up Automatic Hyperparameter Optimization of Deep Neural
-Networks by Extrapolation of Learning Curves"): who is likely to end behind the best so far is stopped. Of their eleven
-families four, fitted by least squares, with a bootstrap in the place of their Markov chain.
+"""Extrapolation of learning curves (Domhan et al. 2015, "Speeding up Automatic Hyperparameter Optimization of Deep
+Neural Networks by Extrapolation of Learning Curves"): who is likely to end behind the best so far is stopped. Of their
+eleven families four, fitted by least squares, with a bootstrap in the place of their Markov chain.
 
 | symbol | here | meaning |
 |---|---|---|
@@ -15,9 +15,9 @@ families four, fitted by least squares, with a bootstrap in the place of their M
 
 Curve    (1): y(x) = c + a g(x), a >= 0, c >= b.
 Families (2): pow3 x^-p;  MMF4 1 / (1 + (q x)^d);  Weibull4 exp(-(q x)^d);  ilog2 1 / log(x + 1).
-Fit      (3): of each shape, a = sum w (y - y') (g - g') / sum w (g - g')^2 and c = y' - a g', ' the weighted mean, are the
-              least squares; a < 0 becomes 0; where c < b, c = b and a = sum w g (y - b) / sum w g^2. The family's best
-              shape has the least S = sum w (y - y(x))^2 (variable projection; Golub and Pereyra 1973).
+Fit      (3): of each shape, a = sum w (y - y') (g - g') / sum w (g - g')^2 and c = y' - a g', ' the weighted mean, are
+              the least squares; a < 0 becomes 0; where c < b, c = b and a = sum w g (y - b) / sum w g^2. The family's
+              best shape has the least S = sum w (y - y(x))^2 (variable projection; Golub and Pereyra 1973).
 Weights  (4): of the families, exp(-BIC / 2), BIC = n log S + k log n.
 Bootstrap(5): residuals of the family's fit, times sqrt(n / (n - k)), are drawn with replacement and added to it; each
               such curve is fitted as (3) and gives y(X), to which one more residual is added: a test pass is noisy.

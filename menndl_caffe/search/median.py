@@ -37,7 +37,8 @@ class Median:
     def goes_on(self, trial: Trial, result: Result) -> bool:
         """Equation (1)."""
         at = trial.until or trial.max_iter
-        others = [_average(curve, at) for id, curve in self._curves.items() if id != trial.id and curve[-1][0] >= at]
+        others = [_average(curve, at) for id, curve in self._curves.items()
+                  if id != trial.id and curve[0][0] <= at <= curve[-1][0]]
         best = min(cost for _, cost in self._curves[trial.id])
         return len(others) < self._least or best <= statistics.median(others)
 

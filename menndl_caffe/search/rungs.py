@@ -2,7 +2,7 @@
 
 An individual's training is cut at rungs, each a trial of its own. The first ends at the first rung (`Trial.until`), the
 next one goes on from there (`Trial.continues`), the last one ends at max_iter. Between two, a rule decides whether the
-individual goes on. So no message stops a training, and the journal holds every decision: a trial that continues another
+individual goes on; where several rules decide at a rung, all must agree. So no message stops a training, and the journal holds every decision: a trial that continues another
 says that it went on.
 
 The search around which this is knows nothing of rungs. It asks for individuals, and is told one result of each: that
@@ -158,7 +158,7 @@ class Rungs:
         worse than they would be, and never the best. All is subtraction and comparison: the same on every machine."""
         cost = self._cost(result.fitness)
         if self._further[rung]:
-            cost += statistics.median_low(self._further[rung])
+            cost += statistics.median_high(self._further[rung])
         if self._ends:
             cost = max(cost, statistics.median_high(self._ends))
         return replace(result, status=OK, fitness=self._cost(cost))  # which is its own inverse
@@ -169,33 +169,49 @@ def _check(given: Trial, recorded: Trial) -> None:
         raise OtherTrial(given)
 
 
+class _All:
+    """Several rules, each with its rungs: at a rung all must agree that an individual goes on whose rung it is."""
+
+    def __init__(self, rules: Sequence[Tuple[Rule, Sequence[int]]]):
+        self._rules = rules
+
+    def learn(self, trial: Trial, result: Result) -> None:
+        """See Rule."""
+        for rule, _ in self._rules:
+            rule.learn(trial, result)
+
+    def goes_on(self, trial: Trial, result: Result) -> bool:
+        """See Rule."""
+        return all(rule.goes_on(trial, result) for rule, rungs in self._rules if trial.until in rungs)
+
+
 RULES: Dict[str, Any] = {"halving": halving, "curve": curve, "median": median}  # by the field of a StopParameter
 
 
 def with_rungs(problem: Problem, stop: Any, max_iter: int, outer: Callable[[Problem], Search]) -> Search:
     """`outer` with the rungs of a valid StopParameter; without, where none of them comes before max_iter."""
-    field = _field(stop)
-    settings = getattr(stop, field)
-    rungs = RULES[field].rungs(settings, max_iter)
-    return Rungs(problem, outer(problem), RULES[field].make(problem, settings), rungs) if rungs else outer(problem)
+    every = rungs(stop, max_iter)
+    if not every:
+        return outer(problem)
+    rules = [(RULES[name].make(problem, settings), RULES[name].rungs(settings, max_iter))
+             for name, settings in _given(stop)]
+    return Rungs(problem, outer(problem), _All(rules), every)
 
 
 def rungs(stop: Any, max_iter: int) -> List[int]:
     """The iterations of a valid StopParameter's rungs, ascending, below max_iter."""
-    field = _field(stop)
-    found: List[int] = RULES[field].rungs(getattr(stop, field), max_iter)
-    return found
+    return sorted({rung for name, settings in _given(stop) for rung in RULES[name].rungs(settings, max_iter)})
 
 
 def check(stop: Any, max_iter: int) -> Iterator[Wrong]:
     """What is wrong with a StopParameter."""
-    given = [field.name for field, _ in stop.ListFields()]
-    if len(given) != 1:
-        yield (), f"has {' and '.join(given) or 'nothing'}", f"one of {', '.join(RULES)}"
-    for name in given:
-        for field, found, expected in RULES[name].check(getattr(stop, name), max_iter):
+    if not _given(stop):
+        yield (), "is empty", f"one or more of {', '.join(RULES)}"
+    for name, settings in _given(stop):
+        for field, found, expected in RULES[name].check(settings, max_iter):
             yield (name, field), f"is {found}", expected
 
 
-def _field(stop: Any) -> str:
-    return next(field.name for field, _ in stop.ListFields())
+def _given(stop: Any) -> List[Tuple[str, Any]]:
+    """The rules of a StopParameter with their settings."""
+    return [(field.name, settings) for field, settings in stop.ListFields()]
