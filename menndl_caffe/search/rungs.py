@@ -2,8 +2,8 @@
 
 An individual's training is cut at rungs, each a trial of its own. The first ends at the first rung (`Trial.until`), the
 next one goes on from there (`Trial.continues`), the last one ends at max_iter. Between two, a rule decides whether the
-individual goes on; where several rules decide at a rung, all must agree. So no message stops a training, and the journal holds every decision: a trial that continues another
-says that it went on.
+individual goes on; where several rules decide at a rung, all must agree. So no message stops a training, and the
+journal holds every decision: a trial that continues another says that it went on.
 
 The search around which this is knows nothing of rungs. It asks for individuals, and is told one result of each: that
 at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of its last (docs/budgets.md).

@@ -1,0 +1,85 @@
+"""How much rules that end trainings early save, and what they lose, on whole recorded trainings.
+
+    python -m tests.bench.curves [--journal RUN] [--out DIR] [--orders N] [--first N]
+
+Writes curves.json and curves.png into DIR, and prints the tables. Without --journal: the curves beside this.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import numpy as np
+
+from tests.bench.curves import calibration, recorded
+from tests.bench.curves.recorded import Recorded
+from tests.bench.curves.replay import order, replay
+
+OUT = Path("runs/bench/curves")
+RULES = (
+    "halving { first: 80 factor: 3 }", "halving { first: 120 factor: 3 }", "halving { first: 80 factor: 2 }",
+    "halving { first: 120 factor: 2 }", "halving { first: 200 factor: 2 }", "median { }",
+    "median { at: 80 at: 160 at: 320 at: 640 }", "median { at: 40 at: 80 at: 160 at: 320 at: 640 }",
+    "curve { probability: 0.05 }", "curve { probability: 0.1 }", "curve { }", "curve { probability: 0.3 }",
+    "median { at: 80 at: 120 } curve { }", "median { at: 40 at: 80 } curve { }")
+RANKS = (1, 8)
+
+
+def measured(curves: Sequence[Recorded], stop: str, ranks: int, orders: int) -> Dict[str, Any]:
+    """Over so many orders of all these trainings. One test pass of n images has a standard error of its own: who is
+    within that of the best may be as good."""
+    best = max(one.fitness for one in curves)
+    runs = [replay(curves, order(len(curves), seed), stop, ranks, seed) for seed in range(orders)]
+    regrets = np.array([best - run.found for run in runs])
+    spent = np.array([run.spent for run in runs])
+    return {"stop": stop, "ranks": ranks, "trainings": len(curves), "orders": orders, "spent": spent.mean(),
+            "spent least": spent.min(), "spent most": spent.max(), "kept": int((regrets == 0).sum()),
+            "within": int((regrets <= _error(best)).sum()), "regret": regrets.mean(), "regret most": regrets.max()}
+
+
+def _error(accuracy: float, images: int = 2000) -> float:
+    return float(np.sqrt(accuracy * (1 - accuracy) / images))
+
+
+def rows(of_all: Sequence[Dict[str, Any]]) -> List[str]:
+    """As a table in a page: those of one rule side by side, as RANKS are."""
+    lines = [f"| rules | {' | '.join(f'{ranks}: spent | kept | within | regret, most' for ranks in RANKS)} |",
+             f"|{'---|' * (1 + 4 * len(RANKS))}"]
+    for stop in RULES:
+        cells = [f"{one['spent']:.3f} | {one['kept']} | {one['within']} | {one['regret']:.4f}, {one['regret most']:.4f}"
+                 for ranks in RANKS for one in of_all if (one["stop"], one["ranks"]) == (stop, ranks)]
+        lines.append(f"| `{stop}` | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--journal", type=Path, help="the folder of a run whose individuals all came to their ends")
+    parser.add_argument("--keep", action="store_true", help="make its curves those beside this")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--orders", type=int, default=20)
+    parser.add_argument("--first", type=int, default=60, help="on so many rules were chosen; the others are held back")
+    arguments = parser.parse_args()
+    curves = recorded.of_journal(arguments.journal) if arguments.journal else recorded.read()
+    if arguments.keep:
+        recorded.write(curves)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    first, end = arguments.first, curves[0].curve[-1][0]
+    parts = {f"first {first}": curves[:first], "others": curves[first:], "all": curves}
+    found: Dict[str, Any] = {}
+    for name, part in parts.items():
+        found[name] = [measured(part, stop, ranks, arguments.orders) for ranks in RANKS for stop in RULES]
+        print("", f"{name}: {len(part)} trainings", "", *rows(found[name]), sep="\n")
+    forecasts = [calibration.forecasts(curves, end * k // 4) for k in (1, 2, 3)]
+    found["calibration"] = [calibration.numbers(one, curves) for one in forecasts]
+    for one in found["calibration"]:
+        print(json.dumps(one))
+    calibration.figure(forecasts, curves, arguments.out / "curves.png")
+    (arguments.out / "curves.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
