@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from menndl_caffe.trial import STOPPED
 from tests.bench.curves import calibration, recorded
 from tests.bench.curves.recorded import Recorded
 from tests.bench.curves.replay import order, replay
@@ -34,9 +35,12 @@ def measured(curves: Sequence[Recorded], stop: str, ranks: int, orders: int) -> 
     runs = [replay(curves, order(len(curves), seed), stop, ranks, seed) for seed in range(orders)]
     regrets = np.array([best - run.found for run in runs])
     spent = np.array([run.spent for run in runs])
+    told = [abs(fitness - curves[index].fitness) for run in runs for index, (status, fitness) in run.told.items()
+            if status == STOPPED]
     return {"stop": stop, "ranks": ranks, "trainings": len(curves), "orders": orders, "spent": spent.mean(),
             "spent least": spent.min(), "spent most": spent.max(), "kept": int((regrets == 0).sum()),
-            "within": int((regrets <= _error(best)).sum()), "regret": regrets.mean(), "regret most": regrets.max()}
+            "within": int((regrets <= _error(best)).sum()), "regret": regrets.mean(), "regret most": regrets.max(),
+            "told off": float(np.mean(told)) if told else 0.0}
 
 
 def _error(accuracy: float, images: int = 2000) -> float:
