@@ -69,9 +69,17 @@ def test_of_the_others_only_what_came_as_far_counts() -> None:
     rule = Tried(median.Median(problem(), 1))
     first, _ = rule.comes([(10, 0.9)], 10)
     assert rule.comes([(10, 0.1), (20, 0.1)], 20)[1], "nobody else was there"
-    rule.comes([(10, 0.9), (20, 0.9), (100, 0.95)], None, first)
-    assert not rule.comes([(10, 0.1), (20, 0.1)], 20)[1]
-    assert rule.comes([(10, 0.1), (20, 0.5)], 20)[1], "the median of 0.9, 0.1 and 0.1, one curve for each individual"
+    rule.comes([(10, 0.9), (20, 0.9), (100, 0.99)], None, first)
+    assert rule.comes([(10, 0.1), (20, 0.5)], 20)[1], "the median of 0.9 and 0.1, what came after 20 left out"
+    assert not rule.comes([(10, 0.1), (20, 0.29)], 20)[1], "of 0.9, 0.1 and 0.3"
+
+
+def test_an_individual_counts_once() -> None:
+    rule = Tried(median.Median(problem(), 2))
+    first, _ = rule.comes([(10, 0.9)], 10)
+    rule.comes([(10, 0.9), (20, 0.9)], 20, first)
+    assert rule.comes([(10, 0.1)], 10)[1], "there is one other"
+    assert not rule.comes([(10, 0.1)], 10)[1]
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=2, max_size=8))
@@ -252,10 +260,12 @@ def through(stop: str, objective: Objective, curves: Sequence[Sequence[Optional[
 def test_who_was_stopped_is_told_as_at_the_end() -> None:
     """By hand: at rung 50 half go on. Of an even number, the worse of the two in the middle is the median."""
     told = through("halving { first: 50 factor: 2 }", Objective(), [
-        [0.25, 0.5], [0.125], [0.5, 1.0], [None], [0.1875], [0.5, 0.75], [0.75, 0.25], [0.6875, 0.5], [0.375]])
+        [0.25, 0.5], [0.125], [0.5, 1.0], [None], [0.1875], [0.5, 0.75], [0.75, 0.25], [0.6875, 0.5], [0.375],
+        [0.75, 1.0], [0.375]])
     assert told == [
         (1, OK, 0.5), (3, OK, 0.125 + 0.25), (4, OK, 1.0), (6, CRASHED, 0.0), (7, OK, 0.1875 + 0.25), (8, OK, 0.75),
-        (10, OK, 0.25), (12, OK, 0.5), (14, OK, 0.5)], "0.375 + 0.25 is better than 0.5, the median of 5 ends"
+        (10, OK, 0.25), (12, OK, 0.5), (14, OK, 0.5), (15, OK, 1.0), (17, OK, 0.5)
+    ], "0.375 + 0.25 is better than 0.5, the median of 5 ends, and of 6"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12), st.booleans(),
@@ -276,10 +286,13 @@ def test_who_was_stopped_is_never_told_as_the_best(curves: List[Tuple[float, ...
 
 
 def test_several_rules_must_agree() -> None:
-    """At iteration 30 the median rule decides alone, at 60 halving alone, at 90 both."""
-    stop = text_format.Parse("halving { first: 30 factor: 3 } median { least: 1 at: 30 at: 60 }",
-                             menndl_pb2.StopParameter())
+    """At a rung that both have; else the one whose rung it is decides."""
+    stop = text_format.Parse("halving { first: 30 factor: 3 } median { at: 30 at: 60 }", menndl_pb2.StopParameter())
     assert rungs.rungs(stop, END) == [30, 60, 90]
+    told = through("halving { first: 60 factor: 3 } median { least: 1 at: 60 }", Objective(),
+                   [[0.9, 0.9], [0.5, 0.1], [0.6, 0.2], [0.7, 0.8], [0.65, 0.3]])
+    assert [fitness for *_, fitness in told[::3]] == [0.9, 0.8]
+    assert not {0.1, 0.2, 0.3} & {fitness for *_, fitness in told}, "the last is 3rd of 5, and the others' median 0.65"
     told = through("halving { first: 60 factor: 2 } median { least: 1 at: 30 }", Objective(),
                    [[0.5, 0.5, 0.5], [0.4], [0.6, 0.4], [0.5, 0.5, 0.7]])
     assert [fitness for *_, fitness in told][::3] == [0.5, 0.7]

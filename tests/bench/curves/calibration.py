@@ -62,5 +62,5 @@ def figure(found: List[Forecasts], curves: Sequence[Recorded], file: Path) -> No
         axes.set(xlabel=f"accuracy at iteration {curves[0].curve[-1][0]:,}", ylim=(0, 1))
         axes.text(0.03, 0.97, f"from the first {one.iteration:,}", transform=axes.transAxes, va="top")
     drawn.axes[0].set_ylabel("forecast, with 90% interval")
-    drawn.axes[-1].legend(frameon=False, loc="upper right", title="90% interval")
+    drawn.axes[-1].legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93), title="90% interval")
     drawn.savefig(file, dpi=150)
