@@ -162,14 +162,19 @@ def test_it_is_chosen_where_it_is_less_work(shapes: Shapes, is_chosen: bool) -> 
                                 shapes.windows) == is_chosen
 
 
-def way_of(type_: str, settings: str, images: Tuple[int, ...]) -> Any:
+def convolution(type_: str, settings: str, images: Tuple[int, ...]) -> Convolution:
+    """A layer that is ready for such images."""
     text = f'top: "y" type: "{type_}" convolution_param {{ {settings} }}'
     layer = make_layer(text_format.Parse(text, caffe_pb2.LayerParameter()))
     bottom, top = [Blob(images)], [Blob()]
     layer.setup(bottom, top)
     layer.reshape(bottom, top)
     assert isinstance(layer, Convolution)
-    return type(layer._way)
+    return layer
+
+
+def way_of(type_: str, settings: str, images: Tuple[int, ...]) -> Any:
+    return type(convolution(type_, settings, images)._way)
 
 
 @pytest.mark.parametrize("type_, settings, expected", [
