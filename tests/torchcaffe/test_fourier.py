@@ -108,8 +108,19 @@ def test_it_is_the_convolution_and_its_gradients(shapes: Shapes, seed: int) -> N
 @given(convolutions())
 def test_the_number_of_products(shapes: Shapes) -> None:
     n = fourier.box(shapes.image, shapes.pad)
-    before, weight, after = fourier.bilinear(shapes.image, shapes.kernel, shapes.pad)
-    assert len(before) == len(weight) == after.shape[1] == fourier.products(n)
+    for transform in fourier.transforms(shapes.image, shapes.kernel, shapes.pad):
+        own, pairs = transform.of(torch.zeros(3, 2, *transform.size))
+        assert own.shape[1:] == pairs.shape[1:] == (3, 2)
+        assert len(own) + len(pairs) == fourier.products(n)
+
+
+@given(convolutions())
+def test_the_work_is_that_of_the_matrices(shapes: Shapes) -> None:
+    n = fourier.box(shapes.image, shapes.pad)
+    for transform in fourier.transforms(shapes.image, shapes.kernel, shapes.pad):
+        others = int(np.prod(transform.size[:-1]))
+        matrices = transform.own.numel() + transform.pairs.numel()
+        assert fourier.work(transform.size, n) == transform.last.numel() * others + matrices
 
 
 def test_only_wanted_gradients_are_computed() -> None:
@@ -151,7 +162,9 @@ def shapes_of_paper(size: int, kernel: int, channels: int, num_output: int) -> S
 
 
 @pytest.mark.parametrize("shapes, is_chosen", [
-    (shapes_of_paper(32, 5, 3, 32), False), (shapes_of_paper(16, 5, 32, 32), False),  # the default genome's
+    (shapes_of_paper(32, 5, 3, 32), False), (shapes_of_paper(16, 5, 32, 32), True),  # the default genome's
+    (shapes_of_paper(32, 4, 3, 76), False), (shapes_of_paper(16, 4, 76, 118), True),  # those of Table 3's best
+    (shapes_of_paper(8, 2, 118, 108), False),
     (shapes_of_paper(16, 1, 126, 126), False),
     (shapes_of_paper(32, 8, 3, 126), False),  # a kernel as large, but of few channels
     (shapes_of_paper(14, 8, 126, 126), True), (shapes_of_paper(8, 5, 64, 64), True),
