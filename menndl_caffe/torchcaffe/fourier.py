@@ -143,8 +143,7 @@ def _transform(size: Shape, n: Shape, start: Shape, sign: int, mixture: np.ndarr
     others = size[:-1], n[:-1], start[:-1]
     real, pairs = _frequencies(n[:-1])
     one, two, each = (sign * _phases(f, *others) for f in (real, pairs, _positions(n[:-1])))
-    of_own = np.concatenate([weights[0] * np.cos(one),
-                             weights[1] * _mixed(two, mixture)[:, :two.shape[1]]])
+    of_own = np.concatenate([weights[0] * np.cos(one), weights[1] * _mixed(two, mixture)[:, :two.shape[1]]])
     of_pairs = weights[1] * _mixed(each, mixture)
 
     def times(matrix: np.ndarray, count: int) -> torch.Tensor:
@@ -162,7 +161,7 @@ def _mixed(phases: np.ndarray, mixture: np.ndarray) -> np.ndarray:
 class ByFourier:
     """Convolution of a stride of 1 by (4), on a CPU."""
 
-    def __init__(self, windows: Windows, image: Shape, output: Shape) -> None:
+    def __init__(self, windows: Windows, image: Shape) -> None:
         self._b, self._g, self._a = transforms(image, windows.kernel, windows.pad, mode.dtype())
 
     def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:

@@ -86,7 +86,7 @@ def test_it_is_the_convolution_and_its_gradients(shapes: Shapes, seed: int) -> N
     w = draw.uniform(-1, 1, (shapes.num_output, shapes.channels, *shapes.kernel)).astype(np.float32)
     bias = draw.uniform(-1, 1, shapes.num_output).astype(np.float32)
     gradient = draw.uniform(-1, 1, (shapes.num, shapes.num_output, *shapes.output)).astype(np.float32)
-    way = ByFourier(shapes.windows, shapes.image, shapes.output)
+    way = ByFourier(shapes.windows, shapes.image)
     tensors = list(map(torch.from_numpy, (x, w, bias, gradient)))
 
     expected = by_definition(x.astype(float), w.astype(float), shapes)
@@ -125,7 +125,7 @@ def test_the_work_is_that_of_the_matrices(shapes: Shapes) -> None:
 
 def test_only_wanted_gradients_are_computed() -> None:
     shapes = Shapes(2, 3, 4, (5, 5), (3, 3), (1, 1))
-    way = ByFourier(shapes.windows, shapes.image, shapes.output)
+    way = ByFourier(shapes.windows, shapes.image)
     tensors = torch.ones(2, 4, 5, 5), torch.ones(2, 3, 5, 5), torch.ones(4, 3, 3, 3)
     assert way.backward([False, True], *tensors)[0] is None
     assert way.backward([True, False], *tensors)[1] is None
@@ -134,7 +134,7 @@ def test_only_wanted_gradients_are_computed() -> None:
 def test_an_empty_image_gives_the_bias_to_the_last_bit() -> None:
     shapes = Shapes(2, 3, 4, (5, 5), (3, 3), (1, 1))
     bias = torch.randn(4)
-    output = ByFourier(shapes.windows, shapes.image, shapes.output).forward(torch.zeros(2, 3, 5, 5),
+    output = ByFourier(shapes.windows, shapes.image).forward(torch.zeros(2, 3, 5, 5),
                                                                             torch.randn(4, 3, 3, 3), bias)
     assert torch.equal(output, bias.view(1, 4, 1, 1).expand(2, 4, 5, 5))
 
@@ -153,7 +153,7 @@ def test_the_error_is_of_the_size_of_the_direct_kernels() -> None:
         found = [way.forward(x, w, None), *way.backward([True, True], gradient, x, w)]
         return np.array([float((f.double() - e).abs().max() / e.abs().max()) for f, e in zip(found, expected)])
 
-    mine = errors(ByFourier(shapes.windows, shapes.image, shapes.output))
+    mine = errors(ByFourier(shapes.windows, shapes.image))
     assert (mine < 3e-6).all() and (mine < 4 * errors(exact)).all()
 
 

@@ -186,7 +186,7 @@ class Convolution(Layer):
             if ByProduct.fits(windows, image):
                 return ByProduct(windows, image)
             if is_less_work(prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output, windows):
-                return ByFourier(windows, image, output)
+                return ByFourier(windows, image)
         return Direct(windows, transposed, param.group)
 
     def _prefers_channels_last(self, bottom: Shape) -> bool:
