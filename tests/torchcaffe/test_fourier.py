@@ -86,7 +86,7 @@ def test_it_is_the_convolution_and_its_gradients(shapes: Shapes, seed: int) -> N
     w = draw.uniform(-1, 1, (shapes.num_output, shapes.channels, *shapes.kernel)).astype(np.float32)
     bias = draw.uniform(-1, 1, shapes.num_output).astype(np.float32)
     gradient = draw.uniform(-1, 1, (shapes.num, shapes.num_output, *shapes.output)).astype(np.float32)
-    way = ByFourier(shapes.windows, shapes.image, shapes.output)
+    way = ByFourier(shapes.windows, shapes.image)
     tensors = list(map(torch.from_numpy, (x, w, bias, gradient)))
 
     expected = by_definition(x.astype(float), w.astype(float), shapes)
@@ -108,13 +108,24 @@ def test_it_is_the_convolution_and_its_gradients(shapes: Shapes, seed: int) -> N
 @given(convolutions())
 def test_the_number_of_products(shapes: Shapes) -> None:
     n = fourier.box(shapes.image, shapes.pad)
-    before, weight, after = fourier.bilinear(shapes.image, shapes.kernel, shapes.pad)
-    assert len(before) == len(weight) == after.shape[1] == fourier.products(n)
+    for transform in fourier.transforms(shapes.image, shapes.kernel, shapes.pad):
+        own, pairs = transform.of(torch.zeros(3, 2, *transform.size))
+        assert own.shape[1:] == pairs.shape[1:] == (3, 2)
+        assert len(own) + len(pairs) == fourier.products(n)
+
+
+@given(convolutions())
+def test_the_work_is_that_of_the_matrices(shapes: Shapes) -> None:
+    n = fourier.box(shapes.image, shapes.pad)
+    for transform in fourier.transforms(shapes.image, shapes.kernel, shapes.pad):
+        others = int(np.prod(transform.size[:-1]))
+        matrices = transform.own.numel() + transform.pairs.numel()
+        assert fourier.work(transform.size, n) == transform.last.numel() * others + matrices
 
 
 def test_only_wanted_gradients_are_computed() -> None:
     shapes = Shapes(2, 3, 4, (5, 5), (3, 3), (1, 1))
-    way = ByFourier(shapes.windows, shapes.image, shapes.output)
+    way = ByFourier(shapes.windows, shapes.image)
     tensors = torch.ones(2, 4, 5, 5), torch.ones(2, 3, 5, 5), torch.ones(4, 3, 3, 3)
     assert way.backward([False, True], *tensors)[0] is None
     assert way.backward([True, False], *tensors)[1] is None
@@ -123,7 +134,7 @@ def test_only_wanted_gradients_are_computed() -> None:
 def test_an_empty_image_gives_the_bias_to_the_last_bit() -> None:
     shapes = Shapes(2, 3, 4, (5, 5), (3, 3), (1, 1))
     bias = torch.randn(4)
-    output = ByFourier(shapes.windows, shapes.image, shapes.output).forward(torch.zeros(2, 3, 5, 5),
+    output = ByFourier(shapes.windows, shapes.image).forward(torch.zeros(2, 3, 5, 5),
                                                                             torch.randn(4, 3, 3, 3), bias)
     assert torch.equal(output, bias.view(1, 4, 1, 1).expand(2, 4, 5, 5))
 
@@ -142,7 +153,7 @@ def test_the_error_is_of_the_size_of_the_direct_kernels() -> None:
         found = [way.forward(x, w, None), *way.backward([True, True], gradient, x, w)]
         return np.array([float((f.double() - e).abs().max() / e.abs().max()) for f, e in zip(found, expected)])
 
-    mine = errors(ByFourier(shapes.windows, shapes.image, shapes.output))
+    mine = errors(ByFourier(shapes.windows, shapes.image))
     assert (mine < 3e-6).all() and (mine < 4 * errors(exact)).all()
 
 
@@ -151,7 +162,9 @@ def shapes_of_paper(size: int, kernel: int, channels: int, num_output: int) -> S
 
 
 @pytest.mark.parametrize("shapes, is_chosen", [
-    (shapes_of_paper(32, 5, 3, 32), False), (shapes_of_paper(16, 5, 32, 32), False),  # the default genome's
+    (shapes_of_paper(32, 5, 3, 32), False), (shapes_of_paper(16, 5, 32, 32), True),  # the default genome's
+    (shapes_of_paper(32, 4, 3, 76), False), (shapes_of_paper(16, 4, 76, 118), True),  # those of Table 3's best
+    (shapes_of_paper(8, 2, 118, 108), False),
     (shapes_of_paper(16, 1, 126, 126), False),
     (shapes_of_paper(32, 8, 3, 126), False),  # a kernel as large, but of few channels
     (shapes_of_paper(14, 8, 126, 126), True), (shapes_of_paper(8, 5, 64, 64), True),
@@ -162,14 +175,19 @@ def test_it_is_chosen_where_it_is_less_work(shapes: Shapes, is_chosen: bool) -> 
                                 shapes.windows) == is_chosen
 
 
-def way_of(type_: str, settings: str, images: Tuple[int, ...]) -> Any:
+def convolution(type_: str, settings: str, images: Tuple[int, ...]) -> Convolution:
+    """A layer that is ready for such images."""
     text = f'top: "y" type: "{type_}" convolution_param {{ {settings} }}'
     layer = make_layer(text_format.Parse(text, caffe_pb2.LayerParameter()))
     bottom, top = [Blob(images)], [Blob()]
     layer.setup(bottom, top)
     layer.reshape(bottom, top)
     assert isinstance(layer, Convolution)
-    return type(layer._way)
+    return layer
+
+
+def way_of(type_: str, settings: str, images: Tuple[int, ...]) -> Any:
+    return type(convolution(type_, settings, images)._way)
 
 
 @pytest.mark.parametrize("type_, settings, expected", [

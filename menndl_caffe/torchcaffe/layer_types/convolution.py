@@ -5,9 +5,10 @@ Sources: `base_conv_layer.cpp`, `conv_layer.cpp`, `deconv_layer.cpp`.
 from __future__ import annotations
 
 from math import prod
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 
 from menndl_caffe.nets.layer_rules.blob import Shape, axis_of
 from menndl_caffe.nets.layer_rules.convolution import Windows, windows_of
@@ -18,6 +19,8 @@ from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
 from menndl_caffe.torchcaffe.numbers import factors, real
 
 aten: Any = torch.ops.aten
+HEAVY = 4  # times as many numbers in the weight as in the images: more work to reorder than to multiply, as measured
+SMALL = 20480  # numbers in one image, below which PyTorch has kernels of its own (`ConvParams::use_mkldnn`)
 Gradients = Tuple[Optional[torch.Tensor], ...]  # of images and weight, where wanted
 
 
@@ -37,6 +40,62 @@ class Direct:
         """The gradients of images and weight."""
         # The bias's too, if asked for, but on a CPU many times slower than `_channel_sums`.
         return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted, False])[:2]
+
+
+class ByProduct:
+    """As one product of matrices, where what each window sees lies in memory as a row: of a stride of 1, on a CPU.
+
+    N, C, K     images, channels, outputs
+    X           what the windows see, a row for each window of all images
+    W, b, Y     the weight, of K rows; the bias; the output, of K columns
+
+        Y = X W^T + b                                                                                                (1)
+
+    This is how Caffe computes every convolution (`base_conv_layer.cpp`), once it has written X down. A window that is
+    the whole image sees that image, and one of one pixel its C channels: X is the bottom as it is.
+
+    With padding, one pixel may see but zeros: Y is b there, and its gradient is nobody's. On the way back the narrower
+    of X and Y, in channels, is padded or cropped; on the way up, PyTorch's kernels do it faster.
+    """
+
+    def __init__(self, windows: Windows, image: Shape) -> None:
+        self._is_pixel, self._pad = prod(windows.kernel) == 1, windows.pad
+        self._inner: Any = (..., *(slice(p, p + size) for p, size in zip(windows.pad, image)))
+        self._direct = Direct(windows, False, 1)
+
+    @staticmethod
+    def fits(windows: Windows, image: Shape) -> bool:
+        """Whether it is for these windows, of a stride of 1 and without dilation."""
+        return prod(windows.kernel) == 1 or windows.kernel == image and not any(windows.pad)
+
+    def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
+        """As Direct's."""
+        if any(self._pad):
+            return self._direct.forward(images, weight, bias)
+        rows, matrix = self._rows(images), weight.flatten(1).t()
+        output = rows @ matrix if bias is None else torch.addmm(bias, rows, matrix)
+        size = images.shape[2:] if self._is_pixel else [1] * len(self._pad)
+        return output.view(len(images), *size, -1).movedim(-1, 1)
+
+    def backward(self, wanted: Sequence[bool], gradient: torch.Tensor, images: torch.Tensor,
+                 weight: torch.Tensor) -> Gradients:
+        """As Direct's."""
+        are_padded, of_images = any(self._pad), None
+        if are_padded and images.shape[1] < len(weight):
+            images = F.pad(images.movedim(1, -1), [0, 0, *_around(self._pad)]).movedim(-1, 1)
+        elif are_padded:
+            gradient, are_padded = gradient[self._inner], False
+        steps = _pixels(gradient)
+        if wanted[0]:
+            of_images = steps @ weight.flatten(1)
+            of_images = (of_images.view(len(images), *images.shape[2:], -1).movedim(-1, 1) if self._is_pixel
+                         else of_images.view(images.shape))
+            of_images = of_images[self._inner] if are_padded else of_images
+        return of_images, (steps.t() @ self._rows(images)).view(weight.shape) if wanted[1] else None
+
+    def _rows(self, images: torch.Tensor) -> torch.Tensor:
+        """X."""
+        return _pixels(images) if self._is_pixel else images.flatten(1)
 
 
 class ByColumns:
@@ -80,7 +139,7 @@ class ByColumns:
         return weight.reshape(self._group, len(weight) // self._group, -1)
 
 
-Way = Union[Direct, ByColumns, ByFourier]
+Way = Union[Direct, ByColumns, ByFourier, ByProduct]
 
 
 @register("Convolution", "Deconvolution")
@@ -94,6 +153,7 @@ class Convolution(Layer):
         super().reshape(bottom, top)
         self._axis = axis_of(self.param.convolution_param.axis, bottom[0].shape)
         self._way = self._way_of(bottom[0].shape, top[0].shape)
+        self._is_channels_last = self._prefers_channels_last(bottom[0].shape)
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         bias = self.blobs[1].value if len(self.blobs) > 1 else None
@@ -122,17 +182,29 @@ class Convolution(Layer):
         if len(image) not in (1, 2, 3) or overhangs:
             return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
         is_plain = not transposed and param.group == 1 and {*windows.stride, *windows.dilation} == {1}
-        if is_plain and mode.device().type == "cpu" and mode.math() != "bf16" and is_less_work(
-                prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output, windows):
-            return ByFourier(windows, image, output)
+        if is_plain and mode.device().type == "cpu" and mode.math() != "bf16":
+            if ByProduct.fits(windows, image):
+                return ByProduct(windows, image)
+            if is_less_work(prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output, windows):
+                return ByFourier(windows, image)
         return Direct(windows, transposed, param.group)
 
+    def _prefers_channels_last(self, bottom: Shape) -> bool:
+        """Whether the order of memory that is fast for images of 2 axes on a CPU is so for these, too."""
+        channels, *image = bottom[self._axis:]
+        if len(image) != 2 or mode.device().type != "cpu":
+            return False
+        num, weight = prod(bottom[:self._axis]), self.blobs[0].shape
+        is_whole = isinstance(self._way, ByProduct) and prod(weight[2:]) > 1
+        # PyTorch brings a weight into the images' order, pass by pass, and one small image to other kernels.
+        is_heavy = prod(weight) > HEAVY * prod(bottom)
+        is_small = num == 1 and channels <= 3 and min(weight[2:]) <= 3 and prod(bottom) <= SMALL
+        return not (is_whole or is_heavy or is_small)
+
     def _images(self, tensor: torch.Tensor) -> torch.Tensor:
-        """All axes before the channels' as one; images of 2 axes in the order of memory that is fast on a CPU."""
+        """All axes before the channels' as one, in the order of memory that is fast."""
         images = tensor if self._axis == 1 else tensor.reshape(-1, *tensor.shape[self._axis:])
-        if images.dim() == 4 and images.device.type == "cpu":
-            return _channels_last(images)
-        return images
+        return _channels_last(images) if self._is_channels_last else images
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:
@@ -145,5 +217,15 @@ def _channels_last(images: torch.Tensor) -> torch.Tensor:
 
 def _channel_sums(images: torch.Tensor) -> torch.Tensor:
     """Sums over all axes but the channels', number 1."""
-    rows = images.movedim(1, -1).reshape(-1, images.shape[1])
+    rows = _pixels(images)
     return torch.mv(rows.t(), rows.new_ones(len(rows)))
+
+
+def _pixels(images: torch.Tensor) -> torch.Tensor:
+    """The channels of each pixel of all images, as a row."""
+    return images.movedim(1, -1).reshape(-1, images.shape[1])
+
+
+def _around(pad: Shape) -> List[int]:
+    """The padding before and after each axis, as PyTorch takes it: the last axis first."""
+    return [amount for p in reversed(pad) for amount in (p, p)]
