@@ -90,6 +90,7 @@ class Dropout(Layer):
         self._is_active = self.phase == caffe_pb2.TRAIN
         self._kept = 1 - ratio
         self._scale = 1 / self._kept if self._kept else inf
+        self._factors: Any = None
 
     @property
     def replayable(self) -> bool:
@@ -100,7 +101,8 @@ class Dropout(Layer):
         if self._is_active:
             shape = bottom[0].shape
             mask = torch.from_numpy(mode.generator().bernoulli(self._kept, bottom[0].count)).view(shape)
-            self._factors = mask.to(bottom[0].value.device) * self._scale
+            room = self._factors if self._factors is not None and self._factors.shape == shape else None
+            self._factors = torch.mul(mask.to(bottom[0].value.device), self._scale, out=room)
             x = bottom[0].own_value() if top[0] is bottom[0] else bottom[0].value
             top[0].value = _scaled(x, self._factors, top[0] is bottom[0])
         elif top[0] is not bottom[0]:
