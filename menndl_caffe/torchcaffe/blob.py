@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from math import prod
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import numpy as np
 import torch
@@ -19,21 +19,25 @@ import torch
 from menndl_caffe.nets.layer_rules.blob import check_size
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.numbers import are_dual
 
 Shape = Tuple[int, ...]
+ZERO = torch.zeros(())
 
 
 class Memory:
     """Room for `count` numbers, taken when first needed; blobs that share have one memory, each in a shape of its own.
 
     `_first` are the first numbers as they were last given or asked for, `_row` is all of it in C order: older than
-    `_first`, and there only once a user has the array, or blobs have seen different numbers of numbers.
+    `_first`, and there only once a user has the array, or blobs have seen different numbers of numbers. `_deferred` is
+    newer than both: what `_first` will be once someone asks.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._first: Optional[torch.Tensor] = None
         self._row: Optional[torch.Tensor] = None
+        self._deferred: Optional[torch.Tensor] = None
         self._is_lent = False  # whether someone counts on `_first` to stay as it is
         self._array: Optional[np.ndarray] = None  # the row; on a GPU a copy
         self._shown = 0  # on a GPU, how many numbers of that copy the user may have written to
@@ -43,15 +47,39 @@ class Memory:
         if self._shown:
             self.sync()
         first = self._first
+        if self._deferred is not None:
+            first, self._deferred = cast(torch.Tensor, first).copy_(self._deferred), None
         if first is None or first.shape != shape:
             if first is None or first.numel() != prod(shape):
                 first = self._whole()[:prod(shape)]
             first = self._first = first.contiguous().view(shape)
         return first
 
+    def defer(self, source: torch.Tensor, shape: Shape) -> None:
+        """Make the first numbers, in this shape, copies of these, or of a single one; when someone asks, if possible."""
+        self._deferred = None
+        numbers = self.numbers(shape)
+        if self._array is None and numbers.device.type == "cpu":
+            self._deferred = source
+        elif source is ZERO:
+            numbers.zero_()
+        else:
+            numbers.copy_(source)
+
+    def is_zero(self) -> bool:
+        """Whether the first numbers are known to be 0, so that nobody has to write that they are."""
+        return self._deferred is ZERO
+
+    def room(self, shape: Shape) -> torch.Tensor:
+        """The place of the first numbers, in this shape, for one who writes to all of it: nothing is deferred any more."""
+        self._deferred = None
+        return self.numbers(shape)
+
     def give(self, tensor: torch.Tensor) -> None:
         """Make these the first numbers: handed over, or copied where a user has the array."""
-        first = self._first
+        if self._deferred is not None and tensor.numel() < self.count:
+            self.numbers(tensor.shape)
+        first, self._deferred = self._first, None
         if tensor is first:
             return
         if self._shown > tensor.numel():
@@ -167,6 +195,30 @@ class Blob:
     @grad.setter
     def grad(self, tensor: torch.Tensor) -> None:
         self._diff.give(self._checked(tensor))
+
+    def defer_grad(self, source: torch.Tensor) -> None:
+        """Let the gradient be what `source` holds, or its only number, when someone asks; it stays what it is."""
+        self._diff.defer(source, self._shape)
+
+    def clear_grad(self) -> None:
+        """Set the gradient to 0."""
+        self.defer_grad(ZERO)
+
+    def add_grad(self, gradient: torch.Tensor) -> None:
+        """Add to the gradient."""
+        if self._diff.is_zero() and not are_dual():
+            self._diff.room(self._shape).copy_(gradient)
+        else:
+            self.grad.add_(gradient)
+
+    def add_grad_product(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Add the product of two matrices to the gradient, which is one."""
+        if self._diff.is_zero() and a.dtype is mode.dtype() and not are_dual():
+            torch.mm(a, b, out=self._diff.room(self._shape))
+        elif a.dtype is not mode.dtype():
+            self.add_grad(a @ b)
+        else:
+            self.grad.addmm_(a, b)
 
     def sync(self) -> None:
         """Take over what the user has written to the arrays: on a GPU they are copies."""

@@ -184,7 +184,10 @@ class Net:
     def clear_param_diffs(self) -> None:
         """Set the gradients of the parameters to 0: passes add to them."""
         for learnable in self.learnable:
-            learnable.blob.grad.zero_()
+            if self._replay is None:
+                learnable.blob.clear_grad()
+            else:  # recorded passes add, whatever is there
+                learnable.blob.grad.zero_()
 
     def hessian_product(self, direction: Sequence[np.ndarray], start: Optional[str] = None) -> List[np.ndarray]:
         """The Hessian of the batch's loss by the parameters, times a vector: exact but for rounding (see `duals`).

@@ -46,9 +46,10 @@ class InnerProduct(Layer):
         gradient = top[0].grad.reshape(-1, len(matrix))
         dy, rows, weight = factors(gradient, bottom[0].value.reshape(-1, matrix.shape[1]), matrix)
         if self.propagates_to[0]:
-            self.blobs[0].grad += rows.t() @ dy if self.param.inner_product_param.transpose else dy.t() @ rows
+            transpose = self.param.inner_product_param.transpose
+            self.blobs[0].add_grad_product(*((rows.t(), dy) if transpose else (dy.t(), rows)))
         if len(self.blobs) > 1 and self.propagates_to[1]:
-            self.blobs[1].grad += gradient.sum(0)
+            self.blobs[1].add_grad(gradient.sum(0))
         if propagate_down[0]:
             bottom[0].grad = real(dy @ weight).view(bottom[0].shape)
 
