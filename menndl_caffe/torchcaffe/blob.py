@@ -56,7 +56,7 @@ class Memory:
         return first
 
     def defer(self, source: torch.Tensor, shape: Shape) -> None:
-        """Make the first numbers, in this shape, copies of these, or of a single one; when someone asks, if possible."""
+        """Make the first numbers, in this shape, copies of these or of a single one: if possible once someone asks."""
         self._deferred = None
         numbers = self.numbers(shape)
         if self._array is None and numbers.device.type == "cpu":
@@ -71,7 +71,7 @@ class Memory:
         return self._deferred is ZERO
 
     def room(self, shape: Shape) -> torch.Tensor:
-        """The place of the first numbers, in this shape, for one who writes to all of it: nothing is deferred any more."""
+        """The place of the first numbers, in this shape, for one who writes to all of it: nothing stays deferred."""
         self._deferred = None
         return self.numbers(shape)
 
