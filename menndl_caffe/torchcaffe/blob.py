@@ -154,7 +154,10 @@ class Blob:
     """An n-dimensional array `data` of `mode.dtype`, float32, and its gradient `diff`, both of `shape`.
 
     `data` and `diff` are for users, `value` and `grad` for layers: the same numbers as tensors on the net's device.
+    `reshapes` says how often any blob has changed its shape: where that is as before, all have the shapes they had.
     """
+
+    reshapes = 0
 
     def __init__(self, shape: Shape = ()) -> None:
         self._shape = shape
@@ -250,6 +253,7 @@ class Blob:
         if prod(shape) > min(self._data.count, self._diff.count):
             self._data, self._diff = Memory(prod(shape)), Memory(prod(shape))
         self._shape = shape
+        Blob.reshapes += 1
 
     def share_data(self, other: Blob) -> None:
         """From now on the other's numbers are this blob's, in its own shape, of as many (`Blob::ShareData`)."""
@@ -306,6 +310,7 @@ def set_aside(blobs: Iterable[Blob]) -> Iterator[None]:
     finally:
         for owner, attributes in zip(owners, before):
             vars(owner).update(attributes)
+        Blob.reshapes += 1
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

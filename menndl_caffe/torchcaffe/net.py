@@ -90,19 +90,25 @@ class Net:
         """Run layers `start` to `end`, that one included; the sum of their losses times weights (`ForwardFromTo`)."""
         self._forget_replay()
         losses = []
+        has_callbacks = self._has_callbacks()
         for index in range(start, end + 1):
-            self._call("before_forward", index)
+            if has_callbacks:
+                self._call("before_forward", index)
             losses += self._nodes[index].forward()
-            self._call("after_forward", index)
+            if has_callbacks:
+                self._call("after_forward", index)
         return float(total(losses))
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers `start` down to `end`, that one included, in reverse (`BackwardFromTo`)."""
         self._forget_replay()
+        has_callbacks = self._has_callbacks()
         for index in range(start, end - 1, -1):
-            self._call("before_backward", index)
+            if has_callbacks:
+                self._call("before_backward", index)
             self._nodes[index].backward()
-            self._call("after_backward", index)
+            if has_callbacks:
+                self._call("after_backward", index)
 
     def forward_loss(self) -> float:
         """A whole forward pass; the loss."""

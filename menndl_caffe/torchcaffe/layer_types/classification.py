@@ -19,6 +19,7 @@ from torch import Tensor
 
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.files import read_message
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
@@ -36,7 +37,10 @@ def labels_of(layer: Layer, labels: Blob, shape: Shape, classes: int, ignored: O
 
     UserError, with layer and label, for one that is not a class.
     """
-    numbers = labels.value.reshape(-1)[:prod(shape)].view(shape).long()
+    numbers, count = labels.value, prod(shape)
+    if labels.count != count:
+        numbers = numbers.reshape(-1)[:count]
+    numbers = numbers.reshape(shape).long()
     mask = None
     if ignored is not None:
         mask = numbers == ignored
@@ -59,11 +63,11 @@ def normalization_of(param: Any, default: int = VALID) -> int:
     return default
 
 
-def normalizer(mode: int, outer: int, inner: int, ignored: Optional[Tensor]) -> Union[int, Tensor]:
+def normalizer(kind: int, outer: int, inner: int, ignored: Optional[Tensor]) -> Union[int, Tensor]:
     """What a loss over outer x inner places is divided by, at least 1 (`get_normalizer`)."""
-    if mode == VALID and ignored is not None:
+    if kind == VALID and ignored is not None:
         return (~ignored).sum().clamp_min(1)
-    return {VALID: outer * inner, FULL: outer * inner, BATCH_SIZE: outer}.get(mode, 1)
+    return {VALID: outer * inner, FULL: outer * inner, BATCH_SIZE: outer}.get(kind, 1)
 
 
 def refuse_labels(layer: Layer, propagate_down: Sequence[bool]) -> None:
@@ -108,8 +112,8 @@ class Classifier(Layer):
         return labels_of(self, bottom[1], self._places, self._classes, ignored_label(param))
 
     def _normalizer(self, ignored: Optional[Tensor]) -> Union[int, Tensor]:
-        mode = normalization_of(self.param.loss_param)
-        return normalizer(mode, prod(self._places[:self._axis]), prod(self._places[self._axis:]), ignored)
+        kind = normalization_of(self.param.loss_param)
+        return normalizer(kind, prod(self._places[:self._axis]), prod(self._places[self._axis:]), ignored)
 
 
 @register("SoftmaxWithLoss")
@@ -119,21 +123,24 @@ class SoftmaxWithLoss(Classifier):
     def class_axis(self) -> int:
         return int(self.param.softmax_param.axis)
 
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        self._minus_one = torch.full(self._places, -1.0, device=mode.device())
+
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         self._probabilities = bottom[0].value.softmax(self._axis)
         label, ignored = self._labels(bottom, self.param.loss_param)
         logs = self._probabilities.gather(self._axis, label).clamp_min_(FLT_MIN).log_()
         if ignored is not None:
             logs.masked_fill_(ignored, 0)
-        top[0].value = logs.sum().neg_().div_(self._normalizer(ignored))
+        top[0].value = logs.sum().div_(-self._normalizer(ignored))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         refuse_labels(self, propagate_down)
         if not propagate_down[0]:
             return
         label, ignored = self._labels(bottom, self.param.loss_param)
-        minus_one = self._probabilities.new_full(self._places, -1)
-        gradient = self._probabilities.scatter_add(self._axis, label, minus_one)
+        gradient = self._probabilities.scatter_add(self._axis, label, self._minus_one)
         if ignored is not None:
             gradient.masked_fill_(ignored, 0)
         bottom[0].grad = gradient.mul_(top[0].grad / self._normalizer(ignored))

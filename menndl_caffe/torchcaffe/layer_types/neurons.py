@@ -218,17 +218,20 @@ class PReLU(InputReader):
 class ReLU(Layer):
     """x, below 0 negative_slope x: NaN for -inf and a slope of 0, as 0 times infinity is."""
 
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        super().setup(bottom, top)
+        self._slope = float(self.param.relu_param.negative_slope)
+
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        slope = self.param.relu_param.negative_slope
         if self._in_place(bottom, top):
-            aten.leaky_relu_(bottom[0].own_value(), slope)
+            F.leaky_relu_(bottom[0].own_value(), self._slope)
         else:
-            top[0].value = aten.leaky_relu(bottom[0].value, slope)
+            top[0].value = F.leaky_relu(bottom[0].value, self._slope)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
             return
-        x, dy, slope = bottom[0].value, top[0].grad, self.param.relu_param.negative_slope
+        x, dy, slope = bottom[0].value, top[0].grad, self._slope
         if slope != 0:
             bottom[0].grad = ((x > 0) + slope * (x <= 0)).mul_(dy)  # 0 where x is NaN
         elif self._in_place(bottom, top):
