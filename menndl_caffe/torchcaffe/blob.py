@@ -75,6 +75,14 @@ class Memory:
         self._deferred = None
         return self.numbers(shape)
 
+    def room_like(self, tensor: torch.Tensor) -> Optional[torch.Tensor]:
+        """The first numbers, to be overwritten, where they have this shape and order of memory and are on a CPU."""
+        first = self._first
+        if (first is None or self._is_lent or self._deferred is not None or first.shape != tensor.shape
+                or first.stride() != tensor.stride() or first.device.type != "cpu" or are_dual()):
+            return None
+        return first
+
     def give(self, tensor: torch.Tensor) -> None:
         """Make these the first numbers: handed over, or copied where a user has the array."""
         if self._deferred is not None and tensor.numel() < self.count:
@@ -189,6 +197,17 @@ class Blob:
     def own_value(self) -> torch.Tensor:
         """The numbers as a tensor to be changed where it is."""
         return self._data.own(self._shape)
+
+    def value_room(self, like: torch.Tensor) -> Optional[torch.Tensor]:
+        """For a kernel's `out`: the numbers of the last pass, whose place those of this pass may take; None if not.
+
+        Only where they lie in memory as `like` does, so that the kernel computes the same with and without.
+        """
+        return self._data.room_like(like)
+
+    def grad_room(self, like: torch.Tensor) -> Optional[torch.Tensor]:
+        """The same of the gradient."""
+        return self._diff.room_like(like)
 
     @property
     def grad(self) -> torch.Tensor:
