@@ -57,8 +57,7 @@ class Memory:
 
     def defer(self, source: torch.Tensor, shape: Shape) -> None:
         """Make the first numbers, in this shape, copies of these or of a single one: if possible once someone asks."""
-        self._deferred = None
-        numbers = self.numbers(shape)
+        numbers = self.room(shape)
         if self._array is None and numbers.device.type == "cpu":
             self._deferred = source
         elif source is ZERO:
@@ -72,7 +71,8 @@ class Memory:
 
     def room(self, shape: Shape) -> torch.Tensor:
         """The place of the first numbers, in this shape, for one who writes to all of it: nothing stays deferred."""
-        self._deferred = None
+        if self._first is not None and self._first.numel() == prod(shape):
+            self._deferred = None
         return self.numbers(shape)
 
     def room_like(self, tensor: torch.Tensor) -> Optional[torch.Tensor]:
@@ -85,9 +85,9 @@ class Memory:
 
     def give(self, tensor: torch.Tensor) -> None:
         """Make these the first numbers: handed over, or copied where a user has the array."""
-        if self._deferred is not None and tensor.numel() < self.count:
-            self.numbers(tensor.shape)
-        first, self._deferred = self._first, None
+        if self._deferred is not None:
+            self.room(tensor.shape)
+        first = self._first
         if tensor is first:
             return
         if self._shown > tensor.numel():
