@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from math import prod
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import numpy as np
 import torch
@@ -19,21 +19,25 @@ import torch
 from menndl_caffe.nets.layer_rules.blob import check_size
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
+from menndl_caffe.torchcaffe.numbers import are_dual
 
 Shape = Tuple[int, ...]
+ZERO = torch.zeros(())
 
 
 class Memory:
     """Room for `count` numbers, taken when first needed; blobs that share have one memory, each in a shape of its own.
 
     `_first` are the first numbers as they were last given or asked for, `_row` is all of it in C order: older than
-    `_first`, and there only once a user has the array, or blobs have seen different numbers of numbers.
+    `_first`, and there only once a user has the array, or blobs have seen different numbers of numbers. `_deferred` is
+    newer than both: what `_first` will be once someone asks.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._first: Optional[torch.Tensor] = None
         self._row: Optional[torch.Tensor] = None
+        self._deferred: Optional[torch.Tensor] = None
         self._is_lent = False  # whether someone counts on `_first` to stay as it is
         self._array: Optional[np.ndarray] = None  # the row; on a GPU a copy
         self._shown = 0  # on a GPU, how many numbers of that copy the user may have written to
@@ -43,14 +47,46 @@ class Memory:
         if self._shown:
             self.sync()
         first = self._first
+        if self._deferred is not None:
+            first, self._deferred = cast(torch.Tensor, first).copy_(self._deferred), None
         if first is None or first.shape != shape:
             if first is None or first.numel() != prod(shape):
                 first = self._whole()[:prod(shape)]
             first = self._first = first.contiguous().view(shape)
         return first
 
+    def defer(self, source: torch.Tensor, shape: Shape) -> None:
+        """Make the first numbers, in this shape, copies of these or of a single one: if possible once someone asks."""
+        numbers = self.room(shape)
+        if self._array is None and numbers.device.type == "cpu":
+            self._deferred = source
+        elif source is ZERO:
+            numbers.zero_()
+        else:
+            numbers.copy_(source)
+
+    def is_zero(self) -> bool:
+        """Whether the first numbers are known to be 0, so that nobody has to write that they are."""
+        return self._deferred is ZERO
+
+    def room(self, shape: Shape) -> torch.Tensor:
+        """The place of the first numbers, in this shape, for one who writes to all of it: nothing stays deferred."""
+        if self._first is not None and self._first.numel() == prod(shape):
+            self._deferred = None
+        return self.numbers(shape)
+
+    def room_like(self, tensor: torch.Tensor) -> Optional[torch.Tensor]:
+        """The first numbers, to be overwritten, where they have this shape and order of memory and are on a CPU."""
+        first = self._first
+        if (first is None or self._is_lent or self._deferred is not None or first.shape != tensor.shape
+                or first.stride() != tensor.stride() or first.device.type != "cpu" or are_dual()):
+            return None
+        return first
+
     def give(self, tensor: torch.Tensor) -> None:
         """Make these the first numbers: handed over, or copied where a user has the array."""
+        if self._deferred is not None:
+            self.room(tensor.shape)
         first = self._first
         if tensor is first:
             return
@@ -126,7 +162,10 @@ class Blob:
     """An n-dimensional array `data` of `mode.dtype`, float32, and its gradient `diff`, both of `shape`.
 
     `data` and `diff` are for users, `value` and `grad` for layers: the same numbers as tensors on the net's device.
+    `reshapes` says how often any blob has changed its shape: where that is as before, all have the shapes they had.
     """
+
+    reshapes = 0
 
     def __init__(self, shape: Shape = ()) -> None:
         self._shape = shape
@@ -159,6 +198,17 @@ class Blob:
         """The numbers as a tensor to be changed where it is."""
         return self._data.own(self._shape)
 
+    def value_room(self, like: torch.Tensor) -> Optional[torch.Tensor]:
+        """For a kernel's `out`: the numbers of the last pass, whose place those of this pass may take; None if not.
+
+        Only where they lie in memory as `like` does, so that the kernel computes the same with and without.
+        """
+        return self._data.room_like(like)
+
+    def grad_room(self, like: torch.Tensor) -> Optional[torch.Tensor]:
+        """The same of the gradient."""
+        return self._diff.room_like(like)
+
     @property
     def grad(self) -> torch.Tensor:
         """The gradient, as `value`."""
@@ -167,6 +217,30 @@ class Blob:
     @grad.setter
     def grad(self, tensor: torch.Tensor) -> None:
         self._diff.give(self._checked(tensor))
+
+    def defer_grad(self, source: torch.Tensor) -> None:
+        """Let the gradient be what `source` holds, or its only number, when someone asks; it stays what it is."""
+        self._diff.defer(source, self._shape)
+
+    def clear_grad(self) -> None:
+        """Set the gradient to 0."""
+        self.defer_grad(ZERO)
+
+    def add_grad(self, gradient: torch.Tensor) -> None:
+        """Add to the gradient."""
+        if self._diff.is_zero() and not are_dual():
+            self._diff.room(self._shape).copy_(gradient)
+        else:
+            self.grad.add_(gradient)
+
+    def add_grad_product(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Add the product of two matrices to the gradient, which is one."""
+        if self._diff.is_zero() and a.dtype is mode.dtype() and not are_dual():
+            torch.mm(a, b, out=self._diff.room(self._shape))
+        elif a.dtype is not mode.dtype():
+            self.add_grad(a @ b)
+        else:
+            self.grad.addmm_(a, b)
 
     def sync(self) -> None:
         """Take over what the user has written to the arrays: on a GPU they are copies."""
@@ -198,6 +272,7 @@ class Blob:
         if prod(shape) > min(self._data.count, self._diff.count):
             self._data, self._diff = Memory(prod(shape)), Memory(prod(shape))
         self._shape = shape
+        Blob.reshapes += 1
 
     def share_data(self, other: Blob) -> None:
         """From now on the other's numbers are this blob's, in its own shape, of as many (`Blob::ShareData`)."""
@@ -254,6 +329,7 @@ def set_aside(blobs: Iterable[Blob]) -> Iterator[None]:
     finally:
         for owner, attributes in zip(owners, before):
             vars(owner).update(attributes)
+        Blob.reshapes += 1
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -53,7 +53,9 @@ class Node:
         """Run the layer; its losses times their weights, scalars."""
         self.layer.reshape_if_needed(self.bottom, self.top)
         self.layer.forward(self.bottom, self.top)
-        return [(blob.value * blob.grad).sum() for blob, weight in zip(self.top, self.loss_weights) if weight]
+        if not self.loss_weights:
+            return []
+        return [weighted(blob) for blob, weight in zip(self.top, self.loss_weights) if weight]
 
     def backward(self) -> None:
         """Compute the gradients that are wanted; ImpossibleNet where Caffe's would be nonsense."""
@@ -181,7 +183,13 @@ class _Builder(Graph):
 
 def total(losses: Sequence[torch.Tensor]) -> torch.Tensor:
     """The loss of a pass, a scalar: these scalars added one after the other, as Caffe does."""
-    return sum(losses, torch.zeros(()))
+    return sum(losses[1:], losses[0]) if losses else torch.zeros(())
+
+
+def weighted(loss: Blob) -> torch.Tensor:
+    """A loss times its weight, which its gradient holds; of one with several numbers, the sum."""
+    product = loss.value * loss.grad
+    return product.sum() if loss.shape else product
 
 
 def layer_parameter(wired: Wired, phase: int) -> Any:

@@ -45,6 +45,7 @@ class Layer:
         self.blobs: List[Blob] = [blob_of(proto) for proto in param.blobs]
         self.propagates_to: List[bool] = []
         self._shapes_seen: Any = None
+        self._looked_at = -1  # when shapes were last compared, in `Blob.reshapes`
 
     @property
     def type(self) -> str:
@@ -102,6 +103,9 @@ class Layer:
 
     def reshape_if_needed(self, bottom: Blobs, top: Blobs) -> None:
         """Before every forward pass: reshape where the shape of a bottom, or of a top by hand, has changed."""
+        if self._looked_at == Blob.reshapes and not self.dynamic:
+            return
+        self._looked_at = Blob.reshapes
         shapes = [blob.shape for blob in bottom], [blob.shape for blob in top]
         if self.dynamic or shapes != self._shapes_seen:
             self.reshape_again(bottom, top)

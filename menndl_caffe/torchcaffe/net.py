@@ -90,19 +90,25 @@ class Net:
         """Run layers `start` to `end`, that one included; the sum of their losses times weights (`ForwardFromTo`)."""
         self._forget_replay()
         losses = []
+        has_callbacks = self._has_callbacks()
         for index in range(start, end + 1):
-            self._call("before_forward", index)
+            if has_callbacks:
+                self._call("before_forward", index)
             losses += self._nodes[index].forward()
-            self._call("after_forward", index)
+            if has_callbacks:
+                self._call("after_forward", index)
         return float(total(losses))
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers `start` down to `end`, that one included, in reverse (`BackwardFromTo`)."""
         self._forget_replay()
+        has_callbacks = self._has_callbacks()
         for index in range(start, end - 1, -1):
-            self._call("before_backward", index)
+            if has_callbacks:
+                self._call("before_backward", index)
             self._nodes[index].backward()
-            self._call("after_backward", index)
+            if has_callbacks:
+                self._call("after_backward", index)
 
     def forward_loss(self) -> float:
         """A whole forward pass; the loss."""
@@ -184,7 +190,10 @@ class Net:
     def clear_param_diffs(self) -> None:
         """Set the gradients of the parameters to 0: passes add to them."""
         for learnable in self.learnable:
-            learnable.blob.grad.zero_()
+            if self._replay is None:
+                learnable.blob.clear_grad()
+            else:  # recorded passes add, whatever is there
+                learnable.blob.grad.zero_()
 
     def hessian_product(self, direction: Sequence[np.ndarray], start: Optional[str] = None) -> List[np.ndarray]:
         """The Hessian of the batch's loss by the parameters, times a vector: exact but for rounding (see `duals`).

@@ -3,8 +3,11 @@
 Sources: `common.cpp` (the generator), `math_functions.cpp` (which distribution with which arguments). A Boost before
 1.56 draws other values from the same seed. Normal values come from a ziggurat (Marsaglia and Tsang, 2000): layers of
 equal area stacked under the density; a point of a random layer is accepted at once where the layer above covers it.
-Each value takes as many draws as it needs: a run of draws is evaluated as if a value began at every one, and of these
-values those are kept that do begin there.
+Each value takes as many draws as it needs.
+
+All this is here twice: in `rng.c`, which is compiled where a compiler is, and in NumPy, which is that one's judge and
+takes ten times as long. There a run of draws is evaluated as if a value began at every one, and of these values those
+are kept that do begin there.
 
 Notation
 --------
@@ -20,11 +23,15 @@ v           height within the layer, u / 2^32 of another draw; y = y[i] + v (y[i
 """
 from __future__ import annotations
 
+import ctypes
+from functools import cache
 from math import erfc, exp, log, pi, sqrt
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
+from menndl_caffe.compiled import library
 from menndl_caffe.errors import UserError
 
 f32 = np.float32
@@ -40,17 +47,16 @@ class Generator:
     """The random numbers that Caffe makes from `seed` (0 to 2^32 - 1), in Caffe's order of draws."""
 
     def __init__(self, seed: int) -> None:
-        self._bits = np.random.MT19937()
-        self._numpy = np.random.RandomState(self._bits)
-        self._numpy.seed(seed)
+        functions = compiled()
+        self._twister = ByNumpy(seed) if functions is None else Compiled(seed, functions)
 
     def draw(self) -> int:
         """One draw, 0 to 2^32 - 1 (`caffe_rng_rand`)."""
-        return self._bits.random_raw()
+        return int(self._twister.draws(1)[0])
 
     def draws(self, n: int) -> np.ndarray:
         """The next n draws, uint32."""
-        return self._numpy.randint(0, 2**32, n, dtype=np.uint32)
+        return self._twister.draws(n)
 
     def uniform(self, low: float, high: float, n: int) -> np.ndarray:
         """n float32 values between low and high, both included (`caffe_rng_uniform`)."""
@@ -61,13 +67,8 @@ class Generator:
 
     def gaussian(self, mean: float, std: float, n: int) -> np.ndarray:
         """n normal float32 values (`caffe_rng_gaussian`)."""
-        values, done = np.empty(n, f32), 0
-        while done < n:
-            some = self._normals(min(n - done, BLOCK))
-            values[done:done + len(some)] = some
-            done += len(some)
         with np.errstate(over="ignore", invalid="ignore"):  # infinite where Caffe's are
-            return values * f32(std) + f32(mean)
+            return self._twister.normals(n, f32(mean), f32(std))
 
     def bernoulli(self, p: Union[float, np.float32], n: int) -> np.ndarray:
         """n booleans, each True with probability p, 0 to 1 (`caffe_rng_bernoulli`).
@@ -77,8 +78,10 @@ class Generator:
         """
         if p == 0:
             return np.zeros(n, bool)
-        precision = np.asarray(p).dtype
-        return self.draws(n).astype(precision) <= p * precision.type(DRAW_MAX)
+        draws = self.draws(n)
+        if isinstance(p, np.float32):
+            return draws.astype(f32) <= p * f32(DRAW_MAX)
+        return draws <= np.uint32(p * DRAW_MAX)
 
     def shuffle(self, items: List[Any]) -> None:
         """Reorder a list as ImageData's `shuffle` does its images (`util/rng.hpp`)."""
@@ -88,8 +91,8 @@ class Generator:
 
     def state(self) -> Dict[str, Any]:
         """All that the next draws depend on, for `set_state`: plain data that JSON can hold."""
-        state = self._bits.state["state"]
-        return {"key": state["key"].tolist(), "pos": int(state["pos"])}
+        key, position = self._twister.state()
+        return {"key": key.tolist(), "pos": position}
 
     def set_state(self, state: Dict[str, Any]) -> None:
         """Go on where `state` was taken; UserError where it is not such a state."""
@@ -97,24 +100,15 @@ class Generator:
         if len(key) != STATE_WORDS or not 0 <= position <= STATE_WORDS:
             raise UserError(f"a random generator's state has {STATE_WORDS} words and a position up to {STATE_WORDS}, "
                             f"not {len(key)} words and position {position}")
-        self._bits.state = {"bit_generator": "MT19937",
-                            "state": {"key": np.array(key, np.uint32), "pos": position}}
+        self._twister.set_state(np.array(key, np.uint32), position)
 
     def _uniform(self, start: np.float32, stop: np.float32, n: int) -> np.ndarray:
         values = _scaled(self.draws(n), start, stop)
-        values = values[values < stop]
+        below = values < stop
+        values = values if below.all() else values[below]
         while len(values) < n:
             more = _scaled(self.draws(n - len(values)), start, stop)
             values = np.append(values, more[more < stop])
-        return values
-
-    def _normals(self, most: int) -> np.ndarray:
-        """The next standard normal values: at least one, at most so many."""
-        before = self._bits.state
-        values, used = _normals_of(self.draws(most + LONGEST))
-        values = values[:most]
-        self._bits.state = before
-        self.draws(used[len(values) - 1])
         return values
 
     def _below(self, n: int) -> int:
@@ -132,6 +126,91 @@ def _scaled(draws: np.ndarray, start: np.float32, stop: np.float32) -> np.ndarra
     values *= stop - start
     values += start
     return values
+
+
+class ByNumpy:
+    """The twister of a seed, and its normal values, where nothing can be compiled."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.MT19937()
+        self._numpy = np.random.RandomState(self._bits)
+        self._numpy.seed(seed)
+
+    def draws(self, n: int) -> np.ndarray:
+        """The next n draws, uint32."""
+        return self._numpy.randint(0, 2**32, n, dtype=np.uint32)
+
+    def normals(self, n: int, mean: np.float32, std: np.float32) -> np.ndarray:
+        """n normal values."""
+        values, done = np.empty(n, f32), 0
+        while done < n:
+            some = self._some(min(n - done, BLOCK))
+            values[done:done + len(some)] = some
+            done += len(some)
+        return values * std + mean
+
+    def state(self) -> Tuple[np.ndarray, int]:
+        """The words, and which of them is next."""
+        state = self._bits.state["state"]
+        return state["key"], int(state["pos"])
+
+    def set_state(self, key: np.ndarray, position: int) -> None:
+        """Go on there."""
+        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": position}}
+
+    def _some(self, most: int) -> np.ndarray:
+        """The next standard normal values: at least one, at most so many."""
+        before = self._bits.state
+        values, used = _normals_of(self.draws(most + LONGEST))
+        values = values[:most]
+        self._bits.state = before
+        self.draws(used[len(values) - 1])
+        return values
+
+
+class Compiled:
+    """The same, compiled."""
+
+    def __init__(self, seed: int, functions: Any) -> None:
+        self._functions = functions
+        self.set_state(*ByNumpy(seed).state())
+
+    def draws(self, n: int) -> np.ndarray:
+        """The next n draws, uint32."""
+        draws = np.empty(n, np.uint32)
+        self._functions.draws(*_addresses(self._words, draws), ctypes.c_int64(n))
+        return draws
+
+    def normals(self, n: int, mean: np.float32, std: np.float32) -> np.ndarray:
+        """n normal values."""
+        values = np.empty(n, f32)
+        self._functions.normals(*_addresses(self._words, values), ctypes.c_int64(n),
+                                ctypes.c_float(float(mean)), ctypes.c_float(float(std)), *_layers())
+        return values
+
+    def state(self) -> Tuple[np.ndarray, int]:
+        """The words, and which of them is next."""
+        return self._words[:-1], int(self._words[-1])
+
+    def set_state(self, key: np.ndarray, position: int) -> None:
+        """Go on there."""
+        self._words = np.array([*key, position], np.uint32)
+
+
+@cache
+def compiled() -> Optional[ctypes.CDLL]:
+    """The functions of rng.c, None where there are none."""
+    return library(Path(__file__).with_name("rng.c"))
+
+
+@cache
+def _layers() -> Tuple[ctypes.Array[Any], ...]:
+    """The ziggurats as rng.c takes them: the addresses of their arrays."""
+    return tuple((ctypes.c_void_p * len(layers))(*_addresses(*layers)) for layers in (NORMAL, EXPONENTIAL))
+
+
+def _addresses(*arrays: np.ndarray) -> List[ctypes.c_void_p]:
+    return [ctypes.c_void_p(array.ctypes.data) for array in arrays]
 
 
 class Ziggurat(NamedTuple):

@@ -97,8 +97,7 @@ def restore(solver: Solver, path: Path) -> None:
     solver.iter, solver.current_step = state.iter, state.current_step
     if not path.name.endswith(".h5"):  # of which Caffe says nothing
         log("SGDSolver: restoring history", source="sgd_solver.cpp:336")
-    for tensor, history in zip(solver.updates.history, state.histories):
-        tensor.copy_(history)
+    solver.updates.history = [history.to(tensor) for tensor, history in zip(solver.updates.history, state.histories)]
     if resume is not None:
         log(f"Data and random numbers go on where {_resume_file(path)} was written", source=OWN_LINES)
 

@@ -125,3 +125,79 @@ def test_only_as_many_numbers_are_shared() -> None:
         Blob((4,)).share_data(Blob((3,)))
     with pytest.raises(ValueError, match=r"shape \(4,\) cannot hold a tensor of shape \(3,\)"):
         Blob((4,)).value = torch.zeros(3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gradients_are_caffes(seed: int) -> None:
+    """Whatever is put off until someone asks: as if it had been done at once, whoever shares the memory."""
+    random = np.random.RandomState(seed)
+    blobs, models = [Blob((4, 6)), Blob((24,))], [Model(), Model()]
+    for model, shape in zip(models, ((4, 6), (24,))):
+        model.reshape(shape)
+    for _ in range(200):
+        index = random.randint(2)
+        blob, model = blobs[index], models[index]
+        numbers = np.array(random.standard_normal(model.shape), np.float32)
+        what = random.choice(["clear", "defer", "add", "product", "array", "give", "share", "reshape", "read"])
+        if what == "clear":
+            blob.clear_grad()
+            model.data[...] = 0
+        elif what == "defer":
+            blob.defer_grad(torch.from_numpy(numbers))
+            model.data[...] = numbers
+        elif what == "add":
+            blob.add_grad(in_some_order(numbers, random))
+            model.data[...] += numbers
+        elif what == "product" and len(blob.shape) == 2:
+            a, b = random.randint(-3, 4, (blob.shape[0], 3)), random.randint(-3, 4, (3, blob.shape[1]))
+            blob.add_grad_product(torch.from_numpy(a.astype(np.float32)), torch.from_numpy(b.astype(np.float32)))
+            model.data[...] += a @ b
+        elif what == "array":
+            blob.diff[...] += 1
+            model.data[...] += 1
+        elif what == "give":
+            blob.grad = in_some_order(numbers, random)
+            model.data[...] = numbers
+        elif what == "share" and blobs[0].count == blobs[1].count:
+            blobs[1].share_diff(blobs[0])
+            models[1].memory = models[0].memory
+        elif what == "reshape":
+            shape = ([(4, 6), (2, 6), (3, 4)], [(24,), (12,), (5,)])[index][random.randint(3)]
+            blob.reshape(*shape)
+            model.reshape(shape)
+        if what == "read" or random.randint(8) == 0:
+            np.testing.assert_allclose(blob.grad.numpy(), model.data, rtol=1e-6, atol=1e-6)
+    for blob, model in zip(blobs, models):
+        np.testing.assert_allclose(blob.diff, model.data, rtol=1e-6, atol=1e-6)
+
+
+def test_room_of_the_last_pass() -> None:
+    """It is where the numbers are, unless someone counts on them, or they are of another shape or order."""
+    blob = Blob((2, 3, 4, 5))
+    like = torch.zeros(2, 3, 4, 5)
+    assert blob.value_room(like) is None
+    blob.value = first = torch.ones(2, 3, 4, 5)
+    assert blob.value_room(like) is first
+    assert blob.value_room(like.contiguous(memory_format=torch.channels_last)) is None
+    assert blob.value_room(torch.zeros(2, 3, 20)) is None
+    kept = blob.kept_value()
+    assert blob.value_room(like) is None
+    blob.value = torch.zeros(2, 3, 4, 5)
+    assert blob.value_room(like) is not None and kept is first
+    array = blob.data
+    room = blob.value_room(like)
+    assert room is not None
+    room.fill_(7)
+    assert (array == 7).all()
+
+
+def test_shapes_are_seen_to_change() -> None:
+    blob, before = Blob((2, 3)), Blob.reshapes
+    blob.reshape(2, 3)
+    assert Blob.reshapes == before
+    blob.reshape(3, 2)
+    changed = Blob.reshapes
+    assert changed > before
+    with set_aside([blob]):
+        blob.reshape(6)
+    assert blob.shape == (3, 2) and Blob.reshapes > changed + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from math import erfc, exp, inf, pi, sqrt
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 import pytest
@@ -28,6 +28,17 @@ from tests.support.torchcaffe.freeze_rng import (
 from tests.support.torchcaffe.real_pycaffe import in_real_caffe
 
 Digests = Dict[str, bytes]
+
+
+@pytest.fixture(scope="module", params=["compiled", "numpy"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways in which numbers are made, of which the compiled one needs a compiler."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(rng, "compiled", lambda: None)
+        elif rng.compiled() is None:
+            pytest.skip("no C compiler")
+        yield request.param
 
 
 @pytest.fixture(scope="module", params=["frozen", "real"])
@@ -148,6 +159,18 @@ def test_not_a_state() -> None:
             Generator(1).set_state(wrong)
 
 
+def test_one_way_goes_on_where_the_other_stopped(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot may be taken where there is a compiler, and read where there is none."""
+    here = Generator(11)
+    here.gaussian(0, 1, 1001)
+    if way == "compiled":
+        monkeypatch.setattr(rng, "compiled", lambda: None)
+    there = Generator(0)
+    there.set_state(here.state())
+    assert np.array_equal(there.gaussian(0, 1, 5000), here.gaussian(0, 1, 5000))
+    assert there.state() == here.state()
+
+
 def test_extreme_arguments() -> None:
     assert not Generator(1).bernoulli(0.0, 5).any() and Generator(1).bernoulli(1.0, 5).all()
     assert np.isinf(Generator(1).gaussian(0, inf, 5)).all()
@@ -184,6 +207,7 @@ def numbers_of(numpy: Any, given: Any) -> Any:
     spec = importlib.util.spec_from_file_location("rng", str(given["source"]))
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]
+    module.compiled = lambda: None  # type: ignore[attr-defined]
     generator = module.Generator(9)
     return {"normal": generator.gaussian(0, 1, 70_000), "uniform": generator.uniform(-0.3, 0.2, 1000),
             "masks": np.array([generator.bernoulli(0.3, 500), generator.bernoulli(np.float32(0.3), 500)]),

@@ -172,7 +172,10 @@ class Split(Layer):
         if not propagate_down[0]:
             return
         gradients: List[Tensor] = [blob.grad for blob in top]
-        total = gradients[0] + gradients[1] if len(gradients) > 1 else gradients[0].clone()
+        if len(gradients) == 1:
+            bottom[0].grad = gradients[0].clone()
+            return
+        total = torch.add(*gradients[:2], out=bottom[0].grad_room(gradients[0]))
         for gradient in gradients[2:]:
             total += gradient
         bottom[0].grad = total

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, axis_of
 from menndl_caffe.nets.proto import caffe_pb2
+from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.files import read_message
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, numbers_of, register
@@ -36,13 +37,39 @@ def labels_of(layer: Layer, labels: Blob, shape: Shape, classes: int, ignored: O
 
     UserError, with layer and label, for one that is not a class.
     """
-    numbers = labels.value.reshape(-1)[:prod(shape)].view(shape).long()
-    mask = None
+    numbers, mask = unchecked_labels(labels, shape, ignored)
+    check_indices(numbers, classes, f"layer {layer.param.name}: label")
+    return numbers, mask
+
+
+def unchecked_labels(labels: Blob, shape: Shape, ignored: Optional[int]) -> Tuple[Tensor, Optional[Tensor]]:
+    """The same, for `at_labels`."""
+    numbers, count, mask = labels.value, prod(shape), None
+    if labels.count != count:
+        numbers = numbers.reshape(-1)[:count]
+    numbers = numbers.reshape(shape).long()
     if ignored is not None:
         mask = numbers == ignored
         numbers = numbers.masked_fill(mask, 0)
-    check_indices(numbers, classes, f"layer {layer.param.name}: label")
     return numbers, mask
+
+
+def at_labels(layer: Layer, kernel: Callable[..., Tensor], numbers: Tensor, axis: int, labels: Tensor,
+              *rest: Tensor) -> Tensor:
+    """`kernel(numbers, axis, labels, *rest)`; UserError, with layer and label, for one that is not a class.
+
+    On a CPU the kernel itself looks whether they are, which costs nothing.
+    """
+    def check() -> None:
+        check_indices(labels, numbers.shape[axis], f"layer {layer.param.name}: label")
+
+    if labels.device.type != "cpu":
+        check()
+    try:
+        return kernel(numbers, axis, labels, *rest)
+    except RuntimeError:
+        check()
+        raise
 
 
 def ignored_label(param: Any) -> Optional[int]:
@@ -59,11 +86,11 @@ def normalization_of(param: Any, default: int = VALID) -> int:
     return default
 
 
-def normalizer(mode: int, outer: int, inner: int, ignored: Optional[Tensor]) -> Union[int, Tensor]:
+def normalizer(kind: int, outer: int, inner: int, ignored: Optional[Tensor]) -> Union[int, Tensor]:
     """What a loss over outer x inner places is divided by, at least 1 (`get_normalizer`)."""
-    if mode == VALID and ignored is not None:
+    if kind == VALID and ignored is not None:
         return (~ignored).sum().clamp_min(1)
-    return {VALID: outer * inner, FULL: outer * inner, BATCH_SIZE: outer}.get(mode, 1)
+    return {VALID: outer * inner, FULL: outer * inner, BATCH_SIZE: outer}.get(kind, 1)
 
 
 def refuse_labels(layer: Layer, propagate_down: Sequence[bool]) -> None:
@@ -104,12 +131,12 @@ class Classifier(Layer):
         self._places = shape[:self._axis] + (1,) + shape[self._axis + 1:]
 
     def _labels(self, bottom: Blobs, param: Any) -> Tuple[Tensor, Optional[Tensor]]:
-        """Labels and where they are ignored, with a single class."""
-        return labels_of(self, bottom[1], self._places, self._classes, ignored_label(param))
+        """Labels, which `at_labels` looks at, and where they are ignored, with a single class."""
+        return unchecked_labels(bottom[1], self._places, ignored_label(param))
 
     def _normalizer(self, ignored: Optional[Tensor]) -> Union[int, Tensor]:
-        mode = normalization_of(self.param.loss_param)
-        return normalizer(mode, prod(self._places[:self._axis]), prod(self._places[self._axis:]), ignored)
+        kind = normalization_of(self.param.loss_param)
+        return normalizer(kind, prod(self._places[:self._axis]), prod(self._places[self._axis:]), ignored)
 
 
 @register("SoftmaxWithLoss")
@@ -119,21 +146,24 @@ class SoftmaxWithLoss(Classifier):
     def class_axis(self) -> int:
         return int(self.param.softmax_param.axis)
 
+    def reshape(self, bottom: Blobs, top: Blobs) -> None:
+        super().reshape(bottom, top)
+        self._minus_one = torch.full(self._places, -1.0, device=mode.device())
+
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         self._probabilities = bottom[0].value.softmax(self._axis)
         label, ignored = self._labels(bottom, self.param.loss_param)
-        logs = self._probabilities.gather(self._axis, label).clamp_min_(FLT_MIN).log_()
+        logs = at_labels(self, torch.gather, self._probabilities, self._axis, label).clamp_min_(FLT_MIN).log_()
         if ignored is not None:
             logs.masked_fill_(ignored, 0)
-        top[0].value = logs.sum().neg_().div_(self._normalizer(ignored))
+        top[0].value = logs.sum().div_(-self._normalizer(ignored))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         refuse_labels(self, propagate_down)
         if not propagate_down[0]:
             return
         label, ignored = self._labels(bottom, self.param.loss_param)
-        minus_one = self._probabilities.new_full(self._places, -1)
-        gradient = self._probabilities.scatter_add(self._axis, label, minus_one)
+        gradient = at_labels(self, torch.scatter_add, self._probabilities, self._axis, label, self._minus_one)
         if ignored is not None:
             gradient.masked_fill_(ignored, 0)
         bottom[0].grad = gradient.mul_(top[0].grad / self._normalizer(ignored))
@@ -165,7 +195,7 @@ class InfogainLoss(Classifier):
         self._p.reshape(*bottom[0].shape)
         self._p.value = bottom[0].value.softmax(self._axis)
         matrix = self._matrix(bottom)
-        label, ignored = self._labels(bottom, self.param.loss_param)
+        label, ignored = self._checked_labels(bottom)
         logs = self._p.value.movedim(self._axis, -1).clamp_min(LEAST_PROBABILITY).log_()
         gains = logs.mul_(matrix[label.squeeze(self._axis)]).sum(-1)
         if ignored is not None:
@@ -178,7 +208,7 @@ class InfogainLoss(Classifier):
         refuse_labels(self, propagate_down)
         if not propagate_down[0]:
             return
-        label, ignored = self._labels(bottom, self.param.loss_param)
+        label, ignored = self._checked_labels(bottom)
         label, matrix = label.squeeze(self._axis), self._matrix(bottom)
         rows = matrix[label].movedim(-1, self._axis)
         sums = matrix.sum(1)[label].unsqueeze(self._axis)
@@ -186,6 +216,10 @@ class InfogainLoss(Classifier):
         if ignored is not None:
             gradient.masked_fill_(ignored, 0)
         bottom[0].grad = gradient.mul_(top[0].grad / self._normalizer(ignored))
+
+    def _checked_labels(self, bottom: Blobs) -> Tuple[Tensor, Optional[Tensor]]:
+        """An index that is negative would be taken from the end."""
+        return labels_of(self, bottom[1], self._places, self._classes, ignored_label(self.param.loss_param))
 
     def _matrix(self, bottom: Blobs) -> Tensor:
         """H."""
@@ -206,7 +240,7 @@ class Accuracy(Classifier):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         param, scores = self.param.accuracy_param, bottom[0].value
         label, ignored = self._labels(bottom, param)
-        as_large = (scores >= scores.gather(self._axis, label)).sum(self._axis, keepdim=True)
+        as_large = (scores >= at_labels(self, torch.gather, scores, self._axis, label)).sum(self._axis, keepdim=True)
         counted = torch.ones_like(label, dtype=torch.bool) if ignored is None else ~ignored
         correct = (as_large <= param.top_k).logical_and_(counted)
         top[0].value = correct.sum() / counted.sum().clamp_min(1)

@@ -9,7 +9,7 @@ dy          gradient of the loss by y
 """
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -58,7 +58,8 @@ class Eltwise(Layer):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         operation = self.param.eltwise_param.operation
         combine = {Eltwise_.SUM: self._sum, Eltwise_.PROD: self._product, Eltwise_.MAX: self._maximum}[operation]
-        top[0].value = combine([blob.value for blob in bottom])
+        values = [blob.value for blob in bottom]
+        top[0].value = combine(values, top[0].value_room(values[0]))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         operation = self.param.eltwise_param.operation
@@ -66,28 +67,28 @@ class Eltwise(Layer):
             if not wanted:
                 continue
             if operation == Eltwise_.SUM:
-                coefficient = self._coefficients[index]
-                gradient = top[0].grad.clone() if coefficient == 1 else top[0].grad * coefficient
+                dy = top[0].grad
+                gradient = torch.mul(dy, self._coefficients[index], out=bottom[index].grad_room(dy))
             elif operation == Eltwise_.PROD:
                 gradient = self._others(index, bottom, top).mul_(top[0].grad)
             else:
                 gradient = torch.where(self._winner == index, top[0].grad, 0.0)
             bottom[index].grad = gradient
 
-    def _sum(self, x: List[Tensor]) -> Tensor:
+    def _sum(self, x: List[Tensor], room: Optional[Tensor]) -> Tensor:
         c = self._coefficients
-        total = torch.add(x[0] if c[0] == 1 else x[0] * c[0], x[1], alpha=c[1])
+        total = torch.add(x[0] if c[0] == 1 else x[0] * c[0], x[1], alpha=c[1], out=room)
         for addend, coefficient in zip(x[2:], c[2:]):
             total.add_(addend, alpha=coefficient)
         return total
 
-    def _product(self, x: List[Tensor]) -> Tensor:
-        product = x[0] * x[1]
+    def _product(self, x: List[Tensor], room: Optional[Tensor] = None) -> Tensor:
+        product = torch.mul(x[0], x[1], out=room)
         for factor in x[2:]:
             product *= factor
         return product
 
-    def _maximum(self, x: List[Tensor]) -> Tensor:
+    def _maximum(self, x: List[Tensor], room: Optional[Tensor]) -> Tensor:
         """Of equal ones among the first two the second wins, after that the earlier; so it goes with NaN too."""
         first_wins = x[0] > x[1]
         largest = torch.where(first_wins, x[0], x[1])

@@ -169,9 +169,9 @@ class Convolution(Layer):
             if of_images is not None:
                 below.grad = real(of_images).reshape(below.shape)
             if of_weight is not None:
-                self.blobs[0].grad += of_weight
+                self.blobs[0].add_grad(of_weight)
             if len(self.blobs) > 1 and self.propagates_to[1]:
-                self.blobs[1].grad += _channel_sums(gradient)
+                self.blobs[1].add_grad(_channel_sums(gradient))
 
     def _way_of(self, bottom: Shape, top: Shape) -> Way:
         param, transposed = self.param.convolution_param, self.type == "Deconvolution"

@@ -90,6 +90,7 @@ class Dropout(Layer):
         self._is_active = self.phase == caffe_pb2.TRAIN
         self._kept = 1 - ratio
         self._scale = 1 / self._kept if self._kept else inf
+        self._factors: Any = None
 
     @property
     def replayable(self) -> bool:
@@ -100,9 +101,10 @@ class Dropout(Layer):
         if self._is_active:
             shape = bottom[0].shape
             mask = torch.from_numpy(mode.generator().bernoulli(self._kept, bottom[0].count)).view(shape)
-            self._factors = mask.to(bottom[0].value.device) * self._scale
+            room = self._factors if self._factors is not None and self._factors.shape == shape else None
+            self._factors = torch.mul(mask.to(bottom[0].value.device), self._scale, out=room)
             x = bottom[0].own_value() if top[0] is bottom[0] else bottom[0].value
-            top[0].value = _scaled(x, self._factors, top[0] is bottom[0])
+            top[0].value = torch.mul(x, self._factors, out=x if _in_place(bottom, top) else top[0].value_room(x))
         elif top[0] is not bottom[0]:
             top[0].value = bottom[0].value.clone()
 
@@ -110,7 +112,9 @@ class Dropout(Layer):
         if not propagate_down[0]:
             return
         if self._is_active:
-            bottom[0].grad = _scaled(top[0].grad, self._factors, top[0] is bottom[0])
+            dy = top[0].grad
+            bottom[0].grad = torch.mul(dy, self._factors,
+                                       out=dy if _in_place(bottom, top) else bottom[0].grad_room(dy))
         elif top[0] is not bottom[0]:
             bottom[0].grad = top[0].grad.clone()
 
@@ -216,28 +220,26 @@ class PReLU(InputReader):
 class ReLU(Layer):
     """x, below 0 negative_slope x: NaN for -inf and a slope of 0, as 0 times infinity is."""
 
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        super().setup(bottom, top)
+        self._slope = float(self.param.relu_param.negative_slope)
+
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        slope = self.param.relu_param.negative_slope
-        if self._in_place(bottom, top):
-            aten.leaky_relu_(bottom[0].own_value(), slope)
+        if _in_place(bottom, top):
+            F.leaky_relu_(bottom[0].own_value(), self._slope)
         else:
-            top[0].value = aten.leaky_relu(bottom[0].value, slope)
+            top[0].value = F.leaky_relu(bottom[0].value, self._slope)
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         if not propagate_down[0]:
             return
-        x, dy, slope = bottom[0].value, top[0].grad, self.param.relu_param.negative_slope
+        x, dy, slope = bottom[0].value, top[0].grad, self._slope
         if slope != 0:
             bottom[0].grad = ((x > 0) + slope * (x <= 0)).mul_(dy)  # 0 where x is NaN
-        elif self._in_place(bottom, top):
+        elif _in_place(bottom, top):
             bottom[0].grad = aten.leaky_relu_backward.grad_input(dy, x, slope, False, grad_input=dy)
         else:
             bottom[0].grad = aten.leaky_relu_backward(dy, x, slope, False)
-
-    @staticmethod
-    def _in_place(bottom: Blobs, top: Blobs) -> bool:
-        """Whether kernels may: those that do have no derivatives, or not all."""
-        return top[0] is bottom[0] and not are_dual()
 
 
 @register("Sigmoid")
@@ -283,8 +285,9 @@ class Threshold(Layer):
         top[0].value = real(bottom[0].value > self.param.threshold_param.threshold)
 
 
-def _scaled(x: Tensor, factors: Tensor, in_place: bool) -> Tensor:
-    return x.mul_(factors) if in_place else x * factors
+def _in_place(bottom: Blobs, top: Blobs) -> bool:
+    """Whether kernels may: those that do have no derivatives, or not all."""
+    return top[0] is bottom[0] and not are_dual()
 
 
 def _line(x: Tensor, param: Any) -> Tensor:

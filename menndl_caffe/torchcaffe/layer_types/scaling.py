@@ -13,7 +13,7 @@ S0, S1, S2  parameters: sums of m and v, and their count; S <- S moving_average_
 from __future__ import annotations
 
 from math import prod
-from typing import Any, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 
@@ -46,9 +46,10 @@ class InnerProduct(Layer):
         gradient = top[0].grad.reshape(-1, len(matrix))
         dy, rows, weight = factors(gradient, bottom[0].value.reshape(-1, matrix.shape[1]), matrix)
         if self.propagates_to[0]:
-            self.blobs[0].grad += rows.t() @ dy if self.param.inner_product_param.transpose else dy.t() @ rows
+            transpose = self.param.inner_product_param.transpose
+            self.blobs[0].add_grad_product(*((rows.t(), dy) if transpose else (dy.t(), rows)))
         if len(self.blobs) > 1 and self.propagates_to[1]:
-            self.blobs[1].grad += gradient.sum(0)
+            self.blobs[1].add_grad(gradient.sum(0))
         if propagate_down[0]:
             bottom[0].grad = real(dy @ weight).view(bottom[0].shape)
 
@@ -74,7 +75,9 @@ class BatchNorm(Layer):
         self._x = bottom[0].value if self._is_global else bottom[0].kept_value()
         self._mean, variance = self._summed() if self._is_global else self._of_batch()
         self._deviation = variance.add_(self.param.batch_norm_param.eps).sqrt_()
-        top[0].value = (self._x - self._by_channel(self._mean)).div_(self._by_channel(self._deviation))
+        room = top[0].value_room(self._x)
+        centred = torch.sub(self._x, self._by_channel(self._mean), out=room)
+        top[0].value = centred.div_(self._by_channel(self._deviation))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         # As in Caffe, whether wanted or not: the layer has nothing else to do here.
@@ -118,9 +121,9 @@ class Scale(InputReader):
         x = self.input_now(bottom, top)
         factor = self._aligned(self._factor(bottom), x)
         if self.param.scale_param.bias_term:
-            top[0].value = torch.addcmul(self._aligned(self.blobs[-1], x), x, factor)
+            top[0].value = torch.addcmul(self._aligned(self.blobs[-1], x), x, factor, out=self._room(top[0], x))
         else:
-            top[0].value = x * factor
+            top[0].value = torch.mul(x, factor, out=self._room(top[0], x))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         dy, blob, is_own = top[0].grad, self._factor(bottom), len(bottom) == 1
@@ -131,7 +134,10 @@ class Scale(InputReader):
             adding = is_own and not self._forgets(factor.shape, dy.shape)
             _hand(blob, dy * self.input_again(bottom), factor.shape, adding)
         if propagate_down[0]:
-            bottom[0].grad = dy * factor
+            bottom[0].grad = torch.mul(dy, factor, out=bottom[0].grad_room(dy))
+
+    def _room(self, top: Blob, x: torch.Tensor) -> Optional[torch.Tensor]:
+        return top.value_room(x) if self._kept_input is None else None
 
     def _factor(self, bottom: Blobs) -> Blob:
         return bottom[1] if len(bottom) > 1 else self.blobs[0]
@@ -154,7 +160,8 @@ class Bias(Layer):
         return [self.param.bias_param.filler]
 
     def forward(self, bottom: Blobs, top: Blobs) -> None:
-        top[0].value = bottom[0].value + self._aligned(bottom)
+        x = bottom[0].value
+        top[0].value = torch.add(x, self._aligned(bottom), out=top[0].value_room(x))
 
     def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
         dy, bias = top[0].grad, self._bias(bottom)
