@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("arguments", "errors", "fields", "startup", "text", "walltime"),
+    ("arguments", "compiled", "errors", "fields", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
     ("objective", "writer"),
@@ -32,7 +32,8 @@ LAYERS = (
 TORCHCAFFE_LAYERS = (
     ("columns", "files", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "io", "mode"),
-    ("blob", "fourier", "numbers", "records", "transform"),
+    ("numbers",),
+    ("blob", "fourier", "records", "transform"),
     ("layer",),
     ("graph",),
     ("replay", "updates", "weights"),
