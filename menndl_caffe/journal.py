@@ -80,23 +80,6 @@ class Record:
             if self.trials[id].role == INDIVIDUAL and id not in self.continued:
                 yield self.trials[id], self.results[id]
 
-    @property
-    def begun(self) -> int:
-        """How many individuals were handed out, whether they have a result or not."""
-        return sum(trial.role == INDIVIDUAL and trial.continues is None for trial in self.trials.values())
-
-    def chain(self, trial: Trial) -> List[Trial]:
-        """The trials of an individual from its first rung up to this one."""
-        chain = [trial]
-        while chain[-1].continues is not None:
-            chain.append(self.trials[chain[-1].continues])
-        return chain[::-1]
-
-    def seconds(self, trial: Trial) -> float:
-        """That an individual was trained up to the result of this trial; what another one's trainings took is no part
-        of it."""
-        return sum(self.results[one.id].seconds for one in self.chain(trial) if one.id in self.results)
-
     def default(self) -> Optional[Result]:
         """The result of the network that the search starts from."""
         ids = (id for id, trial in self.trials.items() if trial.role == DEFAULT and id in self.results)

@@ -61,7 +61,7 @@ def test_every_reader_counts_the_same(tmp_path: Path, seed: int) -> None:
     ended = len(case.made) - by[RUNNING]
     pairs = dict((trial.id, result) for trial, result in run.record.individuals())
     assert {id: result.status for id, result in pairs.items()} == {id: one.status for id, one in case.last.items()}
-    assert run.record.begun == len(case.made)
+    assert recorded.begun(run.record) == len(case.made)
 
     status = status_dict(run, 0.0)
     assert (status["done"], status["unfinished"], status["failed"].get(CRASHED, 0)) == (ended, by[RUNNING], by[CRASHED])

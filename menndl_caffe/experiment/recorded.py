@@ -136,7 +136,7 @@ class Run:
         there will be."""
         if self.ended is None:
             return self.line.get("total")
-        return self.record.begun
+        return begun(self.record)
 
     @property
     def rungs(self) -> List[int]:
@@ -201,13 +201,31 @@ class Stages:
 
     def of(self, trial: Trial) -> Optional[int]:
         """The stage of a trial; None for the default and the final test, which are members of none."""
-        return counted(trial.generation) if self._groups is None else self._groups.get(self._record.chain(trial)[0].id)
+        return counted(trial.generation) if self._groups is None else self._groups.get(chain(self._record, trial)[0].id)
 
     def size(self, number: int) -> Optional[int]:
         """Individuals of a stage when it is complete; None where nobody knows."""
         if self._groups is None or not self._total or not self._size:
             return self._size
         return min(self._size, self._total - (number - 1) * self._size)
+
+
+def begun(record: Record) -> int:
+    """How many individuals were handed out, whether they have a result or not."""
+    return sum(trial.role == INDIVIDUAL and trial.continues is None for trial in record.trials.values())
+
+
+def chain(record: Record, trial: Trial) -> List[Trial]:
+    """The trials of an individual from its first rung up to this one."""
+    found = [trial]
+    while found[-1].continues is not None:
+        found.append(record.trials[found[-1].continues])
+    return found[::-1]
+
+
+def seconds(record: Record, trial: Trial) -> float:
+    """That an individual was trained up to the result of this trial; what another one's trainings took is no part."""
+    return sum(record.results[one.id].seconds for one in chain(record, trial) if one.id in record.results)
 
 
 def worked(record: Record) -> float:

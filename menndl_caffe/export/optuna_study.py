@@ -28,7 +28,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.experiment.recorded import Run, counted, seconds
 from menndl_caffe.files import replacing
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene
 from menndl_caffe.objective import MEASURES, values
@@ -100,7 +100,7 @@ def _frozen(run: Run, trial: Trial, result: Optional[Result],
     known: Dict[str, Any] = {
         "id": trial.id, "role": trial.role, "generation": counted(trial.generation), "seed": trial.seed,
         **{name: getattr(result, name, None) for name in ATTRIBUTES},
-        **({"seconds": run.record.seconds(trial), "until": trial.end} if run.rungs and result else {}),
+        **({"seconds": seconds(run.record, trial), "until": trial.end} if run.rungs and result else {}),
         **{name: result.measures.get(name) for name in MEASURES if result},
         **(_of_descent(run, trial, result) if trial.descent is not None and result else {})}
     state = _state(result)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from menndl_caffe.errors import UserError
-from menndl_caffe.experiment.recorded import Run, Stages, counted
+from menndl_caffe.experiment.recorded import Run, Stages, counted, seconds
 from menndl_caffe.files import replacing, unlinked
 from menndl_caffe.objective import LOSS, MEASURES, Objective
 from menndl_caffe.report.best import best_dict, best_text, cell, shown
@@ -179,7 +179,7 @@ def _individuals_csv(run: Run) -> str:
                    fixed(result.loss), *trial.genome.values, *map(result.measures.get, MEASURES),
                    *(one.digits(result.measures.get(one.measure)) for one in further),
                    *([int(trial.id in front)] if several else []),
-                   *([trial.end] if run.rungs else []), fixed(run.record.seconds(trial), 3),
+                   *([trial.end] if run.rungs else []), fixed(seconds(run.record, trial), 3),
                    fixed(result.started, 3), result.rank, result.host, result.same_as, result.reason]
 
     return as_csv(["id", "generation", "status", "fitness", "loss", *run.space.names, *MEASURES,

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from menndl_caffe.experiment.recorded import Run, counted
+from menndl_caffe.experiment.recorded import Run, chain, counted
 from menndl_caffe.objective import ACCURACY, values
 from menndl_caffe.search import program
 from menndl_caffe.text import gene_text
@@ -50,7 +50,7 @@ def best_trained(run: Run) -> List[Tuple[Trial, Result]]:
 def trainings(run: Run, trial: Trial) -> List[Result]:
     """The results that made an individual's, rung by rung, of another one's trainings where those were taken over."""
     results = run.record.results
-    own = [results[one.id] for one in run.record.chain(trial) if one.id in results]
+    own = [results[one.id] for one in chain(run.record, trial) if one.id in results]
     return [one if one.same_as is None else results.get(one.same_as, one) for one in own]
 
 

@@ -11,6 +11,7 @@ from menndl_caffe.experiment import hypernet
 from menndl_caffe.experiment.appraise import subtracts_mean
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.places import KEPT
+from menndl_caffe.experiment.recorded import begun
 from menndl_caffe.experiment.render import Rendered
 from menndl_caffe.experiment.sources import parts_of_data, sources
 from menndl_caffe.files import sha256_of
@@ -74,8 +75,9 @@ def check_identity(out: Path, record: Record, identity: Dict[str, Any]) -> None:
 
 def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     """UserError where the folder has more individuals than a search that ends after `total` ones asks for."""
-    if total is not None and record.begun > total:
-        raise UserError(f"{out} has {record.begun:,} individuals already, this search ends after {total:,}; expected "
+    have = begun(record)
+    if total is not None and have > total:
+        raise UserError(f"{out} has {have:,} individuals already, this search ends after {total:,}; expected "
                         f"{' or '.join(COUNTS)} for as many or more, or another --out")
 
 

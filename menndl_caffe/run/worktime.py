@@ -20,7 +20,7 @@ import math
 import time
 from typing import Callable, Dict, Optional
 
-from menndl_caffe.experiment.recorded import Run, worked
+from menndl_caffe.experiment.recorded import Run, seconds, worked
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.report.confirmation import to_come
@@ -64,7 +64,7 @@ def to_confirm(run: Run, slots: int) -> float:
     if not counts:
         return 0.0
     took: Dict[Optional[Genome], float] = {
-        trial.genome: record.seconds(trial) for id, trial in record.trials.items()
+        trial.genome: seconds(record, trial) for id, trial in record.trials.items()
         if trial.role in (INDIVIDUAL, DEFAULT) and id in record.results and record.results[id].same_as is None}
     longest = max(took.values(), default=0.0)
     longer = (run.message.confirm.iterations or run.message.max_iter) / run.message.max_iter

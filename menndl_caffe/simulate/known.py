@@ -48,7 +48,7 @@ def _of_run(run: Run, experiment: Experiment) -> Iterator[Known]:
         except (ValueError, KeyError):
             continue
         yield Known(genome, result.status, None if result.failed else values(experiment.objectives, measured),
-                    run.record.seconds(trial), _curve(run, trial, result, experiment.objectives[0]))
+                    recorded.seconds(run.record, trial), _curve(run, trial, result, experiment.objectives[0]))
 
 
 def _curve(run: Run, trial: Trial, result: Result, fitness: Objective) -> Tuple[Tuple[float, float], ...]:

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.experiment.recorded import Run, seconds
 from menndl_caffe.genome import ChoiceGene, Gene, IntGene, RealGene
 from menndl_caffe.objective import LOSS, Objective, values
 from menndl_caffe.report.busy import BusyTime
@@ -71,7 +71,7 @@ def columns(run: Run) -> Dict[str, Any]:
         "curve_label": Objective(run.curve_measure).label(run.fitness_set), **_objectives(run, pairs),
         "loss": [finite(result.loss) for _, result in pairs],
         "begin": begin, "time": end,
-        "seconds": [finite(round(run.record.seconds(trial), 3)) for trial, _ in pairs],
+        "seconds": [finite(round(seconds(run.record, trial), 3)) for trial, _ in pairs],
         "measures": _measures(run, [result for _, result in pairs]),
         "rank": [result.rank for _, result in pairs],
         "host": [hosts.index(result.host) for _, result in pairs],
