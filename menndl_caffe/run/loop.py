@@ -166,8 +166,7 @@ class Loop:
 
     def _stopped(self, reason: str) -> Stopped:
         record = self._journal.record
-        going_on = sum(trial.continues is not None and id not in record.results for id, trial in record.trials.items())
-        done = sum(1 for _ in record.individuals()) - going_on
+        done = sum(1 for _ in record.individuals())
         of_all = f" of {self._total}" if self._total else ""
         again = sum(record.trials[id].role == CONFIRM for id in record.results)
         more = f" and {again} trainings from new seeds" if again else ""
