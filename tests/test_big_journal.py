@@ -12,7 +12,7 @@ from menndl_caffe.nets import prototxt
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.nets.shapes import infer
 from menndl_caffe.record import Record
-from menndl_caffe.trial import OK, STATUSES
+from menndl_caffe.trial import OK, STATUSES, STOPPED
 from tests.support import big_journal
 
 
@@ -28,7 +28,7 @@ def record(run: Path) -> Record:
 
 def test_it_is_complete(record: Record) -> None:
     assert len(list(record.individuals())) == record.run["total"] == 480
-    assert {result.status for result in record.results.values()} == set(STATUSES)
+    assert {result.status for result in record.results.values()} == set(STATUSES) - {STOPPED}
     assert all(len(result.curve) == 9 for result in record.results.values() if result.status == OK)
     default = record.default()
     assert default is not None and default.fitness == pytest.approx(0.705, abs=0.02)

@@ -10,6 +10,7 @@ resized by a matrix, whose rows are the weights of the old pixels in the new one
 """
 from __future__ import annotations
 
+from contextlib import suppress
 from math import prod
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -30,9 +31,10 @@ SMOOTH_TO = 4.0  # sigmas at which the Gaussian is cut off
 # Messages ------------------------------------------------------------------------------------------------------------
 
 def _shaped(values: np.ndarray, shape: Shape, what: str) -> np.ndarray:
-    if values.size != prod(shape) or min(shape, default=0) < 0 or len(shape) > MAX_AXES:
-        raise UserError(f"{what} of shape {text(shape)} holds {values.size} numbers")
-    return values.reshape(shape)
+    if values.size == prod(shape) and min(shape, default=0) >= 0 and len(shape) <= MAX_AXES:
+        with suppress(ValueError):  # of none at all, in a shape whose other sides NumPy cannot count
+            return values.reshape(shape)
+    raise UserError(f"{what} of shape {text(shape)} holds {values.size} numbers")
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:

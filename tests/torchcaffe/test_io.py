@@ -230,6 +230,7 @@ def test_refusals() -> None:
         (lambda: ours.array_to_datum(np.zeros((3, 4))), "not one of 2 axes"),
         (lambda: ours.blobproto_to_array(caffe_pb2.BlobProto(data=[1, 2])), r"shape \(\) holds 2 numbers"),
         (lambda: ours.blobproto_to_array(caffe_pb2.BlobProto(data=[1, 2], shape={"dim": [-1, -2]})), "-1x-2 holds 2"),
+        (lambda: ours.blobproto_to_array(caffe_pb2.BlobProto(shape={"dim": [2**62, 3, 0]})), "x3x0 holds 0 numbers"),
         (lambda: ours.blobproto_to_array(caffe_pb2.BlobProto(data=[1], shape={"dim": [1] * 99})), "1x1 holds 1 number"),
         (lambda: ours.datum_to_array(caffe_pb2.Datum(channels=3, height=2, width=2, data=b"PNG", encoded=True)),
          "an encoded image of shape 3x2x2 holds 3 numbers"),
