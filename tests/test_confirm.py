@@ -202,7 +202,7 @@ def test_a_search_may_end_with_it(noisy: Menndl, tmp_path: Path, data: Path) -> 
         assert not status["complete"] and status["to_confirm"] == to_confirm, missing
         assert lacking(recorded.read(stopped)) == to_confirm
         noisy("status", stopped)
-        assert f"confirmed   not yet: {to_confirm} trainings from new seeds are to come" in noisy.out
+        assert f"confirmed   not yet; trainings from new seeds to come: {to_confirm}" in noisy.out
     assert noisy("watch", stopped, "--once") == 0 and "complete" not in noisy.out
 
 

@@ -304,7 +304,7 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
 def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What new seeds say, or how many trainings of them are to come, or that there is none."""
     if status["to_confirm"]:
-        return [("confirmed", f"not yet: {status['to_confirm']:,} trainings from new seeds are to come")]
+        return [("confirmed", f"not yet; trainings from new seeds to come: {status['to_confirm']:,}")]
     if status["confirmed"]:
         return [("confirmed", status["confirmed"]["verdict"])]
     both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))

@@ -73,7 +73,7 @@ def _headline(experiment: Experiment, search: str) -> str:
     from menndl_caffe.run.progress import of_rungs
 
     message, total = experiment.message, _planned(experiment)
-    individuals = "individuals" if total is None else f"{total:,} individuals"
+    individuals = "individuals" if total is None else f"{total:,} individual{'s' * (total != 1)}"
     rungs = of_rungs(message)
     return (f"{search}: {message.type}, {individuals} of {len(experiment.space.genes)} genes and {message.max_iter:,} "
             f"iterations{rungs and f'; {rungs}'}")
