@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
-    ("arguments", "compiled", "errors", "fields", "startup", "text", "walltime"),
+    ("arguments", "errors", "fields", "startup", "text", "walltime"),
     ("files", "genome", "nets"),
     ("trial", "data"),
     ("objective", "writer"),
@@ -30,6 +30,7 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
+    ("compiled",),
     ("columns", "files", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "io", "mode"),
     ("numbers",),
