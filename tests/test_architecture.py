@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import those on the lines above it and of its own line; a line lists rooms that do not know each other.
 LAYERS = (
     ("arguments", "errors", "fields", "startup", "text", "walltime"),
-    ("files", "genome", "nets"),
+    ("compiled", "files", "genome", "nets"),
     ("trial", "data"),
     ("objective", "writer"),
     ("torchcaffe", "search", "record"),
@@ -30,7 +30,6 @@ LAYERS = (
 )
 # The same within the torch engine.
 TORCHCAFFE_LAYERS = (
-    ("compiled",),
     ("columns", "files", "log", "net_spec", "proto", "rng", "stand_in", "timer"),
     ("coord_map", "draw", "fillers", "io", "mode"),
     ("numbers",),

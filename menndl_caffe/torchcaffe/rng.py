@@ -31,8 +31,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
+from menndl_caffe.compiled import library
 from menndl_caffe.errors import UserError
-from menndl_caffe.torchcaffe.compiled import library
 
 f32 = np.float32
 DRAW_MAX = 2**32 - 1

@@ -18,7 +18,7 @@ GROUPS = {
     "places": ("#f6e0ee", "#a8427f", "where and when it runs",
                "farm startup walltime run doctor cli completion simulate"),
     "record": ("#e9e4f5", "#5b4a9b", "what is kept and shown", "record journal writer report export save watch"),
-    "base": ("#ececec", "#555555", "", "arguments errors fields files text"),
+    "base": ("#ececec", "#555555", "", "arguments compiled errors fields files text"),
 }
 PIPE = ("rank", "trainer")  # not an import: two processes
 WIDTH, MARGIN, LEGEND = 900, 14, 656
