@@ -32,6 +32,7 @@ from menndl_caffe.experiment.sources import sources
 from menndl_caffe.trial import DEFAULT
 from tests.bench.engines import ITERATIONS, TEST_BATCHES, flops, genomes, run_at_once, without_tests
 from tests.bench.overhead import PAPER, machine
+from tests.bench.stepper import timed
 from tests.conftest import REPOSITORY
 
 PROCESSES = (1, 2, 4)  # at once on one GPU
@@ -53,8 +54,9 @@ def step(solver: str, seconds: float, device: str, graphs: bool) -> Dict[str, An
     tests.share_with(made.net)
     print("ready", flush=True)
     sys.stdin.readline()
-    return {"losses": losses, "step": _median(lambda: made.step(1), seconds),
-            "test": _median(tests.forward, seconds / 4)}
+    # Each call ends on the device before it returns, as it hands out a loss.
+    return {"losses": losses, "step": statistics.median(timed(lambda: made.step(1), seconds)),
+            "test": statistics.median(timed(tests.forward, seconds / 4))}
 
 
 def _solver(solver: str, device: str, graphs: bool) -> Any:
@@ -68,17 +70,6 @@ def _solver(solver: str, device: str, graphs: bool) -> Any:
     else:
         caffe.set_mode_cpu()
     return caffe.get_solver(solver)
-
-
-def _median(work: Any, seconds: float) -> float:
-    """Milliseconds of a call. Each ends on the device before it returns: it hands out a loss."""
-    times: List[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
 
 
 def work(solver: Path, seconds: float, device: str, processes: int = 1, graphs: bool = True) -> List[Dict[str, Any]]:
