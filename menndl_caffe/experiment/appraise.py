@@ -19,7 +19,7 @@ from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, NetShape, Unknow
 from menndl_caffe.nets.upgrade import upgrade_net
 from menndl_caffe.nets.wiring import layers_of_phase, outputs
 from menndl_caffe.objective import ACCURACY, LOSS, MEASURES
-from menndl_caffe.search import program, rungs
+from menndl_caffe.search import program, rungs_of
 from menndl_caffe.trial import DEFAULT, HYPERGRADIENT, HYPERNET, TRAIN
 
 
@@ -82,8 +82,7 @@ def check_experiment(renderer: Renderer) -> Rendered:
     where = sources(experiment, DEFAULT)
     rendered = renderer.render(experiment.trial(0, experiment.space.default), where)
     check_solver(rendered)
-    if experiment.message.HasField("stop"):
-        check_tested(rendered, rungs.rungs(experiment.message.stop, experiment.message.max_iter))
+    check_tested(rendered, rungs_of(experiment.message))
     mean = Path(where.mean) if subtracts_mean(rendered.net.message) else None
     check_data(Path(where.train), Path(where.test), mean)
     measures(rendered)

@@ -82,7 +82,7 @@ def _individuals(run: Run) -> List[Tuple[Trial, Result]]:
     first: Dict[Work, Tuple[Trial, Result]] = {}
     for id, result in run.record.results.items():
         trial = run.record.trials[id]
-        if trial.role == INDIVIDUAL and (result.finished or result.failed):
+        if trial.role == INDIVIDUAL and result.status != STOPPED:
             first.setdefault(trial.work, (trial, result))
     return list(first.values())
 
