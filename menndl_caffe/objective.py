@@ -72,8 +72,8 @@ BY_ACCURACY = Objective()  # what is optimized unless a search says otherwise
 
 
 def costs(objectives: Sequence[Objective], result: Result) -> Optional[Costs]:
-    """A result's costs, the fitness's first; None where it failed."""
-    if result.failed:
+    """A result's costs, the fitness's first; None where no training came to its end: it failed, or was stopped."""
+    if not result.finished:
         return None
     return tuple(objective.cost(value) for objective, value in zip(objectives, values(objectives, result)))
 

@@ -83,7 +83,7 @@ class Problem:
     steady: Steady = lambda genome, iteration: True
 
     def costs(self, result: Result) -> Optional[Costs]:
-        """Of each objective, the lower the better; None where the individual failed."""
+        """Of each objective, the lower the better; None where the individual failed or was stopped."""
         return costs(self.objectives, result)
 
     def rng(self, number: int) -> np.random.RandomState:

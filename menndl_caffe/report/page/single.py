@@ -82,8 +82,7 @@ def most_passes(curves: Dict[str, Any]) -> int:
 
 def dominated(run: Run) -> Optional[float]:
     """How much of what lies between the worst and the best of two objectives the front dominates: see hypervolume."""
-    known = [one for one in (costs(run.objectives, result) for _, result in run.record.individuals()
-                             if result.finished) if one]
+    known = [one for one in (costs(run.objectives, result) for _, result in run.record.individuals()) if one]
     return hypervolume(known) if known and len(run.objectives) == 2 else None
 
 
