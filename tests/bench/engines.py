@@ -206,6 +206,11 @@ def summary(rows: Sequence[Dict[str, Any]]) -> None:
           f"{default['private']:.0f} MB its own")
 
 
+def versions() -> Dict[str, Dict[str, Any]]:
+    """Of both engines, and of what they compute with."""
+    return {name: engines.find(name).known()[1] for name in MODULES}
+
+
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -215,8 +220,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     arguments = parser.parse_args()
     os.makedirs("build", exist_ok=True)
-    versions = {name: engines.find(name).versions() for name in MODULES}
-    print(f"{machine()}; {versions}")
+    print(f"{machine()}; {versions()}")
     with tempfile.TemporaryDirectory(dir="build") as folder:
         data = arguments.data
         if data is None:

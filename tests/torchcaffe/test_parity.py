@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from menndl_caffe import torchcaffe  # noqa: E402
+from menndl_caffe.torchcaffe.layer_types.convolution import OfFewNumbers  # noqa: E402
 from tests.support.torchcaffe import parity  # noqa: E402
 
 
@@ -27,3 +28,11 @@ def test_layers_agree_with_what_real_caffe_gave(module: str, tmp_path: Path) -> 
     report = {case.name: parity.differences(case, expected[case.name], found[case.name])
               for case in parity.cases_of(module)}
     assert not {name: lines for name, lines in report.items() if lines}
+
+
+@pytest.mark.parametrize("module", ["cases_spatial"])
+def test_convolutions_of_many_numbers_agree_too(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases are small, for which there are other kernels."""
+    monkeypatch.setattr(OfFewNumbers, "MOST", 0)
+    monkeypatch.setattr(OfFewNumbers, "MOST_OF_ONE_CHANNEL", 0)
+    test_layers_agree_with_what_real_caffe_gave(module, tmp_path)

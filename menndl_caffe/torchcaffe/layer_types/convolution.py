@@ -16,7 +16,7 @@ from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.columns import Columns
 from menndl_caffe.torchcaffe.fourier import ByFourier, is_less_work
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import factors, real
+from menndl_caffe.torchcaffe.numbers import are_dual, factors, real
 
 aten: Any = torch.ops.aten
 HEAVY = 4  # times as many numbers in the weight as in the images: more work to reorder than to multiply, as measured
@@ -40,6 +40,37 @@ class Direct:
         """The gradients of images and weight."""
         # The bias's too, if asked for, but on a CPU many times slower than `_channel_sums`.
         return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted, False])[:2]
+
+
+class OfFewNumbers(Direct):
+    """By the kernels that PyTorch has for machines without oneDNN, a call of which takes 50 to 100 microseconds."""
+
+    # Numbers that all windows together see, up to which these take less time, as measured.
+    MOST, MOST_OF_ONE_CHANNEL = 2 ** 16, 2 ** 20
+
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(windows, False, 1)
+        self._kernel, self._stride, self._pad = list(windows.kernel), list(windows.stride), list(windows.pad)
+
+    @classmethod
+    def fits(cls, windows: Windows, num: int, channels: int, output: Shape) -> bool:
+        """Whether it is for these windows, without dilation."""
+        most = cls.MOST_OF_ONE_CHANNEL if channels == 1 else cls.MOST
+        return len(output) == 2 and num * channels * prod(windows.kernel) * prod(output) <= most
+
+    def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
+        """As Direct's."""
+        if are_dual():  # the kernels have no forward derivative
+            return super().forward(images, weight, bias)
+        return aten._slow_conv2d_forward(images.contiguous(), weight, self._kernel, bias, self._stride, self._pad)
+
+    def backward(self, wanted: Sequence[bool], gradient: torch.Tensor, images: torch.Tensor,
+                 weight: torch.Tensor) -> Gradients:
+        """As Direct's."""
+        if are_dual():
+            return super().backward(wanted, gradient, images, weight)
+        return aten._slow_conv2d_backward.output_mask(gradient.contiguous(), images.contiguous(), weight, self._kernel,
+                                                      self._stride, self._pad, [*wanted, False])[:2]
 
 
 class ByProduct:
@@ -181,11 +212,14 @@ class Convolution(Layer):
         overhangs = any(e > size + 2 * p for size, e, p in zip(wide, windows.extent(), windows.pad))
         if len(image) not in (1, 2, 3) or overhangs:
             return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
-        is_plain = not transposed and param.group == 1 and {*windows.stride, *windows.dilation} == {1}
+        is_plain = not transposed and param.group == 1 and {*windows.dilation} == {1}
         if is_plain and mode.device().type == "cpu" and mode.math() != "bf16":
-            if ByProduct.fits(windows, image):
+            num, channels, is_by_one = prod(bottom[:self._axis]), bottom[self._axis], {*windows.stride} == {1}
+            if is_by_one and ByProduct.fits(windows, image):
                 return ByProduct(windows, image)
-            if is_less_work(prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output, windows):
+            if OfFewNumbers.fits(windows, num, channels, output):
+                return OfFewNumbers(windows)
+            if is_by_one and is_less_work(num, channels, image, top[self._axis], output, windows):
                 return ByFourier(windows, image)
         return Direct(windows, transposed, param.group)
 
@@ -199,7 +233,7 @@ class Convolution(Layer):
         # PyTorch brings a weight into the images' order, pass by pass, and one small image to other kernels.
         is_heavy = prod(weight) > HEAVY * prod(bottom)
         is_small = num == 1 and channels <= 3 and min(weight[2:]) <= 3 and prod(bottom) <= SMALL
-        return not (is_whole or is_heavy or is_small)
+        return not (isinstance(self._way, OfFewNumbers) or is_whole or is_heavy or is_small)
 
     def _images(self, tensor: torch.Tensor) -> torch.Tensor:
         """All axes before the channels' as one, in the order of memory that is fast."""
@@ -217,6 +251,8 @@ def _channels_last(images: torch.Tensor) -> torch.Tensor:
 
 def _channel_sums(images: torch.Tensor) -> torch.Tensor:
     """Sums over all axes but the channels', number 1."""
+    if images.is_contiguous() and images.dim() > 2:
+        return images.flatten(2).sum((0, 2))
     rows = _pixels(images)
     return torch.mv(rows.t(), rows.new_ones(len(rows)))
 

@@ -21,6 +21,7 @@ from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, check_indices, 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
 NO_MAXIMUM = -1
+VECTOR = 8  # channels from which on PyTorch's kernel is several times faster where they lie side by side
 
 
 class Windows(NamedTuple):
@@ -70,6 +71,8 @@ class MaxPool:
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """N x C x H x W to N x C x pooled."""
         self._has_gaps = self._is_wide or images.device.type != "cpu"  # on a GPU, looking costs more than taking care
+        if images.device.type == "cpu" and images.shape[1] >= VECTOR:
+            images = images.contiguous(memory_format=torch.channels_last)
         if not self._has_gaps:
             pooled, self.mask = aten.max_pool2d_with_indices(images, *self._settings)
             self._has_gaps = not all_finite(pooled)
