@@ -2,10 +2,10 @@
 
     python -m tests.bench.nets [--only TEXT] [--rounds N] [--seconds S] [--longest S] [--layers] [--json FILE]
 
-The nets are those that ship with Caffe (package caffe-doc), each with 1 image, with 8, and with as many as its file says,
-and a net of two views, of the shapes of the one that MENNDL's authors have published. A pass is forward and backward in
-phase TRAIN, on drawn numbers that stay, so that no disk is measured. Each engine has one process of one thread;
-they take turns, and what counts is CPU time, which other work on the machine disturbs least.
+The nets are those that ship with Caffe (package caffe-doc), each with 1 image, with 8, and with as many as its file
+says, and a net of two views, of the shapes of the one that MENNDL's authors have published. A pass is forward and
+backward in phase TRAIN, on drawn numbers that stay, so that no disk is measured. Each engine has one process of one
+thread; they take turns, and what counts is CPU time, which other work on the machine disturbs least.
 """
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Of a case and an engine: CPU milliseconds of a pass, median, tenth and nine tenths; MB that are the process's own."""
+    """Of a case and an engine: a pass's CPU milliseconds, median, tenth and nine tenths; the process's own MB."""
 
     median: float
     low: float
@@ -156,7 +156,6 @@ def measure(case: Case, folder: Path, rounds: int, seconds: float) -> Dict[str, 
         worker.close()
     found = {name: worker.measured() for name, worker in workers.items()}
     return {"name": case.name, "batch": case.batch, "ratio": found["caffe"].median / found["torch"].median,
-            "passes": {name: sum(len(answer["passes"]) for answer in worker.answers) for name, worker in workers.items()},
             "layers": {name: worker.answers[-1]["layers"] for name, worker in workers.items()},
             **{name: speed._asdict() for name, speed in found.items()}}
 
@@ -190,18 +189,16 @@ def _range(low: float, high: float) -> str:
 
 
 def print_layers(layers: Dict[str, Dict[str, List[float]]]) -> None:
-    """Forward and backward of each layer, where the engines differ most first."""
-    def gap(name: str) -> float:
-        return sum(layers["caffe"][name]) - sum(layers["torch"][name])
-
-    for name in sorted(layers["caffe"], key=gap):
-        print(f"    {name:38}", *(f"  {engine} {forward:8.3f} {backward:8.3f}"
-                                  for engine, (forward, backward) in sorted((e, found[name]) for e, found in layers.items())))
+    """Forward and backward of each layer, that first which loses most to real Caffe."""
+    caffe, torch = layers["caffe"], layers["torch"]
+    for name in sorted(caffe, key=lambda name: sum(caffe[name]) - sum(torch[name])):
+        (theirs_up, theirs_down), (up, down) = caffe[name], torch[name]
+        print(f"    {name:38}  caffe {theirs_up:8.3f} {theirs_down:8.3f}  torch {up:8.3f} {down:8.3f}")
 
 
 def summary(found: Sequence[Dict[str, Any]]) -> None:
     """Ratios and memory by size."""
-    print(f"\nreal Caffe's time over the torch engine's, by size of the pass in real Caffe")
+    print("\nreal Caffe's time over the torch engine's, by size of the pass in real Caffe")
     for low, high in zip((0.0, *SIZES), (*SIZES, float("inf"))):
         within = sorted(row["ratio"] for row in found if low <= row["caffe"]["median"] < high)
         if within:

@@ -2,8 +2,8 @@
 
     python -m tests.bench.passer ENGINE_MODULE NET
 
-Answers each line on standard input, a number of seconds, with one JSON object: the CPU milliseconds of single forward and
-backward passes in phase TRAIN for so long, those of each layer, and the process's memory in MB.
+Answers each line on standard input, a number of seconds, with one JSON object: the CPU milliseconds of single passes,
+forward and backward in phase TRAIN, for so long, those of each layer, and the process's memory in MB.
 """
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A net of two views, of the shapes of the one net that MENNDL's authors have published (a detector's events, 2015).
 
-It is train_test_00001_00006_00000 of github.com/jhamer90811/MINERvA_NOvA_network_analysis, in our words: 2 x 100 x 80
-numbers an image, multiplied by noise and sliced into two views; the same tower of layers on each; and inception modules,
-in each tower and on both together.
+It is train_test_00001_00006_00000 of github.com/jhamer90811/MINERvA_NOvA_network_analysis, in our words: images of
+2 x 100 x 80 numbers, multiplied by noise and sliced into two views; the same tower of layers on each; and inception
+modules, in each tower and on both together.
 """
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Text:
                 self.in_place("ReLU", before)
             branches.append(self.convolution(f"{name}/{kernel}", before, num_output,
                                              f"kernel_size: {kernel} pad: {kernel // 2}"))
-        pooled = self.add("Pooling", f"{name}/pool", [bottom], "pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }")
+        pooled = self.add("Pooling", f"{name}/pool", [bottom],
+                          "pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }")
         branches.append(self.convolution(f"{name}/pool_proj", pooled, POOLED, "kernel_size: 1"))
         for branch in branches:
             self.in_place("ReLU", branch)

@@ -93,7 +93,8 @@ def test_few_numbers_are_for_the_kernels_of_a_cheap_call(images: Tuple[int, ...]
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("channels, stride, pad", [(1, (1, 1), (0, 0)), (3, (2, 1), (1, 2)), (5, (1, 3), (4, 0))])
-def test_few_numbers_give_what_many_give(channels: int, stride: Tuple[int, int], pad: Tuple[int, int], order: Any) -> None:
+def test_few_numbers_give_what_many_give(channels: int, stride: Tuple[int, int], pad: Tuple[int, int],
+                                         order: Any) -> None:
     """In float64, against the kernels for images of all sizes, which real Caffe's numbers are compared with."""
     torch.manual_seed(2)
     windows = Windows((4, 3), stride, pad, (1, 1))
