@@ -5,6 +5,7 @@ Notation
 fan_in      inputs of one output: count / shape[0]
 fan_out     outputs of one input: count / shape[1], or the count of a blob with one axis
 n           what xavier and msra scale by: fan_in, fan_out or their mean (variance_norm)
+row         the parameter's numbers in C order, to be filled
 """
 from __future__ import annotations
 
@@ -24,46 +25,49 @@ f32 = np.float32
 def fill(filler: Message, blob: Any, generator: Generator) -> None:
     """Fill a Blob's data as a FillerParameter says; ImpossibleNet for a filler that Caffe refuses for this shape."""
     check_filler(filler, blob.shape, "filler")
-    values = FILL[filler.type](filler, blob.shape, generator)
-    blob.value.copy_(torch.from_numpy(values.reshape(blob.shape)))
+    numbers = blob.value.view(-1)
+    is_in_place = numbers.device.type == "cpu" and numbers.dtype is torch.float32
+    row = numbers.numpy() if is_in_place else np.empty(blob.count, f32)  # in place, as large layers' memory is large
+    FILL[filler.type](filler, blob.shape, generator, row)
+    if not is_in_place:
+        numbers.copy_(torch.from_numpy(row))
 
 
-def _constant(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
-    return np.full(prod(shape), filler.value, f32)
+def _constant(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
+    row[:] = filler.value
 
 
-def _uniform(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
-    return generator.uniform(filler.min, filler.max, prod(shape))
+def _uniform(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
+    generator.uniform(filler.min, filler.max, len(row), row)
 
 
-def _gaussian(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
-    values = generator.gaussian(filler.mean, filler.std, prod(shape))
+def _gaussian(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
+    generator.gaussian(filler.mean, filler.std, len(row), row)
     if filler.sparse >= 0:
-        values *= generator.bernoulli(f32(filler.sparse) / f32(shape[0]), prod(shape))  # leaves -0 where Caffe does
-    return values
+        row *= generator.bernoulli(f32(filler.sparse) / f32(shape[0]), len(row))  # leaves -0 where Caffe does
 
 
-def _positive_unitball(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
-    rows = generator.uniform(0, 1, prod(shape)).reshape(shape[0], -1)
+def _positive_unitball(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
+    items = generator.uniform(0, 1, len(row), row).reshape(shape[0], -1)
     with np.errstate(invalid="ignore"):
-        return rows / np.add.accumulate(rows, axis=1)[:, -1:]  # Caffe adds one by one
+        items /= np.add.accumulate(items, axis=1)[:, -1:]  # Caffe adds one by one
 
 
-def _xavier(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
+def _xavier(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
     limit = np.sqrt(f32(3) / _scale(filler, shape))
-    return generator.uniform(-limit, limit, prod(shape))
+    generator.uniform(-limit, limit, len(row), row)
 
 
-def _msra(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
-    return generator.gaussian(0, np.sqrt(f32(2) / _scale(filler, shape)), prod(shape))
+def _msra(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
+    generator.gaussian(0, np.sqrt(f32(2) / _scale(filler, shape)), len(row), row)
 
 
-def _bilinear(filler: Message, shape: Shape, generator: Generator) -> np.ndarray:
+def _bilinear(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:
     width = shape[3]
     half = ceil(width / 2)
     centre = f32((width - 1) / (2 * half))
     slope = 1 - np.abs(np.arange(width, dtype=f32) / f32(half) - centre)
-    return np.tile(np.outer(slope, slope), (*shape[:2], 1, 1))
+    row.reshape(-1, width * width)[:] = np.outer(slope, slope).reshape(-1)
 
 
 def _scale(filler: Message, shape: Shape) -> np.float32:
@@ -77,7 +81,7 @@ def _scale(filler: Message, shape: Shape) -> np.float32:
     return f32(fan_in)
 
 
-FILL: Dict[str, Callable[[Message, Shape, Generator], np.ndarray]] = {
+FILL: Dict[str, Callable[[Message, Shape, Generator, np.ndarray], None]] = {
     "constant": _constant, "uniform": _uniform, "gaussian": _gaussian, "positive_unitball": _positive_unitball,
     "xavier": _xavier, "msra": _msra, "bilinear": _bilinear,
 }

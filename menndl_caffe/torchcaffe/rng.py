@@ -38,7 +38,7 @@ f32 = np.float32
 DRAW_MAX = 2**32 - 1
 ROUNDS_TO_ONE = 2**32 - 128  # from here on u / 2^32 is 1 in float32; such a draw is discarded
 STATE_WORDS = 624
-BLOCK = 1 << 15              # so many normal values at a time, which stay in the processor's cache
+BLOCK = 1 << 15              # so many values at a time, which stay in the processor's cache
 LONGEST = 64                 # draws that one normal value may need: the chance of more is below 1e-30
 LARGEST = np.finfo(f32).max
 
@@ -58,17 +58,23 @@ class Generator:
         """The next n draws, uint32."""
         return self._twister.draws(n)
 
-    def uniform(self, low: float, high: float, n: int) -> np.ndarray:
-        """n float32 values between low and high, both included (`caffe_rng_uniform`)."""
+    def uniform(self, low: float, high: float, n: int, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """n float32 values between low and high, both included (`caffe_rng_uniform`); `out`: a row for them."""
+        values = np.empty(n, f32) if out is None else out
         start, stop = f32(low), np.nextafter(f32(high), LARGEST)
         if stop / 2 - start / 2 > LARGEST / 2:
-            return 2 * self._uniform(start / 2, stop / 2, n)
-        return self._uniform(start, stop, n)
+            self._uniform(start / 2, stop / 2, values)
+            values *= 2
+        else:
+            self._uniform(start, stop, values)
+        return values
 
-    def gaussian(self, mean: float, std: float, n: int) -> np.ndarray:
-        """n normal float32 values (`caffe_rng_gaussian`)."""
+    def gaussian(self, mean: float, std: float, n: int, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """n normal float32 values (`caffe_rng_gaussian`); `out`: a row for them."""
+        values = np.empty(n, f32) if out is None else out
         with np.errstate(over="ignore", invalid="ignore"):  # infinite where Caffe's are
-            return self._twister.normals(n, f32(mean), f32(std))
+            self._twister.normals(values, f32(mean), f32(std))
+        return values
 
     def bernoulli(self, p: Union[float, np.float32], n: int) -> np.ndarray:
         """n booleans, each True with probability p, 0 to 1 (`caffe_rng_bernoulli`).
@@ -102,14 +108,13 @@ class Generator:
                             f"not {len(key)} words and position {position}")
         self._twister.set_state(np.array(key, np.uint32), position)
 
-    def _uniform(self, start: np.float32, stop: np.float32, n: int) -> np.ndarray:
-        values = _scaled(self.draws(n), start, stop)
-        below = values < stop
-        values = values if below.all() else values[below]
-        while len(values) < n:
-            more = _scaled(self.draws(n - len(values)), start, stop)
-            values = np.append(values, more[more < stop])
-        return values
+    def _uniform(self, start: np.float32, stop: np.float32, values: np.ndarray) -> None:
+        done = 0
+        while done < len(values):
+            some = _scaled(self.draws(min(len(values) - done, BLOCK)), start, stop)
+            some = some[some < stop]
+            values[done:done + len(some)] = some
+            done += len(some)
 
     def _below(self, n: int) -> int:
         """An integer from 0 to n - 1, by equal ranges of draws for each (Boost's `uniform_int`)."""
@@ -140,14 +145,15 @@ class ByNumpy:
         """The next n draws, uint32."""
         return self._numpy.randint(0, 2**32, n, dtype=np.uint32)
 
-    def normals(self, n: int, mean: np.float32, std: np.float32) -> np.ndarray:
-        """n normal values."""
-        values, done = np.empty(n, f32), 0
-        while done < n:
-            some = self._some(min(n - done, BLOCK))
+    def normals(self, values: np.ndarray, mean: np.float32, std: np.float32) -> None:
+        """Fill a row of float32 with normal values."""
+        done = 0
+        while done < len(values):
+            some = self._some(min(len(values) - done, BLOCK))
             values[done:done + len(some)] = some
             done += len(some)
-        return values * std + mean
+        values *= std
+        values += mean
 
     def state(self) -> Tuple[np.ndarray, int]:
         """The words, and which of them is next."""
@@ -181,12 +187,10 @@ class Compiled:
         self._functions.draws(*_addresses(self._words, draws), ctypes.c_int64(n))
         return draws
 
-    def normals(self, n: int, mean: np.float32, std: np.float32) -> np.ndarray:
-        """n normal values."""
-        values = np.empty(n, f32)
-        self._functions.normals(*_addresses(self._words, values), ctypes.c_int64(n),
+    def normals(self, values: np.ndarray, mean: np.float32, std: np.float32) -> None:
+        """Fill a row of float32 with normal values."""
+        self._functions.normals(*_addresses(self._words, values), ctypes.c_int64(len(values)),
                                 ctypes.c_float(float(mean)), ctypes.c_float(float(std)), *_layers())
-        return values
 
     def state(self) -> Tuple[np.ndarray, int]:
         """The words, and which of them is next."""

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from menndl_caffe import torchcaffe  # noqa: E402
-from menndl_caffe.torchcaffe.layer_types.convolution import OfFewNumbers  # noqa: E402
+from menndl_caffe.torchcaffe.layer_types.convolution import Unrolled  # noqa: E402
 from tests.support.torchcaffe import parity  # noqa: E402
 
 
@@ -33,6 +33,5 @@ def test_layers_agree_with_what_real_caffe_gave(module: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("module", ["cases_spatial"])
 def test_convolutions_of_many_numbers_agree_too(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases are small, for which there are other kernels."""
-    monkeypatch.setattr(OfFewNumbers, "MOST", 0)
-    monkeypatch.setattr(OfFewNumbers, "MOST_OF_ONE_CHANNEL", 0)
+    monkeypatch.setattr(Unrolled, "fits", lambda *_: False)
     test_layers_agree_with_what_real_caffe_gave(module, tmp_path)

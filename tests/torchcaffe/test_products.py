@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from menndl_caffe.nets.layer_rules.convolution import Windows  # noqa: E402
 from menndl_caffe.torchcaffe import mode  # noqa: E402
-from menndl_caffe.torchcaffe.layer_types.convolution import ByProduct, Direct, OfFewNumbers  # noqa: E402
+from menndl_caffe.torchcaffe.layer_types.convolution import ByProduct, Direct, Unrolled  # noqa: E402
 from tests.torchcaffe.test_fourier import convolution, way_of  # noqa: E402
 
 PIXELS = [((5, 7), (1, 1), (0, 0)), ((5, 7), (1, 1), (2, 1)), ((6,), (1,), (3,)), ((2, 3, 4), (1, 1, 1), (1, 0, 2))]
@@ -50,8 +50,8 @@ def test_it_is_the_convolution_and_its_gradients(image: Tuple[int, ...], kernel:
 
 @pytest.mark.parametrize("type_, settings, expected", [
     ("Convolution", "kernel_size: 1", ByProduct), ("Convolution", "kernel_size: 1 pad: 2", ByProduct),
-    ("Convolution", "kernel_size: 6", ByProduct), ("Convolution", "kernel_size: 6 pad: 1", OfFewNumbers),
-    ("Convolution", "kernel_size: 1 stride: 2", OfFewNumbers), ("Convolution", "kernel_size: 6 group: 2", Direct),
+    ("Convolution", "kernel_size: 6", ByProduct), ("Convolution", "kernel_size: 6 pad: 1", Unrolled),
+    ("Convolution", "kernel_size: 1 stride: 2", Unrolled), ("Convolution", "kernel_size: 6 group: 2", Direct),
     ("Convolution", "kernel_size: 3 dilation: 2", Direct), ("Deconvolution", "kernel_size: 6", Direct),
 ])
 def test_it_is_for_windows_that_are_rows_of_memory(type_: str, settings: str, expected: type) -> None:
@@ -80,32 +80,36 @@ def test_images_are_brought_into_the_order_that_is_fast(settings: str, images: T
     assert convolution("Convolution", settings, images)._is_channels_last == is_last
 
 
-# ---- few numbers ----
+# ---- unrolled ----
 
-@pytest.mark.parametrize("images, expected", [
-    ((1, 4, 34, 52), OfFewNumbers),  # 4 channels, 9 places of the kernel, 32 x 50 steps: 57,600 numbers
-    ((1, 4, 34, 60), Direct), ((2, 4, 34, 52), Direct),
-    ((8, 1, 102, 102), OfFewNumbers), ((16, 1, 102, 102), Direct), ((1, 4, 7), Direct), ((1, 4, 7, 7, 7), Direct),
+@pytest.mark.parametrize("settings, images, expected", [
+    ("num_output: 4 kernel_size: 3", (1, 4, 34, 52), Unrolled),  # 4 channels, 9 places, 32 x 50 steps: 57,600 numbers
+    ("num_output: 4 kernel_size: 3", (1, 4, 34, 60), Direct), ("num_output: 4 kernel_size: 3", (2, 4, 34, 52), Direct),
+    ("num_output: 4 kernel_size: 3", (8, 1, 102, 102), Unrolled),
+    ("num_output: 4 kernel_size: 3", (16, 1, 102, 102), Direct),
+    ("num_output: 512 kernel_size: 5 stride: 2", (1, 32, 28, 28), Direct),  # 409,600 numbers in the weight, 25,088
+    ("num_output: 2100 kernel_size: 5 stride: 2", (1, 32, 28, 28), Unrolled),  # 1,680,000
+    ("num_output: 4 kernel_size: 3", (1, 4, 7), Direct), ("num_output: 4 kernel_size: 3", (1, 4, 7, 7, 7), Direct),
 ])
-def test_few_numbers_are_for_the_kernels_of_a_cheap_call(images: Tuple[int, ...], expected: type) -> None:
-    assert way_of("Convolution", "num_output: 4 kernel_size: 3", images) is expected
+def test_few_numbers_and_heavy_weights_are_unrolled(settings: str, images: Tuple[int, ...], expected: type) -> None:
+    assert way_of("Convolution", settings, images) is expected
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("channels, stride, pad", [(1, (1, 1), (0, 0)), (3, (2, 1), (1, 2)), (5, (1, 3), (4, 0))])
-def test_few_numbers_give_what_many_give(channels: int, stride: Tuple[int, int], pad: Tuple[int, int],
-                                         order: Any) -> None:
+def test_unrolled_images_give_what_others_give(channels: int, stride: Tuple[int, int], pad: Tuple[int, int],
+                                               order: Any) -> None:
     """In float64, against the kernels for images of all sizes, which real Caffe's numbers are compared with."""
     torch.manual_seed(2)
     windows = Windows((4, 3), stride, pad, (1, 1))
     images = torch.rand(3, channels, 9, 8, dtype=torch.float64).contiguous(memory_format=order)
     weight, bias = torch.rand(6, channels, 4, 3, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
-    few, many = OfFewNumbers(windows), Direct(windows, False, 1)
-    output = many.forward(images, weight, bias)
+    unrolled, other = Unrolled(windows), Direct(windows, False, 1)
+    output = other.forward(images, weight, bias)
     gradient = torch.rand_like(output).contiguous(memory_format=order)
-    torch.testing.assert_close(few.forward(images, weight, bias), output)
-    torch.testing.assert_close(few.forward(images, weight, None), many.forward(images, weight, None))
+    torch.testing.assert_close(unrolled.forward(images, weight, bias), output)
+    torch.testing.assert_close(unrolled.forward(images, weight, None), other.forward(images, weight, None))
     for wanted in ([True, True], [True, False], [False, True]):
-        for mine, expected in zip(few.backward(wanted, gradient, images, weight),
-                                  many.backward(wanted, gradient, images, weight)):
+        for mine, expected in zip(unrolled.backward(wanted, gradient, images, weight),
+                                  other.backward(wanted, gradient, images, weight)):
             assert mine is expected is None or torch.allclose(mine, expected, rtol=1e-12, atol=1e-12)

@@ -42,21 +42,26 @@ class Direct:
         return aten.convolution_backward(gradient, images, weight, None, *self._settings, [*wanted, False])[:2]
 
 
-class OfFewNumbers(Direct):
-    """By the kernels that PyTorch has for machines without oneDNN, a call of which takes 50 to 100 microseconds."""
+class Unrolled(Direct):
+    """By unrolled images, as Caffe does it, in the kernels that PyTorch has for machines without oneDNN.
 
-    # Numbers that all windows together see, up to which these take less time, as measured.
-    MOST, MOST_OF_ONE_CHANNEL = 2 ** 16, 2 ** 20
+    A call of oneDNN takes 50 to 100 microseconds, and brings the weight into an order of its own: too long where
+    windows see few numbers, or the weight has many.
+    """
+
+    FEW, FEW_OF_ONE_CHANNEL = 2 ** 16, 2 ** 20  # numbers that all windows together see: all limits as measured
+    MANY = 64  # times as many numbers in the weight as in the images
 
     def __init__(self, windows: Windows) -> None:
         super().__init__(windows, False, 1)
         self._kernel, self._stride, self._pad = list(windows.kernel), list(windows.stride), list(windows.pad)
 
     @classmethod
-    def fits(cls, windows: Windows, num: int, channels: int, output: Shape) -> bool:
+    def fits(cls, num: int, channels: int, image: Shape, num_output: int, output: Shape, windows: Windows) -> bool:
         """Whether it is for these windows, without dilation."""
-        most = cls.MOST_OF_ONE_CHANNEL if channels == 1 else cls.MOST
-        return len(output) == 2 and num * channels * prod(windows.kernel) * prod(output) <= most
+        kernel, few = prod(windows.kernel), cls.FEW_OF_ONE_CHANNEL if channels == 1 else cls.FEW
+        is_heavy = num_output * channels * kernel > cls.MANY * num * channels * prod(image)
+        return len(image) == 2 and (num * channels * kernel * prod(output) <= few or is_heavy)
 
     def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
         """As Direct's."""
@@ -214,12 +219,13 @@ class Convolution(Layer):
             return ByColumns(Columns(windows, wide, narrow), transposed, param.group)
         is_plain = not transposed and param.group == 1 and {*windows.dilation} == {1}
         if is_plain and mode.device().type == "cpu" and mode.math() != "bf16":
-            num, channels, is_by_one = prod(bottom[:self._axis]), bottom[self._axis], {*windows.stride} == {1}
+            sizes = prod(bottom[:self._axis]), bottom[self._axis], image, top[self._axis], output
+            is_by_one = {*windows.stride} == {1}
             if is_by_one and ByProduct.fits(windows, image):
                 return ByProduct(windows, image)
-            if OfFewNumbers.fits(windows, num, channels, output):
-                return OfFewNumbers(windows)
-            if is_by_one and is_less_work(num, channels, image, top[self._axis], output, windows):
+            if Unrolled.fits(*sizes, windows):
+                return Unrolled(windows)
+            if is_by_one and is_less_work(*sizes, windows):
                 return ByFourier(windows, image)
         return Direct(windows, transposed, param.group)
 
@@ -233,7 +239,7 @@ class Convolution(Layer):
         # PyTorch brings a weight into the images' order, pass by pass, and one small image to other kernels.
         is_heavy = prod(weight) > HEAVY * prod(bottom)
         is_small = num == 1 and channels <= 3 and min(weight[2:]) <= 3 and prod(bottom) <= SMALL
-        return not (isinstance(self._way, OfFewNumbers) or is_whole or is_heavy or is_small)
+        return not (isinstance(self._way, Unrolled) or is_whole or is_heavy or is_small)
 
     def _images(self, tensor: torch.Tensor) -> torch.Tensor:
         """All axes before the channels' as one, in the order of memory that is fast."""
