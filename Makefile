@@ -120,10 +120,11 @@ paper: SEARCH = solvers/paper.search.prototxt
 paper: OUT = runs/paper
 paper: run  ## the paper's whole experiment, 17,500 individuals: for a cluster, or for months
 
-bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side (DATA=DIR: on real images)
+bench: build/venv/test build/venv/torch caffe  ## menndl's own overheads, and the two engines side by side on genomes (DATA=DIR: on real images) and on other nets
 	$(BIN)/python -m tests.bench.overhead $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python -m tests.bench.busy
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m tests.bench.nets
 
 bench-searches: build/venv/test build/venv/torch build/venv/bench  ## our searches against other tools, for hours (OPTIONS="--instances 12 --slots 1 8 30")
 	$(BIN)/python -m tests.bench.searches.environments || echo "bench-searches: races of what does not install will break"

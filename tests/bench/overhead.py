@@ -33,7 +33,8 @@ PAPER = "solvers/paper.search.prototxt"
 
 def machine() -> str:
     """On what is measured, and beside how much else."""
-    processors = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processors = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return (f"{processors[0] if processors else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
             f"Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}")
 
