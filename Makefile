@@ -97,7 +97,7 @@ container-run: build/venv/run container data  ## SEARCH on NP ranks through IMAG
 
 # A host that can `import caffe` uses its own; the torch engine needs no Caffe.
 build/engine: build/venv/run
-	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
+	@[ "$(ENGINE)" != caffe ] || $(BIN)/python -c "from menndl_caffe.rank import engine; print('Caffe:', engine.find('caffe').found)" 2>/dev/null || $(MAKE) --no-print-directory caffe
 
 data: build/venv/run  ## CIFAR-10: from CIFAR10=PATH, else what is in data/, else by download, else synthetic images
 	@if [ -n "$(CIFAR10)" ]; then $(MENNDL) data cifar10 --source "$(CIFAR10)" --out data/cifar10 && echo data/cifar10 >build/data-folder; \
