@@ -1,6 +1,6 @@
 """What menndl itself costs: rendering and checking, the master, and a rank's time outside of training and testing.
 
-    python -m tests.bench.overhead [--data DIR] [--iterations N] [--quick]
+    python -m tests.bench.overhead [--data DIR] [--iterations N]
 """
 from __future__ import annotations
 
