@@ -87,7 +87,8 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (arrange, classification):
         monkeypatch.setattr(module, "check_indices", lambda *arguments: None)
-    monkeypatch.setattr(pooling, "all_finite", lambda images: False)
+    monkeypatch.setattr(pooling, "compiled", lambda: None)
+    monkeypatch.setattr(pooling, "all_exceed", lambda images, limit: False)
 
 
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, recorder: Any, more: str = "",

@@ -1,22 +1,28 @@
 """Pooling over windows of an image: MAX and AVE (STOCHASTIC works on GPUs only in Caffe, and is refused).
 
+MAX is here twice: by PyTorch, and by `pooling.c`, which gives the same bits in less time where it can be compiled.
+
 Source: `pooling_layer.cpp`.
 """
 from __future__ import annotations
 
+from ctypes import c_int64, c_void_p
+from functools import cache
 from math import prod
-from typing import Any, List, NamedTuple, Sequence, Union
+from pathlib import Path
+from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
 
-from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape
+from menndl_caffe.compiled import library
+from menndl_caffe.nets.layer_rules.blob import ImpossibleNet, Shape, text
 from menndl_caffe.nets.layer_rules.pooling import pooling_window
 from menndl_caffe.nets.proto import caffe_pb2
 from menndl_caffe.torchcaffe import mode
 from menndl_caffe.torchcaffe.blob import Blob
 from menndl_caffe.torchcaffe.layer import Blobs, Layer, register
-from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_finite, check_indices, real
+from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_exceed, are_dual, check_indices, real
 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
@@ -62,28 +68,112 @@ class Windows(NamedTuple):
 
 
 class MaxPool:
-    """Maxima of windows: the first of equal ones wins, NaN and -inf never do. `mask` says where they were."""
+    """Maxima of windows: the first of equal ones wins; NaN, -inf and -FLT_MAX never do. `mask` says where they were.
+
+    Of two ways each pass forward takes one, and the pass backward follows it.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        functions = compiled()
+        self._by_torch, self._compiled = ByTorch(windows), functions and Compiled(windows, functions)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to N x C x pooled."""
+        self._way = self._compiled if self._compiled and Compiled.takes(images) else self._by_torch
+        return self._way.forward(images)
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Where in its image each maximum was, h W + w, as integers like the maxima; -1 where nothing has won."""
+        return self._way.mask
+
+    def use(self, mask: torch.Tensor) -> None:
+        """Go on with other places of the maxima, int64."""
+        self._way.use(mask)
+
+    def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The gradient of the images that `forward` has had."""
+        return self._way.backward(gradient, images)
+
+
+@cache
+def compiled() -> Optional[Any]:
+    """The functions of pooling.c, None where there are none."""
+    return library(Path(__file__).parents[1] / "pooling.c")
+
+
+class Compiled:
+    """In one thread, channel beside channel, as processors like it: pooling.c, whose notation this has."""
+
+    def __init__(self, windows: Windows, functions: Any) -> None:
+        self._functions, self._pooled = functions, windows.pooled
+        self._windows = (c_int64 * 10)(
+            *windows.image, *windows.kernel, *windows.stride, *windows.pad, *windows.pooled)
+
+    @staticmethod
+    def takes(images: torch.Tensor) -> bool:
+        """Whether it is for these: PyTorch knows GPUs, other numbers, derivatives and many threads."""
+        return (images.device.type == "cpu" and images.dtype is torch.float32 and not are_dual()
+                and torch.get_num_threads() == 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """As MaxPool's, of float32."""
+        self._images = images.shape
+        shape = *self._images[:2], *self._pooled
+        pooled, self.mask = _room(shape, torch.float32), _room(shape, torch.int32)
+        self._call(self._functions.max_pool, _channels_last(images), pooled)
+        return pooled
+
+    def use(self, mask: torch.Tensor) -> None:
+        """As MaxPool's."""
+        self.mask = _channels_last(mask.int())
+
+    def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """As MaxPool's; ValueError where shapes are no more what they were."""
+        if images.shape != self._images or gradient.shape != self.mask.shape:
+            raise ValueError(f"images {text(images.shape)} and a gradient {text(gradient.shape)}, but the pass forward "
+                             f"made {text(self.mask.shape)} of {text(self._images)}")
+        images_gradient = _room(self._images, torch.float32)
+        self._call(self._functions.max_pool_backward, images_gradient, _channels_last(gradient))
+        return images_gradient
+
+    def _call(self, function: Any, bottom: torch.Tensor, top: torch.Tensor) -> None:
+        num, channels = bottom.shape[:2]
+        function(self._windows, c_int64(num), c_int64(channels), c_void_p(bottom.data_ptr()), c_void_p(top.data_ptr()),
+                 c_void_p(self.mask.data_ptr()))
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _room(shape: Shape, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+class ByTorch:
+    """By PyTorch, which lets NaN win, pads less, and begins at -inf: where that matters images are prepared."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows, self._is_wide = windows, windows.are_padded_widely()
         self._settings = [*windows.settings(), [1, 1], windows.overhang and not self._is_wide]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """N x C x H x W to N x C x pooled."""
+        """As MaxPool's."""
         self._has_gaps = self._is_wide or images.device.type != "cpu"  # on a GPU, looking costs more than taking care
         if images.device.type == "cpu" and images.shape[1] >= VECTOR:
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = _channels_last(images)
         if not self._has_gaps:
             pooled, self.mask = aten.max_pool2d_with_indices(images, *self._settings)
-            self._has_gaps = not all_finite(pooled)
+            self._has_gaps = not all_exceed(pooled, -FLT_MAX)
         return self._with_gaps(images) if self._has_gaps else pooled
 
     def use(self, mask: torch.Tensor) -> None:
-        """Go on with other places of the maxima."""
+        """As MaxPool's."""
         self.mask, self._has_gaps = mask, True
 
     def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """The gradient of the images that `forward` has had."""
+        """As MaxPool's."""
         mask = self.mask
         if self._has_gaps:
             gradient, mask = gradient.masked_fill(mask == NO_MAXIMUM, 0), mask.clamp_min(0)
@@ -161,7 +251,7 @@ class Pooling(Layer):
             if len(top) > 1 and isinstance(self._pool, MaxPool):
                 self._pool.use(self._mask(top[1], prod(images.shape[2:])))
             if images.is_contiguous(memory_format=torch.channels_last):  # the kernels are slow where orders differ
-                gradient = gradient.contiguous(memory_format=torch.channels_last)
+                gradient = _channels_last(gradient)
             bottom[0].grad = self._pool.backward(gradient, images)
 
     def _mask(self, blob: Blob, pixels: int) -> torch.Tensor:
