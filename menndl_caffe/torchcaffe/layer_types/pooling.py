@@ -26,8 +26,9 @@ from menndl_caffe.torchcaffe.numbers import FLT_MAX, all_exceed, are_dual, check
 
 aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
+C_ORDER, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 NO_MAXIMUM = -1
-VECTOR = 8  # channels from which on PyTorch's kernel is several times faster where they lie side by side
+VECTOR = 8  # channels from which on the kernels are several times faster where they lie side by side
 
 
 class Windows(NamedTuple):
@@ -103,12 +104,11 @@ def compiled() -> Optional[Any]:
 
 
 class Compiled:
-    """In one thread, channel beside channel, as processors like it: pooling.c, whose notation this has."""
+    """In one thread, by pooling.c, whose notation this has; for it images in C order have one channel each."""
 
     def __init__(self, windows: Windows, functions: Any) -> None:
         self._functions, self._pooled = functions, windows.pooled
-        self._windows = (c_int64 * 10)(
-            *windows.image, *windows.kernel, *windows.stride, *windows.pad, *windows.pooled)
+        self._windows = (c_int64 * 10)(*windows.image, *windows.kernel, *windows.stride, *windows.pad, *windows.pooled)
 
     @staticmethod
     def takes(images: torch.Tensor) -> bool:
@@ -119,36 +119,33 @@ class Compiled:
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As MaxPool's, of float32."""
         self._images = images.shape
+        order = C_ORDER if images.is_contiguous() and images.shape[1] < VECTOR else CHANNELS_LAST
         shape = *self._images[:2], *self._pooled
-        pooled, self.mask = _room(shape, torch.float32), _room(shape, torch.int32)
-        self._call(self._functions.max_pool, _channels_last(images), pooled)
+        pooled = torch.empty(shape, dtype=torch.float32, memory_format=order)
+        self.mask = torch.empty(shape, dtype=torch.int32, memory_format=order)
+        self._call(self._functions.max_pool, order, images, pooled)
         return pooled
 
     def use(self, mask: torch.Tensor) -> None:
         """As MaxPool's."""
-        self.mask = _channels_last(mask.int())
+        self.mask = mask.int()
 
     def backward(self, gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """As MaxPool's; ValueError where shapes are no more what they were."""
+        """As MaxPool's, in the images' order; ValueError where shapes are no more what they were."""
         if images.shape != self._images or gradient.shape != self.mask.shape:
             raise ValueError(f"images {text(images.shape)} and a gradient {text(gradient.shape)}, but the pass forward "
                              f"made {text(self.mask.shape)} of {text(self._images)}")
-        images_gradient = _room(self._images, torch.float32)
-        self._call(self._functions.max_pool_backward, images_gradient, _channels_last(gradient))
+        order = C_ORDER if images.is_contiguous() else CHANNELS_LAST
+        images_gradient = torch.empty(self._images, dtype=torch.float32, memory_format=order)
+        self._call(self._functions.max_pool_backward, order, images_gradient, gradient)
         return images_gradient
 
-    def _call(self, function: Any, bottom: torch.Tensor, top: torch.Tensor) -> None:
+    def _call(self, function: Any, order: torch.memory_format, bottom: torch.Tensor, top: torch.Tensor) -> None:
         num, channels = bottom.shape[:2]
-        function(self._windows, c_int64(num), c_int64(channels), c_void_p(bottom.data_ptr()), c_void_p(top.data_ptr()),
-                 c_void_p(self.mask.data_ptr()))
-
-
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _room(shape: Shape, dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+        if order is C_ORDER:
+            num, channels = num * channels, 1
+        tensors = [tensor.contiguous(memory_format=order) for tensor in (bottom, top, self.mask)]
+        function(self._windows, c_int64(num), c_int64(channels), *(c_void_p(tensor.data_ptr()) for tensor in tensors))
 
 
 class ByTorch:
@@ -162,7 +159,7 @@ class ByTorch:
         """As MaxPool's."""
         self._has_gaps = self._is_wide or images.device.type != "cpu"  # on a GPU, looking costs more than taking care
         if images.device.type == "cpu" and images.shape[1] >= VECTOR:
-            images = _channels_last(images)
+            images = images.contiguous(memory_format=CHANNELS_LAST)
         if not self._has_gaps:
             pooled, self.mask = aten.max_pool2d_with_indices(images, *self._settings)
             self._has_gaps = not all_exceed(pooled, -FLT_MAX)
@@ -250,8 +247,8 @@ class Pooling(Layer):
             images, gradient = bottom[0].value, top[0].grad
             if len(top) > 1 and isinstance(self._pool, MaxPool):
                 self._pool.use(self._mask(top[1], prod(images.shape[2:])))
-            if images.is_contiguous(memory_format=torch.channels_last):  # the kernels are slow where orders differ
-                gradient = _channels_last(gradient)
+            if images.is_contiguous(memory_format=CHANNELS_LAST):  # the kernels are slow where orders differ
+                gradient = gradient.contiguous(memory_format=CHANNELS_LAST)
             bottom[0].grad = self._pool.backward(gradient, images)
 
     def _mask(self, blob: Blob, pixels: int) -> torch.Tensor:
