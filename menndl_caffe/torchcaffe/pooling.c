@@ -1,5 +1,4 @@
-/* Max pooling of images whose channels lie side by side: the bits of PyTorch's kernels, in a half to a quarter of the
-   time, and windows of any kind.
+/* Max pooling on one thread: the bits of PyTorch's kernels in less time, for windows of any kind.
 
    Source: `pooling_layer.cpp`. A maximum starts at -FLT_MAX with mask -1, and only what is larger takes its place: the
    first of equal numbers wins; NaN, -inf and -FLT_MAX never do. Gradients are added in the order of the windows.
@@ -8,11 +7,12 @@
    --------
    bottom  num x image x channels: the images, or their gradient
    top     num x pooled x channels: the maxima, or their gradient
-   mask    like top: where in its image a maximum was, h * width + w, or -1
+   mask    like top: where in its image a maximum was, h * width + w, or -1; a blob of Caffe has fewer than 2^31 numbers
+   lanes   how many channels a vector of this processor holds
 
-   A maximum and its place wait in registers until a window is done, for as many channels as a register holds: loops
-   over arrays are not compiled to this. Vectors are an extension that GCC and clang share; what a processor does not
-   have is computed in pieces. */
+   Channels lie side by side; images in C order are num x channels images of one channel. A vector of maxima, and that
+   of their places, stay in registers until a window is done, which compilers do not make of loops over arrays. Vectors
+   are an extension of GCC and clang; one that is wider than a processor's would be computed number by number. */
 #include <float.h>
 #include <stdint.h>
 #include <string.h>
@@ -45,15 +45,15 @@ static struct span inside(const struct windows *of, int axis, int64_t i)
     return (struct span){from > 0 ? from : 0, to < of->image[axis] ? to : of->image[axis]};
 }
 
-/* The maxima of a window in LANES channels at once, from channel c on for as long as there are so many; the next c. */
-#define MAXIMA(LANES)                                                                                                  \
-    static inline __attribute__((always_inline)) int64_t maxima_##LANES(                                               \
+/* The maxima of a window in N channels at once, from channel c on for as long as there are so many; the next c. */
+#define MAXIMA(N)                                                                                                      \
+    static inline __attribute__((always_inline)) int64_t maxima_##N(                                                   \
         int64_t c, int64_t channels, int64_t width, struct span rows, struct span columns, const float *bottom,        \
         float *restrict top, int32_t *restrict mask)                                                                   \
     {                                                                                                                  \
-        typedef float floats __attribute__((vector_size(4 * LANES)));                                                  \
-        typedef int32_t integers __attribute__((vector_size(4 * LANES)));                                              \
-        for (; c + LANES <= channels; c += LANES) {                                                                    \
+        typedef float floats __attribute__((vector_size(4 * N)));                                                      \
+        typedef int32_t integers __attribute__((vector_size(4 * N)));                                                  \
+        for (; c + N <= channels; c += N) {                                                                            \
             floats x, most = (floats){0} - FLT_MAX;                                                                    \
             integers at = (integers){0} - 1;                                                                           \
             for (int64_t h = rows.from; h < rows.to; h++)                                                              \

@@ -163,6 +163,19 @@ def test_images_of_usual_sizes(way: Any, channels: int) -> None:
     assert same_bits(pool.backward(torch.from_numpy(gradient), images), handed_down(mask, gradient, shape))
 
 
+@pytest.mark.skipif(pooling.compiled() is None, reason="no C compiler")
+@pytest.mark.parametrize("channels, channels_last, keeps", [(3, False, True), (3, True, True), (16, True, True),
+                                                            (16, False, False)])
+def test_order_of_memory(channels: int, channels_last: bool, keeps: bool) -> None:
+    """Kept, but many channels come to lie side by side; the gradient has the images' order."""
+    shape = (2, channels, 6, 6)
+    case = Case(images_of(shape, "random", 3), windows_of(shape, (2, 2), (2, 2), (0, 0), True))
+    images, pool = case.tensor(channels_last), Compiled(case.windows, pooling.compiled())
+    top = pool.forward(images)
+    assert top.is_contiguous(memory_format=torch.channels_last) == (channels_last or not keeps)
+    assert pool.backward(top, images).stride() == images.stride()
+
+
 def test_no_images(way: Any) -> None:
     shape = (0, 3, 5, 5)
     pool, images = way(windows_of(shape, (2, 2), (2, 2), (0, 0), True)), torch.zeros(shape)

@@ -144,8 +144,9 @@ class Compiled:
         num, channels = bottom.shape[:2]
         if order is C_ORDER:
             num, channels = num * channels, 1
-        tensors = [tensor.contiguous(memory_format=order) for tensor in (bottom, top, self.mask)]
-        function(self._windows, c_int64(num), c_int64(channels), *(c_void_p(tensor.data_ptr()) for tensor in tensors))
+        bottom, top, mask = (tensor.contiguous(memory_format=order) for tensor in (bottom, top, self.mask))
+        function(self._windows, c_int64(num), c_int64(channels), c_void_p(bottom.data_ptr()), c_void_p(top.data_ptr()),
+                 c_void_p(mask.data_ptr()))
 
 
 class ByTorch:
