@@ -28,6 +28,7 @@ aten: Any = torch.ops.aten
 MAX, AVE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
 C_ORDER, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 NO_MAXIMUM = -1
+SIGNATURE = c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p  # of both functions of pooling.c
 VECTOR = 8  # channels from which on the kernels are several times faster where they lie side by side
 
 
@@ -107,7 +108,9 @@ class Compiled:
     """In one thread, by pooling.c, whose notation this has; for it images in C order have one channel each."""
 
     def __init__(self, windows: Windows, functions: Any) -> None:
-        self._functions, self._pooled = functions, windows.pooled
+        self._pooled = windows.pooled
+        self._max_pool, self._max_pool_backward = functions.max_pool, functions.max_pool_backward
+        self._max_pool.argtypes = self._max_pool_backward.argtypes = SIGNATURE
         self._windows = (c_int64 * 10)(*windows.image, *windows.kernel, *windows.stride, *windows.pad, *windows.pooled)
 
     @staticmethod
@@ -123,7 +126,7 @@ class Compiled:
         shape = *self._images[:2], *self._pooled
         pooled = torch.empty(shape, dtype=torch.float32, memory_format=order)
         self.mask = torch.empty(shape, dtype=torch.int32, memory_format=order)
-        self._call(self._functions.max_pool, order, images, pooled)
+        self._call(self._max_pool, order, images, pooled)
         return pooled
 
     def use(self, mask: torch.Tensor) -> None:
@@ -137,7 +140,7 @@ class Compiled:
                              f"made {text(self.mask.shape)} of {text(self._images)}")
         order = C_ORDER if images.is_contiguous() else CHANNELS_LAST
         images_gradient = torch.empty(self._images, dtype=torch.float32, memory_format=order)
-        self._call(self._functions.max_pool_backward, order, images_gradient, gradient)
+        self._call(self._max_pool_backward, order, images_gradient, gradient)
         return images_gradient
 
     def _call(self, function: Any, order: torch.memory_format, bottom: torch.Tensor, top: torch.Tensor) -> None:
@@ -145,8 +148,7 @@ class Compiled:
         if order is C_ORDER:
             num, channels = num * channels, 1
         bottom, top, mask = (tensor.contiguous(memory_format=order) for tensor in (bottom, top, self.mask))
-        function(self._windows, c_int64(num), c_int64(channels), c_void_p(bottom.data_ptr()), c_void_p(top.data_ptr()),
-                 c_void_p(mask.data_ptr()))
+        function(self._windows, num, channels, bottom.data_ptr(), top.data_ptr(), mask.data_ptr())
 
 
 class ByTorch:
