@@ -28,7 +28,7 @@ from menndl_caffe.trial import CRASHED, INDIVIDUAL, OK, STOPPED
 from tests.conftest import REPOSITORY
 from tests.support import rung_run
 from tests.support.browser import WIDTHS, Tab
-from tests.support.page_tools import drawn, written
+from tests.support.page_tools import drawn, painted, written
 from tests.support.rung_run import ENDS, MAX_ITER, RUNNING
 
 EXAMPLE = REPOSITORY / "tests" / "journals" / "rungs.jsonl"
@@ -252,6 +252,25 @@ def test_the_page_tells_the_stopped_apart(chromium: Any, case: Case, width: int)
             for kind in (OK, STOPPED, CRASHED)}
     assert len(ends[STOPPED]) == len(ends[CRASHED]) == 1 and ends[STOPPED].isdisjoint(ends[CRASHED])
     assert ends[OK].isdisjoint(ends[STOPPED] | ends[CRASHED])
+    tab.close()
+
+
+def test_plots_show_the_stopped_where_they_were(chromium: Any, case: Case) -> None:
+    """Hollow, and none of them is part of a front or of a median: those that were stopped at once cost least."""
+    tab = Tab(chromium, written(case.folder))
+    at = sorted(set(case.stopped.values()))
+    said = f"stopped early, at {', '.join(map(str, at[:-1]))} or {at[-1]} iterations"
+    for plot in ("history-plot", "values-plots figure", "costs-plots figure"):
+        assert said in tab.text(f"#{plot.split('-')[0]}-legend")
+        lowest = max(painted(tab, plot, (0x8c, 0x95, 0x9f)), key=lambda place: place[::-1])  # of the least accuracy
+        tab.page.locator(f"#{plot}").first.hover(position=dict(zip("xy", lowest)))
+        told = tab.text("#hint")
+        id = int(told.split()[1])
+        fitness = case.run.record.results[id].fitness
+        assert f"stopped at {case.stopped[id]} iterations: accuracy {fitness:.4f}" in told
+    middle = drawn(tab, "values.medians()")
+    assert sum(one["count"] for _, found in middle for one in found) <= len(case.finished) * len(middle)
+    assert {id for _, ids in drawn(tab, "costs.fronts()") for id in ids} <= {*case.finished}
     tab.close()
 
 
