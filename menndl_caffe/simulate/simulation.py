@@ -23,7 +23,7 @@ from menndl_caffe.report.idle import BUSY, REASONS, ranks_time
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.warm_start import begun_with
-from menndl_caffe.simulate.curves import Curve
+from menndl_caffe.simulate.curves import Curve, Shares, shares_of
 from menndl_caffe.simulate.landscape import Landscape
 from menndl_caffe.simulate.times import Times, Work
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, STOPPED, TEST, Result, Trial, failure
@@ -64,6 +64,11 @@ class Setup:
         """The iterations at which trainings may be stopped, ascending."""
         return search.rungs_of(self.experiment.message)
 
+    @functools.cached_property
+    def shares(self) -> Shares:
+        """Of the iterations, at which trainings are tested; none without rungs."""
+        return shares_of(self.rungs, self.work.passes, self.experiment.message.max_iter)
+
     def iterations(self, trial: Trial, result: Result) -> float:
         """How many a trial took: its seconds' share of a whole training."""
         whole, _ = self._whole(trial)
@@ -79,9 +84,9 @@ class Setup:
         return 0 if trial.continues is None else max(rung for rung in self.rungs if rung < trial.end)
 
     def _at_rung(self, trial: Trial, curve: Curve, seconds: float) -> Result:
-        """What it has at its rung, with its test passes up to there."""
-        step = trial.max_iter // len(curve)
-        passes = tuple((step * (k + 1), value, 0.0) for k, value in enumerate(curve[:trial.end // step]))
+        """What it has at its rung, with its test passes up to there; their losses are the fitness, be it one or not."""
+        at = (round(share * trial.max_iter) for share in self.shares)
+        passes = tuple((iteration, value, value) for iteration, value in zip(at, curve) if iteration <= trial.end)
         return Result(trial.id, STOPPED, passes[-1][1], seconds=seconds, curve=passes)
 
 
@@ -151,7 +156,7 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
 
     numbering = Numbering(experiment)
     problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, setup.work.cost,
-                             experiment.objectives)
+                             experiment.objectives, steady=functools.cache(setup.work.steady))
     began = time.process_time()
     journal = _Unwritten(lambda: farm.now)
     journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})
