@@ -67,6 +67,7 @@ def test_every_reader_counts_the_same(tmp_path: Path, seed: int) -> None:
     status = status_dict(run, 0.0)
     assert (status["done"], status["unfinished"], status["failed"].get(CRASHED, 0)) == (ended, by[RUNNING], by[CRASHED])
     assert status["stopped"]["at"] == dict(sorted(Counter(case.stopped.values()).items()))
+    assert status["stopped"]["count"] == len(case.stopped)
     assert status["complete"] == (by[RUNNING] == 0)
 
     stages = generations(run)
@@ -110,7 +111,7 @@ def test_what_rungs_have_spared_is_said(case: Case) -> None:
     at = ", ".join(f"{count} at {rung}" for rung, count in sorted(Counter(case.stopped.values()).items()))
     text = f"{at} iterations; {100 * share:.0f}% of the iterations that full trainings would have taken"
     assert f"\nstopped     {text}\n" in status_text(case.run, 0.0) and stopped_text(status["stopped"]) == text
-    assert stopped_text({"at": {}, "share": None}) == "none"
+    assert stopped_text({"count": 0, "at": {}, "share": None}) == "none"
 
 
 def test_who_was_stopped_is_never_the_best(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).write_text(EXAMPLE.read_text())
     status = status_dict(recorded.read(tmp_path), 0.0)
     assert (status["done"], status["total"], status["unfinished"], status["failed"]) == (7, 10, 3, {CRASHED: 2})
-    assert status["stopped"] == {"at": {50: 2, 150: 1}, "share": round((2 * 50 + 150 + 2 * 500) / 2500, 4)}
+    assert status["stopped"] == {"count": 3, "at": {50: 2, 150: 1}, "share": round((2 * 50 + 150 + 2 * 500) / 2500, 4)}
     assert (status["best"]["id"], status["best"]["accuracy"]) == (24, 0.6811)
 
 

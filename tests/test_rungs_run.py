@@ -17,7 +17,7 @@ from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.record import Record
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress, of_rungs
-from menndl_caffe.search import going_on
+from menndl_caffe.search import going_on, hear_of_stopped
 from menndl_caffe.trial import DEFAULT, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped
 from tests.support import runs, searches
@@ -177,36 +177,50 @@ def trial(id: int, until: int = 0, continues: int = -1) -> Trial:
                  continues=None if continues < 0 else continues)
 
 
-def test_who_came_to_a_rung_is_done_once_nobody_goes_on_with_it() -> None:
+def test_who_came_to_a_rung_is_done_once_it_is_stopped() -> None:
     progress = Progress(3, None, None)
 
     def line() -> str:
         return progress.line().partition("  default")[0]
 
     first, second, third = (trial(id, 2) for id in (1, 2, 3))
-    progress.asked(first)
     progress(first, Result(1, STOPPED, 0.9), True)
     assert line() == "individuals 0/3", "it may go on, and is not the best"
-    progress.asked(second)
+    progress.stopped(first)
     assert line() == "individuals 1/3  stopped 1"
-    progress.asked(third)
     progress(second, Result(2, STOPPED, 0.5), True)
     progress(third, Result(3, STOPPED, 0.4), True)
-    on = trial(4, 0, 2)
-    progress.asked(on)
-    assert line() == "individuals 1/3  stopped 1", "of the one that came after it nothing is decided"
-    progress(on, Result(4, OK, 0.6), True)
-    assert line() == "individuals 2/3  best 0.6000  stopped 1"
-    progress.asked(None)
+    progress(trial(4, 0, 2), Result(4, OK, 0.6), True)
+    assert line() == "individuals 2/3  best 0.6000  stopped 1", "of the third one nothing is decided"
+    progress.stopped(third)
     assert line() == "individuals 3/3  best 0.6000  stopped 2"
 
 
 def test_the_last_that_is_stopped_ends_the_search(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(1, None, None)
-    progress.asked(trial(1, 2))
     progress(trial(1, 2), Result(1, STOPPED, 0.9), True)
-    progress.asked(None)
+    progress.stopped(trial(1, 2))
     assert capsys.readouterr().err.splitlines()[-1] == "individuals 1/1  stopped 1"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_says_whom_it_stopped_when_it_is_decided(tmp_path: Path, seed: int) -> None:
+    """Of a whole search, and of the same repeated from its journal: each once, before the next individual is begun."""
+    def said() -> List[int]:
+        stopped: List[Trial] = []
+        number = searches.numbering(1)
+        search = searches.made("RANDOM" + searches.RUNGS, 1, number)
+        hear_of_stopped(search, stopped.append)
+        farm: Any = searches.PlayedFarm(3, [], random.Random(seed), 99)
+        with Journal(tmp_path, fsync=False) as writer:
+            writer.begin(searches.FIRST_LINE)
+            Loop(search, farm, writer, number, TOTAL, lambda *_: None, lambda *_: None, go_on=going_on(search)).run()
+        return [trial.id for trial in stopped]
+
+    first = said()
+    assert sorted(first) == [trial.id for trial, result in journal.read(tmp_path).individuals()
+                             if result.status == STOPPED]
+    assert said() == first != []
 
 
 def test_one_rung_and_none() -> None:

@@ -9,13 +9,14 @@ from menndl_caffe.trial import STOPPED, Trial
 
 
 def stopped(run: Run) -> Dict[str, Any]:
-    """`at`: how many individuals were stopped at which rung. `share`: of the iterations that full trainings would have
-    taken, those up to which all were trained that did not fail and were not met before; None where there are none."""
+    """`count`: how many individuals were stopped, and `at` which rung. `share`: of the iterations that full trainings
+    would have taken, those up to which all were trained that did not fail and were not met before; None where there are
+    none."""
     ended = [(trial, result) for trial, result in run.record.individuals() if not result.failed]
     at = Counter(trial.until for trial, result in ended if result.status == STOPPED)
     trained = [trial for trial, result in ended if result.same_as is None]
     full = sum(trial.max_iter for trial in trained)
-    return {"at": {rung: at[rung] for rung in run.rungs if at[rung]},
+    return {"count": sum(at.values()), "at": {rung: at[rung] for rung in run.rungs if at[rung]},
             "share": round(sum(trial.end for trial in trained) / full, 4) if full else None}
 
 

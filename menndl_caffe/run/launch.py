@@ -228,8 +228,9 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
             if of_rungs(experiment.message):
                 progress.say(of_rungs(experiment.message))
+            search.hear_of_stopped(algorithm, progress.stopped)
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
-                        search.going_on(algorithm), progress.asked)
+                        search.going_on(algorithm))
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])

@@ -42,7 +42,7 @@ def of_rungs(message: Any) -> str:
 class Progress:
     """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed.
 
-    An individual that came to a rung is done once it is not gone on with: see `asked`.
+    An individual that came to a rung is done once it is `stopped`, or came to its end.
 
     `screen` is the terminal to write one line on again and again; without it plain lines go to standard error. `end` is
     when the search's time is over, on the monotonic clock.
@@ -55,7 +55,7 @@ class Progress:
         self._confirmed = 0
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = self._stopped = 0
-        self._at_rung: Dict[int, bool] = {}  # trials of which is not decided whether others go on; which were recorded
+        self._at_rung: Dict[int, bool] = {}  # trials that came to a rung, and which of them were recorded earlier
         self._fitness, self._end = fitness, end
         self._best: Optional[float] = None
         self._default: Optional[float] = None
@@ -87,20 +87,12 @@ class Progress:
         last = trial.role == INDIVIDUAL and self._done == self._total or self._confirmed == self.confirms > 0
         self._show(begins or last)
 
-    def asked(self, trial: Optional[Trial]) -> None:
-        """Take note of what the search gave for the next trial, or that it gave none: all at rungs that came before the
-        one with which it goes on are stopped."""
-        before = self._stopped
-        while self._at_rung:
-            id = next(iter(self._at_rung))
-            recorded = self._at_rung.pop(id)
-            if trial is not None and trial.continues == id:
-                break
-            self._stopped += 1
-            self._told_of += not recorded
-        self._done += self._stopped - before
-        if self._stopped > before:
-            self._show(self._done == self._total)
+    def stopped(self, trial: Trial) -> None:
+        """Take note that nobody goes on with this one, which came to a rung."""
+        self._stopped += 1
+        self._done += 1
+        self._told_of += not self._at_rung.pop(trial.id)
+        self._show(self._done == self._total)
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -72,6 +72,7 @@ class Rungs:
         self._passed: DefaultDict[int, Dict[int, float]] = defaultdict(dict)  # by the individual's id: rung -> cost
         self._further: DefaultDict[int, List[float]] = defaultdict(list)  # of those who came to their ends: see there
         self._ends: List[float] = []  # their costs
+        self.when_stopped: Callable[[Trial], None] = lambda trial: None  # told the last trial of each who is stopped
 
     @property
     def finished(self) -> bool:
@@ -150,6 +151,8 @@ class Rungs:
 
     def _end(self, one: _Heard) -> None:
         individual = self._individuals.pop(one.trial.id)
+        if one.trial.until is not None and not one.result.failed:
+            self.when_stopped(one.trial)
         self._search.tell(individual, replace(one.result, id=individual.id))
 
     def _as_at_the_end(self, rung: int, result: Result) -> Result:
