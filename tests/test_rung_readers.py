@@ -108,10 +108,14 @@ def test_what_rungs_have_spared_is_said(case: Case) -> None:
     share = sum(ends) / (MAX_ITER * len(ends))
     status = status_dict(case.run, 0.0)
     assert status["stopped"]["share"] == pytest.approx(share, abs=1e-4)
+    budget = f"{len(case.made)} individuals, rungs at 50, 150 and 450 of 500 iterations\n"
+    whole = f"{MAX_ITER * len(ends):,} that whole trainings would have taken"
+    given = f"{sum(ends):,} iterations given so far of the {whole}"
+    assert f"\nbudget      {budget}            {given}\n" in status_text(case.run, 0.0)
     at = ", ".join(f"{count} at {rung}" for rung, count in sorted(Counter(case.stopped.values()).items()))
     text = f"{at} iterations; {100 * share:.0f}% of the iterations that full trainings would have taken"
     assert f"\nstopped     {text}\n" in status_text(case.run, 0.0) and stopped_text(status["stopped"]) == text
-    assert stopped_text({"count": 0, "at": {}, "share": None}) == "none"
+    assert stopped_text({"count": 0, "at": {}, "iterations": 0, "whole": 0, "share": None}) == "none"
 
 
 def test_who_was_stopped_is_never_the_best(tmp_path: Path) -> None:
@@ -199,7 +203,7 @@ def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).write_text(EXAMPLE.read_text())
     status = status_dict(recorded.read(tmp_path), 0.0)
     assert (status["done"], status["total"], status["unfinished"], status["failed"]) == (7, 10, 3, {CRASHED: 2})
-    assert status["stopped"] == {"count": 3, "at": {50: 2, 150: 1}, "share": round((2 * 50 + 150 + 2 * 500) / 2500, 4)}
+    assert status["stopped"] == {"count": 3, "at": {50: 2, 150: 1}, "iterations": 1250, "whole": 2500, "share": 0.5}
     assert (status["best"]["id"], status["best"]["accuracy"]) == (24, 0.6811)
 
 

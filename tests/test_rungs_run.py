@@ -15,8 +15,9 @@ from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.record import Record
+from menndl_caffe.report.rungs import of_rungs
 from menndl_caffe.run.loop import Loop
-from menndl_caffe.run.progress import Progress, of_rungs
+from menndl_caffe.run.progress import Progress
 from menndl_caffe.search import going_on, hear_of_stopped
 from menndl_caffe.trial import DEFAULT, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped

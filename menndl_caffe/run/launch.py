@@ -36,12 +36,13 @@ from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.record import Record
 from menndl_caffe.report.confirmation import candidates
+from menndl_caffe.report.rungs import of_rungs
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
 from menndl_caffe.run.kept import check_copies, keep
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.run.progress import Progress, of_rungs, terminal
+from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
 from menndl_caffe.run.worktime import Worktime, to_confirm

@@ -6,10 +6,9 @@ import math
 import os
 import sys
 import time
-from typing import IO, Any, Dict, Optional
+from typing import IO, Dict, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
-from menndl_caffe.search import rungs_of
 from menndl_caffe.text import HowFar, duration, printable
 from menndl_caffe.trial import CONFIRM, DEFAULT, INDIVIDUAL, STOPPED, Result, Trial
 
@@ -28,15 +27,6 @@ def terminal(launched: bool) -> Optional[IO[str]]:
         return open(path, "w") if path.startswith("/dev/pts/") else None
     except OSError:
         return None
-
-
-def of_rungs(message: Any) -> str:
-    """Where a search file's `stop` decides: `rungs at 250, 750 and 2,250 of 4,000 iterations`; nothing without it."""
-    at = [f"{rung:,}" for rung in rungs_of(message)]
-    if not at:
-        return ""
-    words = f"rungs at {', '.join(at[:-1])} and {at[-1]}" if at[1:] else f"a rung at {at[0]}"
-    return f"{words} of {message.max_iter:,} iterations"
 
 
 class Progress:
