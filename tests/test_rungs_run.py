@@ -11,18 +11,20 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.experiment import recorded
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.record import Record
 from menndl_caffe.report.rungs import of_rungs
+from menndl_caffe.report.status import status_dict
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress
 from menndl_caffe.search import going_on, hear_of_stopped
 from menndl_caffe.trial import DEFAULT, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped
 from tests.support import runs, searches
-from tests.support.in_process import Menndl, check_cuts
+from tests.support.in_process import Menndl, check_cuts, cut, lines_of
 
 STOP = "stop { halving { first: 2 factor: 3 } }"
 RUNGS, MAX_ITER, TOTAL = (2, 6, 18), 20, 18
@@ -82,6 +84,34 @@ def test_individuals_go_from_rung_to_rung(local: Menndl, data: Path, tmp_path: P
     assert {folder.name for folder in (run / "trials").iterdir()} == {"0", str(best)}
     local.run(tmp_path / "s", run)
     assert journal.read(run).calls == record.calls
+
+
+@pytest.mark.parametrize("trials", [3, 5])
+def test_no_moment_of_a_run_is_taken_for_its_end(local: Menndl, data: Path, tmp_path: Path, trials: int) -> None:
+    """Its journal after each line: somebody may go on from a last rung until a line says that nobody does."""
+    local.run(write(tmp_path / "s", data, "stop { halving { first: 2 factor: 2 } }", trials=trials), tmp_path / "run")
+    lines = lines_of(tmp_path / "run")
+    complete = []
+    for count in range(1, len(lines) + 1):
+        run = recorded.read(cut(lines[:count], tmp_path / str(count)))
+        complete.append(status_dict(run, 0.0)["complete"])
+    assert complete == [False] * (len(lines) - 1) + [True]
+    last = json.loads(lines[-1])
+    assert (last["event"] == "ended") == (json.loads(lines[-2]).get("status") == STOPPED) and "hours" not in last
+    before = [one.id for one in recorded.read(tmp_path / "run").record.calls]
+    local.run(tmp_path / "s", tmp_path / "run")
+    again = recorded.read(tmp_path / "run")
+    assert [one.id for one in again.record.calls] == before and status_dict(again, 0.0)["complete"]
+    assert sum('"ended"' in line for line in lines_of(tmp_path / "run")) == (last["event"] == "ended")
+
+
+def test_what_is_undecided_at_a_rung_is_seen_by_what_follows() -> None:
+    """Of 1, 2 and 3, 2 goes on: so 1 is stopped, and of 3 nothing is known before another one is begun."""
+    record = Record(undecided=[1, 2, 3])
+    record.decide(trial(7, 0, 2))
+    assert record.undecided == [3]
+    record.decide(trial(8, 2))
+    assert record.undecided == []
 
 
 def test_it_goes_on_after_any_line(local: Menndl, data: Path, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def to_come(run: Run) -> Dict[Optional[Genome], int]:
         return {}
     asked = run.message.confirm
     best = {trial.genome for trial, _ in candidates(run, asked.best)}
-    finished = run.total in (None, sum(1 for _ in run.record.individuals()))
+    finished = run.total in (None, sum(1 for _ in run.record.individuals())) and not run.record.undecided
     if finished and not best:
         return {}
     budget = asked.iterations or run.message.max_iter

@@ -88,7 +88,7 @@ def _counted(run: Run, now: float) -> Dict[str, Any]:
         "confirmed": confirmation_dict(confirmed) if confirmed else None, "to_confirm": to_confirm,
         # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
         "complete": (done == total or total is None and run.message.HasField("inner"))
-        and all(ends[role] for role in needed) and not to_confirm,
+        and all(ends[role] for role in needed) and not to_confirm and not record.undecided,
     }
 
 

@@ -235,6 +235,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
+            if journal.record.undecided:  # else the next trial's line says so
+                journal.add_end()
             best = journal.record.best(1, fitness)
             validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
             if validated and best and best[0][1].finished:
