@@ -82,6 +82,9 @@ def test_individuals_go_from_rung_to_rung(local: Menndl, data: Path, tmp_path: P
     assert f"best {max(ends.values()):.4f}  " in last and f"  stopped {stopped}  " in last and "failed" not in last
     best = max(ends, key=lambda id: (ends[id], -id))
     assert {folder.name for folder in (run / "trials").iterdir()} == {"0", str(best)}
+    assert (run / "trials" / str(best) / "caffe.log").read_text().startswith(
+        f"menndl: this training went on from trial {record.trials[best].continues}, which ended at iteration 18; where")
+    assert "menndl" not in (run / "trials" / "0" / "caffe.log").read_text()
     local.run(tmp_path / "s", run)
     assert journal.read(run).calls == record.calls
 
