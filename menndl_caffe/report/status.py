@@ -311,12 +311,18 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
 
 def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What new seeds say, or how many trainings of them are to come, or that there is none."""
-    if status["to_confirm"]:
-        return [("confirmed", f"not yet; trainings from new seeds to come: {status['to_confirm']:,}")]
-    if status["confirmed"]:
-        return [("confirmed", status["confirmed"]["verdict"])]
+    said = confirmed_text(status)
+    if said:
+        return [("confirmed", said)]
     both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))
     return [("confirmed", "no: " + UNCONFIRMED)] if both and run.fitness.is_tested else []
+
+
+def confirmed_text(status: Dict[str, Any]) -> str:
+    """How many trainings from new seeds are to come, else what they say; nothing where there are none."""
+    if status["to_confirm"]:
+        return f"not yet; trainings from new seeds to come: {status['to_confirm']:,}"
+    return str(status["confirmed"]["verdict"]) if status["confirmed"] else ""
 
 
 def _how_fast(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
