@@ -232,6 +232,8 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             search.hear_of_stopped(algorithm, progress.stopped)
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
                         search.going_on(algorithm))
+            if not journal.record.undecided:  # as its last line says
+                search.nobody_goes_on(algorithm)
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])

@@ -53,6 +53,12 @@ def hear_of_stopped(search: Search, told: Callable[[Trial], None]) -> None:
         search.when_stopped = told
 
 
+def nobody_goes_on(search: Search) -> None:
+    """All that came to a rung so far are stopped, whatever the rule says now."""
+    if isinstance(search, rungs.Rungs):
+        search.nobody_goes_on()
+
+
 def rungs_of(message: Any) -> List[int]:
     """The iterations of a valid SearchParameter's rungs, ascending; none where no training ends early."""
     return rungs.rungs(message.stop, message.max_iter) if message.HasField("stop") else []
@@ -79,4 +85,4 @@ def descending(message: Any, space: SearchSpace) -> SearchSpace:
 
 
 __all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "going_on", "hear_of_stopped",
-           "learning", "make", "program", "rungs_of", "total"]
+           "learning", "make", "nobody_goes_on", "program", "rungs_of", "total"]

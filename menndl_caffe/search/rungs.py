@@ -106,6 +106,11 @@ class Rungs:
             self._end(one)
         return None
 
+    def nobody_goes_on(self) -> None:
+        """All of whom was heard so far are stopped, as the journal has it where no trial follows."""
+        while self._heard:
+            self._end(self._heard.popleft())
+
     def asked(self, trial: Trial) -> None:
         """See Search, and this class on what is repeated."""
         while self._heard:
