@@ -397,11 +397,13 @@ def test_what_was_stopped_says_what_a_whole_training_takes(tmp_path: Path, data:
 
 @pytest.mark.parametrize("policy, stops", [('"fixed"', True), ('"poly" power: 1', False)])
 def test_curve_decides_where_it_would_in_a_run(tmp_path: Path, data: Path, policy: str, stops: bool) -> None:
-    """With a test pass after each of 20 iterations, which the rungs alone have not; and only where no rate falls."""
+    """With a test pass after each of 20 iterations, which the rungs alone have not; and only where no rate falls. The
+    median rule, which looks at those that came to their ends, too, stops nobody here before others."""
     solver, path = tmp_path / "solver.j2", tmp_path / "x.search.prototxt"
     quick = "solvers/quick.solver.prototxt.j2"
     solver.write_text((REPOSITORY / quick).read_text().replace('"fixed"', policy))
-    runs.write_search(path, data, kind=runs.RANDOM + " stop {{ curve {{ }} }}", trials=30, max_iter=20, test_interval=1)
+    kind = runs.RANDOM + " stop {{ curve {{ }} median {{ least: 30 }} }}"
+    runs.write_search(path, data, kind=kind, trials=30, max_iter=20, test_interval=1)
     path.write_text(path.read_text().replace(quick, str(solver)))
     experiment = search_file.load(str(path))
     made = Setup("x", experiment, Work(experiment), Times(100.0, 0.0, 0.0, ""), Chance(1))
