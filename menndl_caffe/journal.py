@@ -6,7 +6,7 @@
     {"event": "trial", ...}    a Trial that the search was asked for, with the rank that trains it; once more where that
                                is another rank: after a resume, or when the first one died
     {"event": "result", ...}   its Result, on disk before the search hears of it
-    {"event": "ended", ...}    the search's time was over: it asks for no more
+    {"event": "ended", ...}    the search's time was over, or the last at rungs are stopped: it asks for no more
 
 It is the log of the calls: of a search's trials, each first `trial` line is one `ask` and each `result` line one
 `tell`, in that order. A search is resumed by making it anew and repeating these calls (run/loop.py).
@@ -30,7 +30,7 @@ from menndl_caffe.fields import Field
 from menndl_caffe.files import fsync, opened
 from menndl_caffe.record import Given, Record
 from menndl_caffe.text import printable
-from menndl_caffe.trial import TOLD, Earlier, Result, Trial
+from menndl_caffe.trial import INDIVIDUAL, STOPPED, TOLD, Earlier, Result, Trial
 from menndl_caffe.writer import locked
 
 NAME = "journal.jsonl"
@@ -133,8 +133,13 @@ def _take(record: Record, line: Dict[str, Any], number: int) -> Entry:
 
 def _take_about(record: Record, line: Dict[str, Any]) -> Dict[str, Any]:
     if line["event"] == "ended":
-        record.ended = fields.read(line, _ENDED)["hours"]
-        return {"event": "ended", "hours": record.ended}
+        fields.read(line, _ENDED)
+        hours = fields.read_present(line, _LIMIT)
+        if hours:
+            record.ended = hours["hours"]
+        else:
+            record.undecided.clear()
+        return {"event": "ended", **hours}
     known = {"event": line["event"], **fields.read_present(line, {**_RUN, **_ABOUT})}
     if known["event"] == "run":
         fields.read(line, _RUN)
@@ -160,6 +165,8 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         record.trials[trial.id] = trial
         record.continued.add(trial.continues)
         record.calls.append(trial)
+        if trial.role == INDIVIDUAL:
+            record.decide(trial)
     elif trial.id in record.results:
         raise ValueError(f"trial {trial.id} is handed out again after its result")
     elif trial != record.trials[trial.id]:
@@ -177,6 +184,8 @@ def _take_result(record: Record, result: Result) -> Result:
         raise ValueError(f"second result of trial {result.id}")
     record.results[result.id] = result
     record.calls.append(result)
+    if result.status == STOPPED:
+        record.undecided.append(result.id)
     return result
 
 
@@ -208,7 +217,7 @@ def _list_of(item: Field, length: int) -> Callable[[Any], List[Any]]:
 
 _LINE = {"event": fields.one_of(EVENTS)}
 _GIVEN = {"rank": fields.whole(), "given": fields.SECONDS}
-_ENDED = {"hours": fields.number(0), "time": fields.SECONDS}
+_ENDED, _LIMIT = {"time": fields.SECONDS}, {"hours": fields.number(0)}
 _SIDE = fields.whole(1, 2**31 - 1)
 _RUN = {"search": fields.TEXT, "engine": TOLD, "started": fields.SECONDS}  # what every reader needs of a first line
 # What run and resume lines may say beside; docs/journal.md has the meanings. Paths stay as they are, to be opened.
@@ -304,10 +313,13 @@ class Journal:
         _take_result(self.record, result)
         self._append({"event": "result", **result.as_dict()}, sync=True)
 
-    def add_end(self, hours: float) -> None:
-        """Record that the search is over after so many hours of work."""
-        self.record.ended = hours
-        self._append({"event": "ended", "hours": hours, "time": round(time.time(), 3)}, sync=True)
+    def add_end(self, hours: Optional[float] = None) -> None:
+        """Record that the search's time is over, after so many hours of work; or without, that nobody goes on of those
+        that came to a rung last."""
+        limit = {} if hours is None else {"hours": hours}
+        line: Dict[str, Any] = {"event": "ended", **limit, "time": round(time.time(), 3)}
+        _take_about(self.record, line)
+        self._append(line, sync=True)
 
     def _append(self, *lines: Dict[str, Any], sync: bool) -> None:
         """UserError where the file is not as this process has left it."""

@@ -9,6 +9,7 @@
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import List, Optional, Sequence, Tuple
 
@@ -31,6 +32,11 @@ class Objective:
     def worst(self) -> Optional[float]:
         """The cost of an individual that failed; None for measures that have no worst value."""
         return 0.0 if self.measure == ACCURACY and not self.minimize else None
+
+    @property
+    def bounds(self) -> Tuple[float, float]:
+        """Between which all its values lie: 0 and 1 of an accuracy, else infinite."""
+        return (0.0, 1.0) if self.measure == ACCURACY else (-math.inf, math.inf)
 
     @property
     def is_tested(self) -> bool:

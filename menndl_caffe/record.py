@@ -33,11 +33,20 @@ class Record:
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
     continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others go on
+    undecided: List[int] = field(default_factory=list)  # that came to a rung, and no line says yet what became of them
 
     @property
     def lacking(self) -> int:
         """How many individuals of earlier runs the first line promises that do not follow."""
         return sum(self.run.get("earlier", {}).values()) - len(self.earlier)
+
+    def decide(self, trial: Trial) -> None:
+        """Take note that this individual was begun or is gone on with: a search has decided by then about all at rungs
+        that it had heard of before, up to the one that goes on."""
+        if trial.continues is None:
+            self.undecided.clear()
+        elif trial.continues in self.undecided:
+            del self.undecided[:self.undecided.index(trial.continues) + 1]
 
     def individuals(self) -> Iterator[Tuple[Trial, Result]]:
         """The evaluated members of the population, by id; of one that went from rung to rung, its last trial. One that

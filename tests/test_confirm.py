@@ -295,6 +295,7 @@ WORDS = [
      "does not hold: 0.2990 against 0.3460, -0.0470 (95%: -0.0697 to -0.0243), 3 seeds each: the best is worse than "
      "the default"),
     ([0.30, 0.40], [0.29, 0.35, 0.31], "the difference may be chance"),
+    ([0.70, 0.98], [0.10, 0.30], "to +1.0000), 2 seeds each: the difference may be chance"),
     ([0.346, "diverged", 0.356], [0.289, 0.299], "holds only where it trains: 0.3510 against 0.2940"),
     ([0.346, "diverged", 0.356], [0.289, 0.299], "; 1 of 3 trainings of the best failed (1 diverged) and is left out"),
     ([0.346, 0.356], [0.289, 0.299, "timeout", "crashed"],

@@ -64,6 +64,29 @@ def test_intervals_cover_what_they_say() -> None:
     assert 0.93 < covered / 2000 < 0.975
 
 
+def test_intervals_of_accuracies_are_cut_where_none_can_lie() -> None:
+    """Two values each: t = 12.7 standard errors to both sides, of 0.02 and 0.1."""
+    high, low = Mean.of([0.94, 0.98], (0.0, 1.0)), Mean.of([0.05, 0.25], (0.0, 1.0))
+    assert high and low
+    reach = quantile(0.975, 1) * 0.02
+    assert high.interval == (pytest.approx(0.96 - reach), 1.0) and low.interval == (0.0, 1.0)
+    assert mean_of([0.94, 0.98]).interval == pytest.approx((0.96 - reach, 0.96 + reach)), "a loss"
+    above, under = Difference.of(high, low), Difference.of(low, high)
+    uncut = difference_of([0.94, 0.98], [0.05, 0.25])
+    assert above and under and above.interval == (uncut.interval[0], 1.0) == (-under.interval[1], -under.interval[0])
+    assert uncut.interval[1] > 1 and above.chance(False) == uncut.chance(False)
+
+
+def test_cut_intervals_cover_as_often() -> None:
+    rng = np.random.RandomState(2)
+    cut, whole = [], []
+    for values in rng.beta(30, 1, (500, 3)).tolist():
+        for bounds, into in (((0.0, 1.0), cut), ((-math.inf, math.inf), whole)):
+            low, high = (Mean.of(values, bounds) or mean_of(values)).interval or (0.0, 0.0)
+            into.append(low <= 30 / 31 <= high)
+    assert cut == whole and 0 < sum(cut) < 500
+
+
 def test_less_may_be_better() -> None:
     found = difference_of(BEST, DEFAULT)
     assert found.chance(minimize=False) < 0.02 < 0.98 < found.chance(minimize=True)

@@ -143,6 +143,8 @@ def test_shapes_that_differ(tmp_path: Path, test_shape: tuple, mean_shape: tuple
     (caffe_pb2.BlobProto(shape={"dim": [1, 1 << 32, 1 << 31, 2]}).SerializeToString(), "0 values in the shape 1x42949"),
     (caffe_pb2.BlobProto(shape={"dim": [1, 274177, 67280421310721, 1]}, data=[1]).SerializeToString(),
      "1 values in the shape 1x274177x"),  # 2**64 + 1 in all
+    (caffe_pb2.BlobProto(shape={"dim": [2**62] * 3000}, data=[1]).SerializeToString(),
+     "1 values in a shape of 3,000 axes; "),
 ])
 def test_mean_that_is_none(tmp_path: Path, content: bytes | None, said: str) -> None:
     write_lmdb(tmp_path / "train", some_images(4), key_digits=5)

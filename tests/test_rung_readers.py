@@ -28,7 +28,7 @@ from menndl_caffe.trial import CRASHED, INDIVIDUAL, OK, STOPPED
 from tests.conftest import REPOSITORY
 from tests.support import rung_run
 from tests.support.browser import WIDTHS, Tab
-from tests.support.page_tools import drawn, written
+from tests.support.page_tools import drawn, painted, written
 from tests.support.rung_run import ENDS, MAX_ITER, RUNNING
 
 EXAMPLE = REPOSITORY / "tests" / "journals" / "rungs.jsonl"
@@ -67,6 +67,7 @@ def test_every_reader_counts_the_same(tmp_path: Path, seed: int) -> None:
     status = status_dict(run, 0.0)
     assert (status["done"], status["unfinished"], status["failed"].get(CRASHED, 0)) == (ended, by[RUNNING], by[CRASHED])
     assert status["stopped"]["at"] == dict(sorted(Counter(case.stopped.values()).items()))
+    assert status["stopped"]["count"] == len(case.stopped)
     assert status["complete"] == (by[RUNNING] == 0)
 
     stages = generations(run)
@@ -107,10 +108,14 @@ def test_what_rungs_have_spared_is_said(case: Case) -> None:
     share = sum(ends) / (MAX_ITER * len(ends))
     status = status_dict(case.run, 0.0)
     assert status["stopped"]["share"] == pytest.approx(share, abs=1e-4)
+    budget = f"{len(case.made)} individuals, rungs at 50, 150 and 450 of 500 iterations\n"
+    whole = f"{MAX_ITER * len(ends):,} that whole trainings would have taken"
+    given = f"{sum(ends):,} iterations given so far of the {whole}"
+    assert f"\nbudget      {budget}            {given}\n" in status_text(case.run, 0.0)
     at = ", ".join(f"{count} at {rung}" for rung, count in sorted(Counter(case.stopped.values()).items()))
     text = f"{at} iterations; {100 * share:.0f}% of the iterations that full trainings would have taken"
     assert f"\nstopped     {text}\n" in status_text(case.run, 0.0) and stopped_text(status["stopped"]) == text
-    assert stopped_text({"at": {}, "share": None}) == "none"
+    assert stopped_text({"count": 0, "at": {}, "iterations": 0, "whole": 0, "share": None}) == "none"
 
 
 def test_who_was_stopped_is_never_the_best(tmp_path: Path) -> None:
@@ -198,7 +203,7 @@ def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).write_text(EXAMPLE.read_text())
     status = status_dict(recorded.read(tmp_path), 0.0)
     assert (status["done"], status["total"], status["unfinished"], status["failed"]) == (7, 10, 3, {CRASHED: 2})
-    assert status["stopped"] == {"at": {50: 2, 150: 1}, "share": round((2 * 50 + 150 + 2 * 500) / 2500, 4)}
+    assert status["stopped"] == {"count": 3, "at": {50: 2, 150: 1}, "iterations": 1250, "whole": 2500, "share": 0.5}
     assert (status["best"]["id"], status["best"]["accuracy"]) == (24, 0.6811)
 
 
@@ -252,6 +257,25 @@ def test_the_page_tells_the_stopped_apart(chromium: Any, case: Case, width: int)
             for kind in (OK, STOPPED, CRASHED)}
     assert len(ends[STOPPED]) == len(ends[CRASHED]) == 1 and ends[STOPPED].isdisjoint(ends[CRASHED])
     assert ends[OK].isdisjoint(ends[STOPPED] | ends[CRASHED])
+    tab.close()
+
+
+def test_plots_show_the_stopped_where_they_were(chromium: Any, case: Case) -> None:
+    """Hollow, and none of them is part of a front or of a median: those that were stopped at once cost least."""
+    tab = Tab(chromium, written(case.folder))
+    at = sorted(set(case.stopped.values()))
+    said = f"stopped early, at {', '.join(map(str, at[:-1]))} or {at[-1]} iterations"
+    for plot in ("history-plot", "values-plots figure", "costs-plots figure"):
+        assert said in tab.text(f"#{plot.split('-')[0]}-legend")
+        lowest = max(painted(tab, plot, (0x8c, 0x95, 0x9f)), key=lambda place: place[::-1])  # of the least accuracy
+        tab.page.locator(f"#{plot}").first.hover(position=dict(zip("xy", lowest)))
+        told = tab.text("#hint")
+        id = int(told.split()[1])
+        fitness = case.run.record.results[id].fitness
+        assert f"stopped at {case.stopped[id]} iterations: accuracy {fitness:.4f}" in told
+    middle = drawn(tab, "values.medians()")
+    assert sum(one["count"] for _, found in middle for one in found) <= len(case.finished) * len(middle)
+    assert {id for _, ids in drawn(tab, "costs.fronts()") for id in ids} <= {*case.finished}
     tab.close()
 
 

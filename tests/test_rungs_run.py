@@ -11,17 +11,21 @@ from typing import Any, Dict, List
 import pytest
 
 from menndl_caffe import journal
+from menndl_caffe.experiment import recorded
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.record import Record
+from menndl_caffe.report.rungs import of_rungs
+from menndl_caffe.report.status import status_dict
 from menndl_caffe.run.loop import Loop
-from menndl_caffe.run.progress import Progress, of_rungs
-from menndl_caffe.search import going_on
+from menndl_caffe.run.progress import Progress
+from menndl_caffe.search import going_on, hear_of_stopped
+from menndl_caffe.search.halving import Halving
 from menndl_caffe.trial import DEFAULT, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped
 from tests.support import runs, searches
-from tests.support.in_process import Menndl, check_cuts
+from tests.support.in_process import Menndl, check_cuts, cut, lines_of
 
 STOP = "stop { halving { first: 2 factor: 3 } }"
 RUNGS, MAX_ITER, TOTAL = (2, 6, 18), 20, 18
@@ -79,8 +83,42 @@ def test_individuals_go_from_rung_to_rung(local: Menndl, data: Path, tmp_path: P
     assert f"best {max(ends.values()):.4f}  " in last and f"  stopped {stopped}  " in last and "failed" not in last
     best = max(ends, key=lambda id: (ends[id], -id))
     assert {folder.name for folder in (run / "trials").iterdir()} == {"0", str(best)}
+    assert (run / "trials" / str(best) / "caffe.log").read_text().startswith(
+        f"menndl: this training went on from trial {record.trials[best].continues}, which ended at iteration 18; where")
+    assert "menndl" not in (run / "trials" / "0" / "caffe.log").read_text()
     local.run(tmp_path / "s", run)
     assert journal.read(run).calls == record.calls
+
+
+@pytest.mark.parametrize("trials", [3, 5])
+def test_no_moment_of_a_run_is_taken_for_its_end(local: Menndl, data: Path, tmp_path: Path, trials: int,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its journal after each line: somebody may go on from a last rung until a line says that nobody does. That line
+    counts, whatever the rule would say now."""
+    local.run(write(tmp_path / "s", data, "stop { halving { first: 2 factor: 2 } }", trials=trials), tmp_path / "run")
+    lines = lines_of(tmp_path / "run")
+    complete = []
+    for count in range(1, len(lines) + 1):
+        run = recorded.read(cut(lines[:count], tmp_path / str(count)))
+        complete.append(status_dict(run, 0.0)["complete"])
+    assert complete == [False] * (len(lines) - 1) + [True]
+    last = json.loads(lines[-1])
+    assert (last["event"] == "ended") == (json.loads(lines[-2]).get("status") == STOPPED) and "hours" not in last
+    monkeypatch.setattr(Halving, "goes_on", lambda *_: True)
+    before = [one.id for one in recorded.read(tmp_path / "run").record.calls]
+    local.run(tmp_path / "s", tmp_path / "run")
+    again = recorded.read(tmp_path / "run")
+    assert [one.id for one in again.record.calls] == before and status_dict(again, 0.0)["complete"]
+    assert sum('"ended"' in line for line in lines_of(tmp_path / "run")) == (last["event"] == "ended")
+
+
+def test_what_is_undecided_at_a_rung_is_seen_by_what_follows() -> None:
+    """Of 1, 2 and 3, 2 goes on: so 1 is stopped, and of 3 nothing is known before another one is begun."""
+    record = Record(undecided=[1, 2, 3])
+    record.decide(trial(7, 0, 2))
+    assert record.undecided == [3]
+    record.decide(trial(8, 2))
+    assert record.undecided == []
 
 
 def test_it_goes_on_after_any_line(local: Menndl, data: Path, tmp_path: Path) -> None:
@@ -177,36 +215,50 @@ def trial(id: int, until: int = 0, continues: int = -1) -> Trial:
                  continues=None if continues < 0 else continues)
 
 
-def test_who_came_to_a_rung_is_done_once_nobody_goes_on_with_it() -> None:
+def test_who_came_to_a_rung_is_done_once_it_is_stopped() -> None:
     progress = Progress(3, None, None)
 
     def line() -> str:
         return progress.line().partition("  default")[0]
 
     first, second, third = (trial(id, 2) for id in (1, 2, 3))
-    progress.asked(first)
     progress(first, Result(1, STOPPED, 0.9), True)
     assert line() == "individuals 0/3", "it may go on, and is not the best"
-    progress.asked(second)
+    progress.stopped(first)
     assert line() == "individuals 1/3  stopped 1"
-    progress.asked(third)
     progress(second, Result(2, STOPPED, 0.5), True)
     progress(third, Result(3, STOPPED, 0.4), True)
-    on = trial(4, 0, 2)
-    progress.asked(on)
-    assert line() == "individuals 1/3  stopped 1", "of the one that came after it nothing is decided"
-    progress(on, Result(4, OK, 0.6), True)
-    assert line() == "individuals 2/3  best 0.6000  stopped 1"
-    progress.asked(None)
+    progress(trial(4, 0, 2), Result(4, OK, 0.6), True)
+    assert line() == "individuals 2/3  best 0.6000  stopped 1", "of the third one nothing is decided"
+    progress.stopped(third)
     assert line() == "individuals 3/3  best 0.6000  stopped 2"
 
 
 def test_the_last_that_is_stopped_ends_the_search(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(1, None, None)
-    progress.asked(trial(1, 2))
     progress(trial(1, 2), Result(1, STOPPED, 0.9), True)
-    progress.asked(None)
+    progress.stopped(trial(1, 2))
     assert capsys.readouterr().err.splitlines()[-1] == "individuals 1/1  stopped 1"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_says_whom_it_stopped_when_it_is_decided(tmp_path: Path, seed: int) -> None:
+    """Of a whole search, and of the same repeated from its journal: each once, before the next individual is begun."""
+    def said() -> List[int]:
+        stopped: List[Trial] = []
+        number = searches.numbering(1)
+        search = searches.made("RANDOM" + searches.RUNGS, 1, number)
+        hear_of_stopped(search, stopped.append)
+        farm: Any = searches.PlayedFarm(3, [], random.Random(seed), 99)
+        with Journal(tmp_path, fsync=False) as writer:
+            writer.begin(searches.FIRST_LINE)
+            Loop(search, farm, writer, number, TOTAL, lambda *_: None, lambda *_: None, go_on=going_on(search)).run()
+        return [trial.id for trial in stopped]
+
+    first = said()
+    assert sorted(first) == [trial.id for trial, result in journal.read(tmp_path).individuals()
+                             if result.status == STOPPED]
+    assert said() == first != []
 
 
 def test_one_rung_and_none() -> None:

@@ -20,9 +20,10 @@ from menndl_caffe.simulate.curves import made_up, shares_of
 from menndl_caffe.simulate.known import Known, known
 from menndl_caffe.simulate.landscape import Chance, Neighbours
 from menndl_caffe.simulate.simulation import Circumstances, Setup, simulate
-from menndl_caffe.simulate.times import Times, Work, assumed, fit, fitted
+from menndl_caffe.simulate.times import Times, Work, assumed, fit, fitted, image_of
 from menndl_caffe.trial import CRASHED, INVALID, OK, STOPPED, Result, Trial
 from menndl_caffe.walltime import Stopped
+from tests.conftest import REPOSITORY
 from tests.support import rung_run, runs, searches
 from tests.support.in_process import Menndl
 
@@ -294,7 +295,7 @@ STOP = " stop {{ halving {{ first: 1 factor: 2 }} }}"
 def stopping(path: Path, data: Path, kind: str, sigma: float = 0.0, **settings: int) -> Setup:
     """As `setup`, of a search with rungs; what is found is chance, and so are curves."""
     made = setup(path, data, 800.0, sigma, kind + STOP, max_iter=8, **settings)
-    return replace(made, landscape=Chance(1, shares_of(made.rungs, made.experiment.message.max_iter)))
+    return replace(made, landscape=Chance(1, made.shares))
 
 
 def test_one_rank_takes_the_iterations_of_all(tmp_path: Path, data: Path) -> None:
@@ -319,7 +320,7 @@ def test_whoever_has_it_in_hand_goes_on_and_others_begin_anew(tmp_path: Path, da
     assert [one.seconds for one in results] == [100, 200, 400, 800, 400]
     assert [one.status for one in results] == [STOPPED, STOPPED, STOPPED, OK, OK]
     assert results[1].fitness == results[2].fitness != results[3].fitness == results[4].fitness
-    assert [[at for at, *_ in one.curve] for one in results[:3]] == [[1], [1, 2, 3, 4], [1, 2, 3, 4]]
+    assert [[at for at, *_ in one.curve] for one in results[:3]] == [[1], [1, 2, 4], [1, 2, 4]]
     assert [made.iterations(whole, one) for one in results] == [1, 2, 4, 8, 4]
 
 
@@ -333,12 +334,12 @@ def test_a_failure_comes_no_later_than_the_rung(tmp_path: Path, data: Path) -> N
 
 @pytest.mark.parametrize("start, end", [(0.1, 0.8), (2.3, 0.5), (0.4, 0.4)])
 def test_made_up_curves_go_from_the_start_to_the_end(start: float, end: float) -> None:
-    shares = shares_of([250, 750, 2250], 4000)
+    shares = shares_of([250, 750, 2250], range(250, 4001, 250), 4000)
     assert len(shares) == 16 and shares[-1] == 1 and {1 / 16, 3 / 16, 9 / 16} < set(shares)
     curve = np.array(made_up(start, end, shares, np.random.RandomState(1)))
     assert curve[-1] == end and abs(curve[0] - end) < abs(start - end) or start == end
     assert ((np.diff(curve) * (end - start)) >= 0).all()
-    assert shares_of([], 4000) == made_up(start, end, (), np.random.RandomState(1)) == ()
+    assert shares_of([], [500], 4000) == made_up(start, end, (), np.random.RandomState(1)) == ()
 
 
 def test_known_curves_are_taken_and_others_are_a_mean_of_theirs() -> None:
@@ -353,16 +354,61 @@ def test_known_curves_are_taken_and_others_are_a_mean_of_theirs() -> None:
     assert partly(known[0].genome, rng).curve[-1] == 0.2 and "curves made up" in partly.said
 
 
-def test_what_a_training_had_at_a_rung_is_not_known(tmp_path: Path) -> None:
+def test_trainings_that_were_stopped_are_known_as_far_as_they_came(tmp_path: Path) -> None:
+    """Of a table, which does not say how far that was, only those that came to their ends."""
     folder, made, _ = rung_run.write(tmp_path)
     run = recorded.read(folder)
-    expected = sorted((one.status, rung_run.ENDS[one.last] or rung_run.MAX_ITER) for one in made
-                      if one.status in (OK, CRASHED))
+    expected = {status: sorted(rung_run.ENDS[one.last] or rung_run.MAX_ITER for one in made if one.status == status)
+                for status in (OK, CRASHED, STOPPED)}
     export = csv_files.write(run, tmp_path)[0]
     for source in (folder, export):
         found = known(str(source), run.experiment)
-        assert sorted((one.status, round(10 * one.seconds)) for one in found) == expected
-        assert all(bool(one.curve) == (one.status == OK and source == folder) for one in found)
+        for status, ends in expected.items():
+            wanted = ends if status != STOPPED or source == folder else []
+            assert sorted(round(10 * one.seconds) for one in found if one.status == status) == wanted
+        assert all(bool(one.curve) == (one.status != CRASHED and source == folder) for one in found)
+        assert all(round(one.share * rung_run.MAX_ITER) == round(10 * one.seconds) for one in found if one.values)
+
+
+def test_the_end_of_one_that_was_stopped_is_as_a_search_is_told_it() -> None:
+    """Of three others at half of the way 0.1, 0.2 and 0.3, at their ends 0.3, 0.5 and 0.8: the median gain is 0.3, the
+    median of the ends 0.5."""
+    others = [Known(at(1e-3, momentum), OK, (end,), 5, ((0.0, 0.0), (0.5, half), (1.0, end)))
+              for momentum, half, end in ((0.0, 0.1, 0.3), (0.2, 0.2, 0.5), (0.4, 0.3, 0.8))]
+    rng = np.random.RandomState(0)
+    for had, end in ((0.15, 0.45), (0.05, 0.35), (0.4, 0.5)):
+        early = Known(at(1e-3, 0.8), STOPPED, (had,), 2, ((0.0, 0.1), (0.5, had)), 0.5)
+        surface = Neighbours([*others, early], searches.REALS, "x", (0.0, 0.5, 0.75, 1.0))
+        found = surface(early.genome, rng)
+        assert found.values == pytest.approx([end]) and found.curve == pytest.approx((0.1, had, (had + end) / 2, end))
+        assert "of 4 individuals" in surface.said and "; 1 stopped early, " in surface.said
+    without = Neighbours([*(one._replace(curve=()) for one in others), early], searches.REALS, "x", (0.5, 1.0))
+    assert "of 3 individuals" in without.said and "stopped early" not in without.said
+
+
+def test_what_was_stopped_says_what_a_whole_training_takes(tmp_path: Path, data: Path) -> None:
+    """Those of rung_run take a tenth of a second an iteration, wherever they end."""
+    folder, _, _ = rung_run.write(tmp_path)
+    run = recorded.read(folder)
+    times = fitted(str(folder), run.experiment, Work(run.experiment, image_of(run)))
+    counted = sum(result.status in (OK, STOPPED) for _, result in run.record.individuals())
+    assert f"of {counted} trainings" in times.said and times.sigma == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("policy, stops", [('"fixed"', True), ('"poly" power: 1', False)])
+def test_curve_decides_where_it_would_in_a_run(tmp_path: Path, data: Path, policy: str, stops: bool) -> None:
+    """With a test pass after each of 20 iterations, which the rungs alone have not; and only where no rate falls. The
+    median rule, which looks at those that came to their ends, too, stops nobody here before others."""
+    solver, path = tmp_path / "solver.j2", tmp_path / "x.search.prototxt"
+    quick = "solvers/quick.solver.prototxt.j2"
+    solver.write_text((REPOSITORY / quick).read_text().replace('"fixed"', policy))
+    kind = runs.RANDOM + " stop {{ curve {{ }} median {{ least: 30 }} }}"
+    runs.write_search(path, data, kind=kind, trials=30, max_iter=20, test_interval=1)
+    path.write_text(path.read_text().replace(quick, str(solver)))
+    experiment = search_file.load(str(path))
+    made = Setup("x", experiment, Work(experiment), Times(100.0, 0.0, 0.0, ""), Chance(1))
+    made = replace(made, landscape=Chance(1, made.shares))
+    assert (simulate(made, 1, Circumstances()).early > 0) == stops
 
 
 # ---- the command ----

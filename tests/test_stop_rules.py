@@ -328,3 +328,14 @@ def test_mistakes(stop: str, wrong: str) -> None:
     with pytest.raises(UserError) as found:
         search_file.of_text(text, "a.search.prototxt")
     assert str(found.value).startswith(f"a.search.prototxt:2: {wrong}")
+
+
+@pytest.mark.parametrize("kind, wrong", [
+    ('type: "ADAPTIVE"', "cannot be used with type ADAPTIVE, whose trainings all go to their ends; expected a type of"),
+    ('type: "GA" inner { type: "HYPERGRADIENT" gene: "k" }', "cannot be used together with inner, whose trainings")])
+def test_trainings_that_learn_more_than_weights_have_no_rungs(kind: str, wrong: str) -> None:
+    text = (f'net: "n" solver: "s" {kind} limit {{ trials: 3 }} max_iter: 800 '
+            'gene { name: "k" real_range { min: 1 max: 2 } default: 1 }\nstop { curve { } }')
+    with pytest.raises(UserError) as found:
+        search_file.of_text(text, "a.search.prototxt")
+    assert f"a.search.prototxt:2: stop: {wrong}" in str(found.value)

@@ -17,7 +17,7 @@ from menndl_caffe.errors import UserError
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.report import status
-from menndl_caffe.trial import DEFAULT, Result, Trial
+from menndl_caffe.trial import CONFIRM, DEFAULT, Result, Trial
 from menndl_caffe.watch import picture, plain
 from menndl_caffe.watch.charts import bars, levels, sampled
 from menndl_caffe.watch.picture import Watched
@@ -28,6 +28,7 @@ from tests.test_report import RUN, SEARCH, TRIALS, record
 SIZES = [(80, 23), (60, 23), (200, 50), (80, 60)]
 LAST = 2015.0  # when trial 7 ended
 GENES = ("kernel1", "base_lr", "pool")
+DEFAULT_GENES, BETTER = (5, 0.001, "MAX"), (2, 0.001, "MAX")
 
 
 # Trial -> the rank that had it, and since when; 4 was answered without training, 8 is not finished.
@@ -336,3 +337,21 @@ def test_plain_warnings_come_ever_more_seldom(run: Path, monkeypatch: pytest.Mon
         plain.follow(Watched(run), 10, once=False)
     assert capsys.readouterr().out.splitlines() == [
         LINE, "no result for 5:00", "no result for 10:00", "no result for 20:00", "no result for 40:00"]
+
+
+def test_the_screen_says_what_is_to_be_confirmed_and_then_what_was(tmp_path: Path) -> None:
+    """The default, a better one, and two new seeds of each."""
+    again = [(BETTER, 0.8), (BETTER, 0.82), (DEFAULT_GENES, 0.5), (DEFAULT_GENES, 0.52)]
+    trials = [Trial(0, Genome(GENES, DEFAULT_GENES), 7, 500, role=DEFAULT), Trial(1, Genome(GENES, BETTER), 8, 500, 0)]
+    trials += [Trial(id, Genome(GENES, genes), id, 500, role=CONFIRM, repetition=1 + id % 2)
+               for id, (genes, _) in enumerate(again, 2)]
+    said = []
+    with Journal(tmp_path, fsync=False) as writer:
+        writer.begin({**RUN, "search": SEARCH + "confirm { best: 1 seeds: 2 }\n"})
+        for trial, accuracy in zip(trials, (0.5, 0.9, *(value for _, value in again))):
+            writer.add_trial(trial)
+            writer.add_result(Result(trial.id, "ok", accuracy, 0.5, started=1000.0 + trial.id, seconds=1.0))
+            said += [line for line in shown(Watched(tmp_path), 1010.0, 118) if line.startswith("confirmed")]
+    to_come = "confirmed    not yet; trainings from new seeds to come: "
+    assert said[:4] == [f"{to_come}{count}" for count in (4, 3, 2, 1)]
+    assert said[4].startswith("confirmed    holds: 0.8100 against 0.5100, +0.3000 (95%: ")

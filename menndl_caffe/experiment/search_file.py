@@ -113,8 +113,12 @@ def _confirm(message: Any) -> Iterator[Wrong]:
 def _stop(message: Any) -> Iterator[Wrong]:
     """What is wrong with rungs. Whether a test pass is due at each is seen where the solver is there:
     appraise.check_experiment."""
-    if message.HasField("inner") or message.type in KINDS and KINDS[message.type].program != TRAIN:
-        yield (), "is for trainings that learn their weights alone; expected neither inner nor a type that goes within"
+    plain = [name for name, kind in KINDS.items() if kind.program == TRAIN]
+    if message.HasField("inner"):
+        yield (), "cannot be used together with inner, whose trainings all go to their ends; expected one of the two"
+    elif message.type in KINDS and message.type not in plain:
+        yield (), (f"cannot be used with type {message.type}, whose trainings all go to their ends; expected a type of "
+                   f"{', '.join(plain)}, or no stop")
     objectives = [Objective(one.measure) for one in message.objective] or [Objective()]
     if len(objectives) > 1 or not objectives[0].is_tested:
         yield (), "needs one objective, and one that test passes measure"

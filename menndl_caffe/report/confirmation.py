@@ -23,11 +23,12 @@ class Repeated:
     values: Tuple[float, ...]  # of the trainings that did not fail, in the order of their coming
     failed: Mapping[str, int]  # the others by their status
     unfinished: int  # those that were handed out and have no result yet
+    bounds: Interval  # between which all values lie
 
     @property
     def mean(self) -> Optional[Mean]:
         """Of the values; None where there are none."""
-        return Mean.of(self.values)
+        return Mean.of(self.values, self.bounds)
 
     @property
     def trainings(self) -> int:
@@ -126,7 +127,8 @@ def _repeated(run: Run, trial: Trial, result: Result, again: Sequence[Trial]) ->
     results = [run.record.results[one.id] for one in again if one.id in run.record.results]
     known = [_value(run, one) for one in results]
     return Repeated(trial.id, trial.genome, _value(run, result), tuple(value for value in known if value is not None),
-                    Counter(one.status for one in results if one.failed), len(again) - len(results))
+                    Counter(one.status for one in results if one.failed), len(again) - len(results),
+                    confirmed_objective(run).bounds)
 
 
 def _value(run: Run, result: Result) -> Optional[float]:
@@ -148,7 +150,7 @@ def to_come(run: Run) -> Dict[Optional[Genome], int]:
         return {}
     asked = run.message.confirm
     best = {trial.genome for trial, _ in candidates(run, asked.best)}
-    finished = run.total in (None, sum(1 for _ in run.record.individuals()))
+    finished = run.total in (None, sum(1 for _ in run.record.individuals())) and not run.record.undecided
     if finished and not best:
         return {}
     budget = asked.iterations or run.message.max_iter

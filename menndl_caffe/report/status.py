@@ -15,7 +15,7 @@ from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
 from menndl_caffe.report.idle import BUSY, idle_text, ranks_time, shares
-from menndl_caffe.report.rungs import own_iterations, stopped, stopped_text
+from menndl_caffe.report.rungs import given_text, of_rungs, own_iterations, stopped, stopped_text
 from menndl_caffe.report.summary import (
     best_trained,
     described,
@@ -88,7 +88,7 @@ def _counted(run: Run, now: float) -> Dict[str, Any]:
         "confirmed": confirmation_dict(confirmed) if confirmed else None, "to_confirm": to_confirm,
         # Where nobody can know how many there will be (a GA of descents), what comes after the last says so.
         "complete": (done == total or total is None and run.message.HasField("inner"))
-        and all(ends[role] for role in needed) and not to_confirm,
+        and all(ends[role] for role in needed) and not to_confirm and not record.undecided,
     }
 
 
@@ -181,17 +181,25 @@ def status_text(run: Run, now: float) -> str:
 
 def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     search = status["search"]
-    individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
-    hours = f" in at most {hours_text(status['hours'])}" if status["hours"] else ""
     images = f" ({status['test_images']:,} images)" if status["test_images"] else ""
     return [("search", f"{settings_text(search)}, random_seed {search['random_seed']}"),
             *([("within each", settings_text(search["inner"]))] if "inner" in search else []),
             ("genes", " ".join(search["genes"])),
             ("templates", f"{search['net']} {search['solver']}"),
-            ("budget", f"{individuals} of {search['max_iter']:,} iterations{hours}"),
+            *_budget(run, status),
             ("objectives" if len(run.objectives) > 1 else "fitness", optimized_text(run) + images),
             ("data", ": ".join(filter(None, (status["data_folder"], status["data"]))) or "not recorded"),
             ("engine", _engine(status))]
+
+
+def _budget(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """How many individuals, and how far they are trained; with rungs also how many iterations that was so far."""
+    individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
+    hours = f" in at most {hours_text(status['hours'])}" if status["hours"] else ""
+    if "stopped" not in status:
+        return [("budget", f"{individuals} of {run.message.max_iter:,} iterations{hours}")]
+    given = given_text(status["stopped"])
+    return [("budget", f"{individuals}, {of_rungs(run.message)}{hours}"), *([("", given)] if given else [])]
 
 
 def _engine(status: Dict[str, Any]) -> str:
@@ -303,12 +311,18 @@ def _test(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
 
 def _confirmed(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """What new seeds say, or how many trainings of them are to come, or that there is none."""
-    if status["to_confirm"]:
-        return [("confirmed", f"not yet; trainings from new seeds to come: {status['to_confirm']:,}")]
-    if status["confirmed"]:
-        return [("confirmed", status["confirmed"]["verdict"])]
+    said = confirmed_text(status)
+    if said:
+        return [("confirmed", said)]
     both = all(row and fitness(row) is not None for row in (status["best"], status["default"]))
     return [("confirmed", "no: " + UNCONFIRMED)] if both and run.fitness.is_tested else []
+
+
+def confirmed_text(status: Dict[str, Any]) -> str:
+    """How many trainings from new seeds are to come, else what they say; nothing where there are none."""
+    if status["to_confirm"]:
+        return f"not yet; trainings from new seeds to come: {status['to_confirm']:,}"
+    return str(status["confirmed"]["verdict"]) if status["confirmed"] else ""
 
 
 def _how_fast(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:

@@ -70,7 +70,7 @@ def main(arguments: Any) -> None:
 
 
 def _headline(experiment: Experiment, search: str) -> str:
-    from menndl_caffe.run.progress import of_rungs
+    from menndl_caffe.report.rungs import of_rungs
 
     message, total = experiment.message, _planned(experiment)
     individuals = "individuals" if total is None else f"{total:,} individual{'s' * (total != 1)}"

@@ -18,7 +18,7 @@ from menndl_caffe.run.launch import Job, Options, Parts, circumstances, explaine
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.trial_files import TrialFiles
-from menndl_caffe.trial import Result, Trial
+from menndl_caffe.trial import STOPPED, Result, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -79,7 +79,10 @@ class _Confirming(Job):
                 progress.confirms = len(trials)
                 files = TrialFiles(out, parts.renderer, record)
                 loop = Loop(NoSearch(), farm, journal, Numbering(parts.experiment), None, files.keep, progress,
-                            self.walltime, asked=progress.asked)
+                            self.walltime)
+                for trial, result in record.individuals():
+                    if result.status == STOPPED:
+                        progress.stopped(trial)
                 loop.run(trials)
             self.record = record
 

@@ -36,12 +36,13 @@ from menndl_caffe.rank import engine as engines
 from menndl_caffe.rank.evaluate import Evaluator
 from menndl_caffe.record import Record
 from menndl_caffe.report.confirmation import candidates
+from menndl_caffe.report.rungs import of_rungs
 from menndl_caffe.run import confirm
 from menndl_caffe.run.identity import check_identity, check_size, features, identity
 from menndl_caffe.run.kept import check_copies, keep
 from menndl_caffe.run.loop import Loop, never
 from menndl_caffe.run.numbering import Numbering
-from menndl_caffe.run.progress import Progress, of_rungs, terminal
+from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
 from menndl_caffe.run.worktime import Worktime, to_confirm
@@ -228,11 +229,16 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
             if of_rungs(experiment.message):
                 progress.say(of_rungs(experiment.message))
+            search.hear_of_stopped(algorithm, progress.stopped)
             loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
-                        search.going_on(algorithm), progress.asked)
+                        search.going_on(algorithm))
+            if not journal.record.undecided:  # as its last line says
+                search.nobody_goes_on(algorithm)
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
+            if journal.record.undecided:  # else the next trial's line says so
+                journal.add_end()
             best = journal.record.best(1, fitness)
             validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
             if validated and best and best[0][1].finished:

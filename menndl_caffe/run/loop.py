@@ -23,7 +23,6 @@ Keep = Callable[[Trial, Result], None]  # called with every new result before it
 Watch = Callable[[Trial, Result, bool], None]  # called with every result; True: it was recorded before
 Stop = Callable[[], str]  # says why the run must end now, or nothing
 GoOn = Callable[[], Optional[Trial]]  # the next trial that goes on with an individual, of those begun; None: no more
-Asked = Callable[[Optional[Trial]], None]  # called with what the search, after all it was told, gave for the next trial
 
 
 def never() -> str:
@@ -37,10 +36,10 @@ class Loop:
 
     def __init__(self, search: Search, farm: Farm, journal: Journal, numbering: Numbering, total: Optional[int],
                  keep: Keep, watch: Watch, stop: Stop = never, over: Callable[[], bool] = lambda: False,
-                 go_on: GoOn = lambda: None, asked: Asked = lambda trial: None):
+                 go_on: GoOn = lambda: None):
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
         self._keep, self._watch, self._stop, self._over = keep, watch, stop, over
-        self._go_on, self._note_asked = go_on, asked
+        self._go_on = go_on
         self._total = search.total if total is None else total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
@@ -77,7 +76,6 @@ class Loop:
             return self._queue.popleft()
         trial = self._go_on() if self._ended else self._search.ask()
         self._asked += trial is not None and trial.continues is None
-        self._note_asked(trial)
         return trial
 
     # ---- what is recorded ----
@@ -105,7 +103,6 @@ class Loop:
             self._search.asked(trial)
         except OtherTrial as other:
             raise self._another(trial, other.given) from None
-        self._note_asked(trial)
 
     def _is_new(self, trial: Trial) -> bool:
         earlier = self._journal.record.trials.get(trial.id)

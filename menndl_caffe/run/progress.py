@@ -6,10 +6,9 @@ import math
 import os
 import sys
 import time
-from typing import IO, Any, Dict, Optional
+from typing import IO, Dict, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
-from menndl_caffe.search import rungs_of
 from menndl_caffe.text import HowFar, duration, printable
 from menndl_caffe.trial import CONFIRM, DEFAULT, INDIVIDUAL, STOPPED, Result, Trial
 
@@ -30,19 +29,10 @@ def terminal(launched: bool) -> Optional[IO[str]]:
         return None
 
 
-def of_rungs(message: Any) -> str:
-    """Where a search file's `stop` decides: `rungs at 250, 750 and 2,250 of 4,000 iterations`; nothing without it."""
-    at = [f"{rung:,}" for rung in rungs_of(message)]
-    if not at:
-        return ""
-    words = f"rungs at {', '.join(at[:-1])} and {at[-1]}" if at[1:] else f"a rung at {at[0]}"
-    return f"{words} of {message.max_iter:,} iterations"
-
-
 class Progress:
     """Counts results and tells of them. Results that were recorded earlier count as done but not for the speed.
 
-    An individual that came to a rung is done once it is not gone on with: see `asked`.
+    An individual that came to a rung is done once it is `stopped`, or came to its end.
 
     `screen` is the terminal to write one line on again and again; without it plain lines go to standard error. `end` is
     when the search's time is over, on the monotonic clock.
@@ -55,7 +45,7 @@ class Progress:
         self._confirmed = 0
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = self._stopped = 0
-        self._at_rung: Dict[int, bool] = {}  # trials of which is not decided whether others go on; which were recorded
+        self._at_rung: Dict[int, bool] = {}  # trials that came to a rung, and which of them were recorded earlier
         self._fitness, self._end = fitness, end
         self._best: Optional[float] = None
         self._default: Optional[float] = None
@@ -87,20 +77,12 @@ class Progress:
         last = trial.role == INDIVIDUAL and self._done == self._total or self._confirmed == self.confirms > 0
         self._show(begins or last)
 
-    def asked(self, trial: Optional[Trial]) -> None:
-        """Take note of what the search gave for the next trial, or that it gave none: all at rungs that came before the
-        one with which it goes on are stopped."""
-        before = self._stopped
-        while self._at_rung:
-            id = next(iter(self._at_rung))
-            recorded = self._at_rung.pop(id)
-            if trial is not None and trial.continues == id:
-                break
-            self._stopped += 1
-            self._told_of += not recorded
-        self._done += self._stopped - before
-        if self._stopped > before:
-            self._show(self._done == self._total)
+    def stopped(self, trial: Trial) -> None:
+        """Take note that nobody goes on with this one, which came to a rung."""
+        self._stopped += 1
+        self._done += 1
+        self._told_of += not self._at_rung.pop(trial.id)
+        self._show(self._done == self._total)
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -19,7 +19,7 @@ class TrialFiles:
     """Decides which trials' files stay on disk: few, since a shared file system suffers from many small files."""
 
     def __init__(self, run: Path, renderer: Renderer, record: Record):
-        self._run, self._renderer = run, renderer
+        self._run, self._renderer, self._record = run, renderer, record
         self._fitness = renderer.experiment.objectives[0]
         self._best = next((result for _, result in record.best(1, self._fitness) if result.finished), None)
 
@@ -54,4 +54,12 @@ class TrialFiles:
             self._renderer.render(trial, where, str(directory)).write(directory)
         except UserError:  # what cannot be rendered has no files; its reason is in the journal
             directory.mkdir(parents=True, exist_ok=True)
-        write(directory / LOG, result.log)
+        write(directory / LOG, self._begin(trial) + result.log)
+
+    def _begin(self, trial: Trial) -> str:
+        """The first line of the log of one that went on from a rung, which its rank had in memory or not."""
+        if trial.continues is None:
+            return ""
+        before = self._record.trials[trial.continues]
+        return (f"menndl: this training went on from trial {before.id}, which ended at iteration {before.end:,}; where "
+                "the log begins there, what came before it is not kept\n")

@@ -47,6 +47,18 @@ def going_on(search: Search) -> Callable[[], Optional[Trial]]:
     return search.go_on if isinstance(search, rungs.Rungs) else lambda: None
 
 
+def hear_of_stopped(search: Search, told: Callable[[Trial], None]) -> None:
+    """Have it `told` of each individual that is stopped early: its last trial, once that is decided."""
+    if isinstance(search, rungs.Rungs):
+        search.when_stopped = told
+
+
+def nobody_goes_on(search: Search) -> None:
+    """All that came to a rung so far are stopped, whatever the rule says now."""
+    if isinstance(search, rungs.Rungs):
+        search.nobody_goes_on()
+
+
 def rungs_of(message: Any) -> List[int]:
     """The iterations of a valid SearchParameter's rungs, ascending; none where no training ends early."""
     return rungs.rungs(message.stop, message.max_iter) if message.HasField("stop") else []
@@ -72,5 +84,5 @@ def descending(message: Any, space: SearchSpace) -> SearchSpace:
     return space.part(message.inner.gene) if message.HasField("inner") else space
 
 
-__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "going_on", "learning", "make",
-           "program", "rungs_of", "total"]
+__all__ = ["KINDS", "Kind", "NewTrial", "OtherTrial", "Problem", "Search", "descending", "going_on", "hear_of_stopped",
+           "learning", "make", "nobody_goes_on", "program", "rungs_of", "total"]

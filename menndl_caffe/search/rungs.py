@@ -72,6 +72,7 @@ class Rungs:
         self._passed: DefaultDict[int, Dict[int, float]] = defaultdict(dict)  # by the individual's id: rung -> cost
         self._further: DefaultDict[int, List[float]] = defaultdict(list)  # of those who came to their ends: see there
         self._ends: List[float] = []  # their costs
+        self.when_stopped: Callable[[Trial], None] = lambda trial: None  # told the last trial of each who is stopped
 
     @property
     def finished(self) -> bool:
@@ -104,6 +105,11 @@ class Rungs:
                 return self._continued(one.trial)
             self._end(one)
         return None
+
+    def nobody_goes_on(self) -> None:
+        """All of whom was heard so far are stopped, as the journal has it where no trial follows."""
+        while self._heard:
+            self._end(self._heard.popleft())
 
     def asked(self, trial: Trial) -> None:
         """See Search, and this class on what is repeated."""
@@ -150,6 +156,8 @@ class Rungs:
 
     def _end(self, one: _Heard) -> None:
         individual = self._individuals.pop(one.trial.id)
+        if one.trial.until is not None and not one.result.failed:
+            self.when_stopped(one.trial)
         self._search.tell(individual, replace(one.result, id=individual.id))
 
     def _as_at_the_end(self, rung: int, result: Result) -> Result:

@@ -106,7 +106,7 @@ def _setups(arguments: Any) -> Iterator[Any]:
             raise experiment.document.error(("warm_start", 0), "what earlier runs know is not simulated; leave it out")
         work = Work(experiment, image)
         found = fitted(times, experiment, work) if times else assumed(arguments.rate, work, arguments.spread or 0.0)
-        shares = shares_of(rungs_of(experiment.message), experiment.message.max_iter)
+        shares = shares_of(rungs_of(experiment.message), work.passes, experiment.message.max_iter)
         landscape = (Neighbours(known(arguments.fitness, experiment), experiment.space, arguments.fitness, shares,
                                 experiment.objectives[0])
                      if arguments.fitness else Chance(len(experiment.objectives), shares))

@@ -2,7 +2,7 @@
 
 | symbol | here | meaning |
 |---|---|---|
-| t | `shares` | share of the iterations, in (0, 1]; the last one is 1 |
+| t | `shares` | share of the iterations, in [0, 1], at each test pass; the last one is 1 |
 | y, y1 | `fitness` | fitness at t, and at the end |
 | y0 | `start` | fitness at the beginning |
 | tau | | how slow a training is: 0.1 exp(z), z standard normal |
@@ -26,10 +26,9 @@ Shares = Tuple[float, ...]
 Curve = Tuple[float, ...]  # fitness at each of the shares
 
 
-def shares_of(rungs: Sequence[int], max_iter: int) -> Shares:
-    """Evenly spaced, so that every rung is one of them; none without rungs."""
-    step = math.gcd(max_iter, *rungs) if rungs else max_iter
-    return tuple(at / max_iter for at in range(step, max_iter + 1, step)) if rungs else ()
+def shares_of(rungs: Sequence[int], passes: Sequence[int], max_iter: int) -> Shares:
+    """Of the test passes, at each rung and at the end; none without rungs."""
+    return tuple(at / max_iter for at in sorted({*passes, *rungs, max_iter})) if rungs else ()
 
 
 def made_up(start: float, end: float, shares: Shares, rng: np.random.RandomState) -> Curve:

@@ -17,18 +17,20 @@ TAKEN_OVER = "same_as"  # a column of `menndl export`: rows that took no time of
 
 
 class Known(NamedTuple):
-    """One training of an individual, to its end."""
+    """One training of an individual, to its end or to the rung at which it was stopped."""
 
     genome: Genome
     status: str
-    values: Optional[Tuple[float, ...]]  # of each objective, the fitness first; None where it failed
+    values: Optional[Tuple[float, ...]]  # of each objective, the fitness first, then; None where it failed
     seconds: float
     curve: Tuple[Tuple[float, float], ...] = ()  # share of the iterations, fitness; none where it is not known
+    share: float = 1.0  # of the iterations, to which it came
 
 
 def known(source: str, experiment: Experiment) -> List[Known]:
     """The trainings that RUN's journal or TABLE.csv has of this experiment's individuals; UserError where there are
-    none. Of a run that has other genes or ranges, those that fit. What a training had at a rung is not known."""
+    none. Of a run that has other genes or ranges, those that fit. Those that a run stopped early are known as far as
+    they came; a table does not say how far that was, and they are left out."""
     path = Path(source)
     found = list(_of_table(path, experiment) if path.is_file() else _of_run(recorded.read(path), experiment))
     if not found:
@@ -38,9 +40,9 @@ def known(source: str, experiment: Experiment) -> List[Known]:
 
 
 def _of_run(run: Run, experiment: Experiment) -> Iterator[Known]:
-    for id, result in run.record.results.items():
-        trial = run.record.trials[id]
-        if trial.role != INDIVIDUAL or result.same_as is not None or result.status == STOPPED:
+    several = any(one.is_tested for one in experiment.objectives[1:])  # of which a rung says nothing
+    for trial, result in run.record.individuals():
+        if result.same_as is not None or result.status == STOPPED and several:
             continue
         try:
             genome = experiment.space.adopted(trial.genome)
@@ -48,7 +50,8 @@ def _of_run(run: Run, experiment: Experiment) -> Iterator[Known]:
         except (ValueError, KeyError):
             continue
         yield Known(genome, result.status, None if result.failed else values(experiment.objectives, measured),
-                    run.record.seconds(trial), _curve(run, trial, result, experiment.objectives[0]))
+                    run.record.seconds(trial), _curve(run, trial, result, experiment.objectives[0]),
+                    trial.end / trial.max_iter)
 
 
 def _curve(run: Run, trial: Trial, result: Result, fitness: Objective) -> Tuple[Tuple[float, float], ...]:

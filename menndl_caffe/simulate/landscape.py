@@ -3,11 +3,13 @@
 An individual that is known has its own values, the mean of its trainings. Another one has those of its nearest
 neighbours by Shepard's interpolation (1968): the mean of NEIGHBOURS values with weights 1 / d^2, d the distance of
 coordinates (search/cube.py). So nothing is ever better than the best that is known, and there is no luck in it: a
-search's climb on this surface says how it does against others, not what it will find.
+search's climb on this surface says how it does against others, not what it will find. Of one that was stopped early the
+end is what a search is told of it (search/rungs.py): so never better than the median of those that came to theirs.
 """
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.search.cube import Cube
 from menndl_caffe.simulate.curves import MADE_UP, Curve, Shares, known_at, made_up
 from menndl_caffe.simulate.known import Known
-from menndl_caffe.trial import OK
+from menndl_caffe.trial import OK, STOPPED
 
 NEIGHBOURS = 5
 CHECKED = 200  # individuals of which the error is found, each from all others
@@ -65,6 +67,7 @@ class Neighbours:
 
     def __init__(self, known: Sequence[Known], space: SearchSpace, source: str, shares: Shares = (),
                  fitness: Objective = BY_ACCURACY):
+        early, known = _to_the_end(known, fitness)
         by_genome: Dict[Genome, List[Known]] = {}
         for one in known:
             by_genome.setdefault(one.genome, []).append(one)
@@ -78,6 +81,7 @@ class Neighbours:
         self._at = self._cube.coordinates(self._cube.points(self._genomes))
         self.said = (f"of {len(self._genomes):,} individuals of {source}, others from their {NEIGHBOURS} nearest "
                      f"(error {self.error():.3g}, spread {self._spread():.3g})")
+        self.said += f"; {early:,} stopped early, their ends by the others' curves" * bool(early)
         self.said += f"; {'curves of theirs' if self._curves else MADE_UP}" * bool(shares)
 
     def __call__(self, genome: Genome, rng: np.random.RandomState) -> Found:
@@ -116,6 +120,24 @@ class Neighbours:
 
     def _ok(self) -> List[int]:
         return [i for i, genome in enumerate(self._genomes) if self._found[genome].status == OK]
+
+
+def _to_the_end(known: Sequence[Known], fitness: Objective) -> Tuple[int, List[Known]]:
+    """How many were stopped early, and all, these as if they had come to their ends: the cost changes as the median of
+    the others did from there on, and is not below the median of their ends. Without others' curves they are left out.
+    """
+    others = [one for one in known if one.status == OK and one.values and one.curve]
+    ends = [fitness.cost(one.values[0]) for one in others if one.values]
+
+    def ended(one: Known) -> Known:
+        passed = [fitness.cost(known_at(other.curve, (one.share,))[0]) for other in others]
+        further = statistics.median_high(end - cost for end, cost in zip(ends, passed))
+        value, *more = one.values or ()
+        end = fitness.cost(max(fitness.cost(value) + further, statistics.median_high(ends)))  # its own inverse
+        return one._replace(status=OK, values=(end, *more), curve=(*one.curve, (1.0, end)))
+
+    early = [ended(one) for one in known if one.status == STOPPED and others]
+    return len(early), [one for one in known if one.status != STOPPED] + early
 
 
 def _mean(several: Sequence[Known], shares: Shares) -> Found:

@@ -23,10 +23,10 @@ from menndl_caffe.report.idle import BUSY, REASONS, ranks_time
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.numbering import Numbering
 from menndl_caffe.run.warm_start import begun_with
-from menndl_caffe.simulate.curves import Curve
+from menndl_caffe.simulate.curves import Curve, Shares, shares_of
 from menndl_caffe.simulate.landscape import Landscape
 from menndl_caffe.simulate.times import Times, Work
-from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, STOPPED, TEST, Result, Trial, failure
+from menndl_caffe.trial import DEFAULT, INDIVIDUAL, INVALID, OK, STOPPED, TEST, CurvePoint, Result, Trial, failure
 from menndl_caffe.walltime import Stopped
 
 HOUR = 3600.0
@@ -53,16 +53,22 @@ class Setup:
             early = found.seconds or whole
             return failure(trial.id, found.status, "as one that is known",
                            seconds=early if trial.until is None else min(early, seconds))
+        curve = self._passes(trial, found.curve)
         if trial.until is not None:
-            return self._at_rung(trial, found.curve, seconds)
+            return Result(trial.id, STOPPED, curve[-1][1], seconds=seconds, curve=curve)
         fitness, *further = found.values
         more = {one.measure: value for one, value in zip(self.experiment.objectives[1:], further)}
-        return Result(trial.id, OK, fitness, more.pop(LOSS, None), seconds=seconds, measures=more)
+        return Result(trial.id, OK, fitness, more.pop(LOSS, None), seconds=seconds, measures=more, curve=curve)
 
     @functools.cached_property
     def rungs(self) -> Sequence[int]:
         """The iterations at which trainings may be stopped, ascending."""
         return search.rungs_of(self.experiment.message)
+
+    @functools.cached_property
+    def shares(self) -> Shares:
+        """Of the iterations, at which trainings are tested; none without rungs."""
+        return shares_of(self.rungs, self.work.passes, self.experiment.message.max_iter)
 
     def iterations(self, trial: Trial, result: Result) -> float:
         """How many a trial took: its seconds' share of a whole training."""
@@ -78,11 +84,11 @@ class Setup:
         """From which iteration on it is trained: with what it continues in hand from its rung, else from 0."""
         return 0 if trial.continues is None else max(rung for rung in self.rungs if rung < trial.end)
 
-    def _at_rung(self, trial: Trial, curve: Curve, seconds: float) -> Result:
-        """What it has at its rung, with its test passes up to there."""
-        step = trial.max_iter // len(curve)
-        passes = tuple((step * (k + 1), value, 0.0) for k, value in enumerate(curve[:trial.end // step]))
-        return Result(trial.id, STOPPED, passes[-1][1], seconds=seconds, curve=passes)
+    def _passes(self, trial: Trial, curve: Curve) -> Tuple[CurvePoint, ...]:
+        """Its test passes up to its rung or its end, none without rungs; the fitness is their losses, too, be it one or
+        not."""
+        at = (round(share * trial.max_iter) for share in self.shares)
+        return tuple((iteration, value, value) for iteration, value in zip(at, curve) if iteration <= trial.end)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
 
     numbering = Numbering(experiment)
     problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, setup.work.cost,
-                             experiment.objectives)
+                             experiment.objectives, steady=functools.cache(setup.work.steady))
     began = time.process_time()
     journal = _Unwritten(lambda: farm.now)
     journal.begin({"search": prototxt.dumps(experiment.message), "engine": "none", "started": 0.0, "slots": ranks})

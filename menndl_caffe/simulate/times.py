@@ -8,7 +8,8 @@
 | sigma | `sigma` | spread of log s about that: s = (a + b w) exp(sigma z - sigma^2/2), z standard normal |
 
 a and b minimize the sum of ((s - a - b w) / s)^2 with neither below 0, and are then scaled so that the sum of all
-a + b w is that of all s.
+a + b w is that of all s. Of a training that was stopped early, s is its seconds by the share of the iterations that it
+came to, and w that of a whole one.
 """
 from __future__ import annotations
 
@@ -22,12 +23,13 @@ import numpy as np
 
 from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
-from menndl_caffe.experiment.appraise import expected_cost
+from menndl_caffe.experiment.appraise import expected_cost, is_steady
 from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.experiment.render import Rendered, Renderer
 from menndl_caffe.experiment.sources import datum_shape, sources
 from menndl_caffe.genome import Genome
+from menndl_caffe.nets.passes import test_iterations
 from menndl_caffe.nets.shapes import DatumShape, ImpossibleNet, UnknownShape, infer
 from menndl_caffe.report.idle import ranks_time
 from menndl_caffe.report.nets import Nets
@@ -41,7 +43,7 @@ FEWEST = 3  # trainings to which times are fitted
 
 class Work:
     """Multiply-adds of whole trainings of an experiment's individuals; 0 where its net is impossible, or where nobody
-    knows (see `is_known`)."""
+    knows (see `is_known`). `passes`: the iterations after which the default is tested, ascending."""
 
     def __init__(self, experiment: Experiment, image: Optional[DatumShape] = None):
         """`image`: the shape of the images, where the data need not be here; else UserError where they are not."""
@@ -49,13 +51,18 @@ class Work:
         self._where = sources(experiment, DEFAULT, to_read=image is None)
         self._image = image or datum_shape
         trial = experiment.trial(0, experiment.space.default)
-        self._batches = _batches(self._renderer.render(trial, self._where), self._image)
+        default = self._renderer.render(trial, self._where)
+        self._batches, self.passes = _batches(default, self._image), sorted(test_iterations(default.solver.message))
         self.cost = functools.cache(self._cost)
 
     @property
     def is_known(self) -> bool:
         """Whether multiply-adds can be counted: not where a layer of the user's own makes shapes."""
         return self._batches > 0
+
+    def steady(self, genome: Genome, iteration: int) -> bool:
+        """As a run knows it (Problem.steady): by the individual's own solver."""
+        return is_steady(self._renderer, self._where, genome, iteration)
 
     def _cost(self, genome: Genome) -> float:
         """What a search is told of a genome: see `expected_cost`."""
@@ -111,7 +118,7 @@ def fitted(source: str, experiment: Experiment, work: Work) -> Times:
     run = None if Path(source).is_file() else recorded.read(Path(source))
     own = experiment if run is None else run.experiment
     counted = work if run is None else _work_of(run)
-    trainings = [(counted(one.genome), one.seconds) for one in known(source, own)
+    trainings = [(counted(one.genome), one.seconds / one.share) for one in known(source, own)
                  if one.values is not None and one.seconds > 0]
     if len(trainings) < FEWEST:
         raise UserError(f"--times {source}: {len(trainings)} trainings that did not fail; expected {FEWEST} or more")

@@ -22,7 +22,7 @@ def line(picture: Picture) -> str:
     return str(HowFar(status["done"], status["total"], status["generation"], status["generations"], best, default,
                       sum(status["failed"].values()), status["trials_per_hour"], ending,
                       f"{status['to_confirm']} to confirm" if status["to_confirm"] else "",
-                      sum(status["stopped"]["at"].values()) if "stopped" in status else 0))
+                      status["stopped"]["count"] if "stopped" in status else 0))
 
 
 def follow(watched: Watched, interval: float, once: bool) -> None:

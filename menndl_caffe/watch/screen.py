@@ -9,7 +9,7 @@ from rich.text import Text
 
 from menndl_caffe.genome import Value
 from menndl_caffe.report.rungs import stopped_text
-from menndl_caffe.report.status import generation_text, individuals_text
+from menndl_caffe.report.status import confirmed_text, generation_text, individuals_text
 from menndl_caffe.report.summary import fitness
 from menndl_caffe.text import duration, gene_text, printable
 from menndl_caffe.trial import YARDSTICK
@@ -119,7 +119,8 @@ class Screen:
         if yardstick is not None and fitness(yardstick) is not None:
             figure = picture.fitness.text(fitness(yardstick))
             rows.append(self._row(YARDSTICK, (figure, VALUE), "  the default on the test set, trained on all images"))
-        return rows
+        said = confirmed_text(picture.status)
+        return rows + [self._row("confirmed", said)] * bool(said)
 
     def _genes(self, best: Dict[str, Value], defaults: Dict[str, Value]) -> List[Text]:
         """The default's values and the best's, as many genes in a row as fit."""

@@ -13,7 +13,7 @@ from menndl_caffe.trial import STOPPED, Result
 
 def fitness_figure(run: Run, summaries: Sequence[Generation], stages: Stages, default: Optional[Result]) -> Figure:
     """Best and mean fitness by generation, against the default: at least one generation, the last perhaps incomplete.
-    Those that were stopped early are dots where they were then.
+    Those that were stopped early are hollow dots where they were then.
     """
     figure = Figure(figsize=(COLUMN, 2.5), constrained_layout=True)
     axes = figure.add_subplot()
@@ -40,8 +40,8 @@ def _stopped(axes: Any, run: Run, stages: Stages) -> None:
     found = [(stages.of(trial), result.fitness) for trial, result in run.record.individuals()
              if result.status == STOPPED]
     if found:
-        axes.plot(*zip(*found), color=GREY, linestyle="", marker=".", markersize=3, markeredgewidth=0, zorder=1,
-                  label="stopped early")
+        axes.plot(*zip(*found), color=GREY, linestyle="", marker="o", markersize=2, markeredgewidth=0.4,
+                  markerfacecolor="none", zorder=1, label="stopped early")
 
 
 def _numbers(values: Iterable[Optional[float]]) -> List[float]:

@@ -120,9 +120,9 @@ def _stopped(status: Dict[str, Any]) -> List[Tile]:
     """How many were stopped early, and what that spared; nothing in a search without rungs."""
     if "stopped" not in status:
         return []
-    count, share = sum(status["stopped"]["at"].values()), status["stopped"]["share"]
+    share = status["stopped"]["share"]
     trained = "" if share is None else f"{100 * share:.0f}% of all iterations trained"
-    return [Tile("stopped early", f"{count:,}", trained)]
+    return [Tile("stopped early", f"{status['stopped']['count']:,}", trained)]
 
 
 def _fitness(run: Run, row: Optional[Dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ function convergence(run) {
       { text: `best of the ${run.stage}`, colour: ink.best, kind: "dot" },
       { text: stages.failed.some(Boolean) ? `mean (${stages.counted})` : "mean", colour: ink.plain },
       { text: "half of the individuals (quartiles)", colour: ink.range, kind: "box" },
-      ...(stopped.length ? [{ text: "stopped early", colour: ink.other, kind: "dot" }] : []),
+      ...earlyEntry(run),
       ...(base === null ? [] : [{ text: `default ${run.text(base)}`, colour: ink.default, dash: [6, 4] }]),
     ]);
     drawFitness();
@@ -43,7 +43,7 @@ function convergence(run) {
       view.x(run.generation[row] + BOX * (((row * GOLDEN) % 1) - 0.5)),
       view.y(run.had(row)),
     ];
-    dots(view.context, view, stopped, () => ink.other, stopped.length > MANY ? 1.2 : 2, 0.6);
+    early(view, stopped, stopped.length > MANY);
     const path = (values) => values.map((value, k) => (value === null ? null : [at(k), view.y(value)]));
     stroke(view.context, path(stages.mean), { colour: ink.plain, width: 2 });
     if (base !== null) level(view, base, { colour: ink.default, width: 1.5, dash: [6, 4] });

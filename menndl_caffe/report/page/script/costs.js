@@ -11,6 +11,7 @@ function costs(run, chosen) {
     const scale = fitnessScale(run);
     legend(document.getElementById("costs-legend"), [
       { text: "an individual", colour: ink.plain, kind: "dot" },
+      ...earlyEntry(run),
       { text: "none is better for less", colour: ink.best },
       ...(run.default === null ? [] : [{ text: "default", colour: ink.default, kind: "ring" }]),
       ...edgeEntry(run, scale),
@@ -22,7 +23,7 @@ function costs(run, chosen) {
     const view = scatter(figure, run, chosen, {
       height: 260,
       x: { ...column, scale: column.scale },
-      y: { scale, label: run.label, of: (row) => run.fitness[row] },
+      y: { scale, label: run.label, of: run.had },
     });
     const points = worthIt(run, column).map(view.place);
     const path = points.flatMap((point, k) => (k ? [[point[0], points[k - 1][1]], point] : [point]));
@@ -45,7 +46,7 @@ function costColumns(run) {
       const values = run.measures[name];
       return { name, label, of: (row) => (values[row] === null ? null : values[row] / unit) };
     });
-  const trained = (row) => (run.same[row] === null && run.fitness[row] !== null ? run.seconds[row] : null);
+  const trained = (row) => (run.same[row] === null && run.had(row) !== null ? run.seconds[row] : null);
   const unit = timeUnit(Math.max(0, ...(span(run.rows.map(trained)) || [])));
   const time = { name: "time", label: `${unit.name} of training` };
   time.of = (row) => (trained(row) === null ? null : trained(row) / unit.seconds);
@@ -54,7 +55,8 @@ function costColumns(run) {
     .filter((column) => span(run.rows.map(column.of)) !== null);
 }
 
-/* The individuals that no other one equals or beats in the fitness for less; the cheapest first. */
+/* The individuals that no other one equals or beats in the fitness for less, of those that came to their ends; the
+   cheapest first. */
 function worthIt(run, column) {
   const known = run.rows.filter((row) => run.gain(row) !== null && column.of(row) !== null);
   known.sort((a, b) => column.of(a) - column.of(b) || run.gain(b) - run.gain(a) || a - b);

@@ -99,13 +99,14 @@ function level(view, value, style) {
   stroke(view.context, [[view.left, y], [view.right, y]], style);
 }
 
-/* Entries are {text, colour, dash?, kind: "line" | "dot" | "ring" | "cross" | "edge" | "box"}. */
+/* Entries are {text, colour, dash?, kind: "line" | "dot" | "hollow" | "ring" | "cross" | "edge" | "box"}. */
 function legend(host, entries) {
   host.replaceChildren(...entries.map((entry) => element("span", {}, swatch(entry), entry.text)));
 }
 
 const SMALL_MARKS = {
   dot: (colour) => svg("circle", { cx: 12, cy: 6, r: 3.5, fill: colour }),
+  hollow: (colour) => svg("circle", { cx: 12, cy: 6, r: 3, fill: "none", stroke: colour }),
   ring: (colour) => svg("circle", { cx: 12, cy: 6, r: 4.5, fill: "none", stroke: colour, "stroke-width": 1.75 }),
   cross: (colour) => svg("path", { d: "M8 2l8 8M8 10l8 -8", stroke: colour, "stroke-width": 1.75 }),
   edge: (colour) => svg("path", { d: "M4 11H20M12 8v-5", stroke: colour, "stroke-width": 1.75 }),

@@ -40,7 +40,7 @@ function history(run, chosen) {
       ...(run.default !== null && run.fitness[run.default] !== null
         ? [{ text: `default ${run.text(run.fitness[run.default])}`, colour: ink.default, dash: [6, 4] }]
         : []),
-      ...(stopped.length ? [{ text: "stopped early", colour: ink.other, kind: "dot" }] : []),
+      ...earlyEntry(run),
       ...(failed ? [{ text: "failed", colour: ink.failure, kind: "dot" }] : []),
     ]);
     const y = scaleY();
@@ -65,7 +65,7 @@ function history(run, chosen) {
     const context = view.context;
     const many = run.rows.length > 2000;
     if (!chosen.isAll()) dots(context, view, run.rows, () => ink.pale, many ? 1.2 : 2.2, 1);
-    dots(context, view, chosen.rows.filter(run.isStopped), () => ink.other, many ? 1.2 : 2.2, 0.6);
+    early(view, chosen.rows.filter(run.isStopped), many);
     dots(
       context,
       view,

@@ -16,7 +16,7 @@ function outcome(run, row) {
   const fitness = run.had(row);
   if (run.isFailed(row)) return `${run.statuses[run.status[row]]}: ${run.reasons[run.reason[row]]}`;
   const loss = run.loss[row] === null || run.measure === "loss" ? "" : `, loss ${fixed(run.loss[row])}`;
-  return `${run.isStopped(row) ? `${run.state(row)}: ` : ""}${run.measure} ${run.text(fitness)}${loss}`;
+  return `${run.isStopped(row) ? `${run.state(row)} iterations: ` : ""}${run.measure} ${run.text(fitness)}${loss}`;
 }
 
 function titleOf(run, row) {

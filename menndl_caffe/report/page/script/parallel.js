@@ -237,9 +237,8 @@ function shadingLegend(host, run, shade, kind = "line") {
           },
         ]),
     ...run.axes[run.axes.length - 1].below.map(([place, text]) => ({
-      text: place === STOPPED ? "stopped early" : text,
-      colour: place === STOPPED ? ink.other : ink.failure,
-      kind: kind === "line" ? "line" : "dot",
+      ...(place === STOPPED ? earlyEntry(run)[0] : { text, colour: ink.failure, kind: "dot" }),
+      ...(kind === "line" ? { kind } : {}),
     })),
   ]);
   const [least, median, most] = [0, 0.5, 1].map((share) =>

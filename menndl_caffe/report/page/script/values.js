@@ -14,7 +14,8 @@ function values(run, chosen) {
     const scale = fitnessScale(run);
     legend(document.getElementById("values-legend"), [
       { text: "an individual", colour: ink.plain, kind: "dot" },
-      { text: "median of the trainings with such a value", colour: ink.default },
+      ...earlyEntry(run),
+      { text: `median of the trainings${run.until ? " to the end" : ""} with such a value`, colour: ink.default },
       ...(run.best === null ? [] : [{ text: "best", colour: ink.best, kind: "ring" }]),
       { text: "the default's value", colour: ink.default, dash: [6, 4] },
       ...edgeEntry(run, scale),
@@ -28,7 +29,7 @@ function values(run, chosen) {
     const view = scatter(figure, run, chosen, {
       height: 210,
       x: { ...axis, scale: padded(axis.scale), label: "" },
-      y: { scale, label: `${axis.name}${title}`, isTitle: true, of: (row) => run.fitness[row] },
+      y: { scale, label: `${axis.name}${title}`, isTitle: true, of: run.had },
     });
     for (const { from, to, median } of medians(run, chosen.rows, axis)) {
       const [left, right] = [view.x(from), view.x(to)],
@@ -45,8 +46,8 @@ function values(run, chosen) {
   return { draw, medians: () => genes.map((axis) => [axis.name, medians(run, chosen.rows, axis)]) };
 }
 
-/* The median fitness of the trainings by value of a gene; of one with many values, by neighbouring ones, as many of
-   them in each of BINS. Individuals that were met again count once. */
+/* The median fitness of the trainings that came to their ends by value of a gene; of one with many values, by
+   neighbouring ones, as many of them in each of BINS. Individuals that were met again count once. */
 function medians(run, rows, axis) {
   const known = rows
     .filter((row) => run.fitness[row] !== null && run.same[row] === null && axis.of(row) !== null)
