@@ -49,7 +49,7 @@ class Unrolled(Direct):
     windows see few numbers, or the weight has many.
     """
 
-    FEW, FEW_OF_ONE_CHANNEL = 2 ** 16, 2 ** 20  # numbers that all windows together see: all limits as measured
+    FEW = 2 ** 16  # numbers that all windows together see: both limits as measured
     MANY = 64  # times as many numbers in the weight as in the images
 
     def __init__(self, windows: Windows) -> None:
@@ -59,9 +59,9 @@ class Unrolled(Direct):
     @classmethod
     def fits(cls, num: int, channels: int, image: Shape, num_output: int, output: Shape, windows: Windows) -> bool:
         """Whether it is for these windows, without dilation."""
-        kernel, few = prod(windows.kernel), cls.FEW_OF_ONE_CHANNEL if channels == 1 else cls.FEW
+        kernel = prod(windows.kernel)
         is_heavy = num_output * channels * kernel > cls.MANY * num * channels * prod(image)
-        return len(image) == 2 and (num * channels * kernel * prod(output) <= few or is_heavy)
+        return len(image) == 2 and (num * channels * kernel * prod(output) <= cls.FEW or is_heavy)
 
     def forward(self, images: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
         """As Direct's."""
