@@ -25,12 +25,12 @@ f32 = np.float32
 def fill(filler: Message, blob: Any, generator: Generator) -> None:
     """Fill a Blob's data as a FillerParameter says; ImpossibleNet for a filler that Caffe refuses for this shape."""
     check_filler(filler, blob.shape, "filler")
-    numbers = blob.value.view(-1)
-    is_in_place = numbers.device.type == "cpu" and numbers.dtype is torch.float32
-    row = numbers.numpy() if is_in_place else np.empty(blob.count, f32)  # in place, as large layers' memory is large
+    value = blob.value
+    is_row = value.device.type == "cpu" and value.dtype is torch.float32 and value.is_contiguous()
+    row = value.view(-1).numpy() if is_row else np.empty(blob.count, f32)  # where it can be without a second memory
     FILL[filler.type](filler, blob.shape, generator, row)
-    if not is_in_place:
-        numbers.copy_(torch.from_numpy(row))
+    if not is_row:
+        value.copy_(torch.from_numpy(row).view(blob.shape))
 
 
 def _constant(filler: Message, shape: Shape, generator: Generator, row: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from typing import Dict
 
 import numpy as np
 import pytest
+import torch
 from google.protobuf import text_format
 
 from menndl_caffe.nets.layer_rules.blob import ImpossibleNet
@@ -87,3 +88,13 @@ def test_variances(norm: str, n: int) -> None:
     for kind, variance in (("xavier", 1 / n), ("msra", 2 / n)):
         values = filled((f"type: '{kind}' variance_norm: {norm}", (96, 48, 5, 5)), Generator(3))
         assert np.var(values, dtype=np.float64) == pytest.approx(variance, rel=0.02)
+
+
+def test_the_order_of_memory_is_kept() -> None:
+    """A layer that works in place may have brought a DummyData's top into another one."""
+    straight, other = Blob((2, 3, 4, 5)), Blob((2, 3, 4, 5))
+    other.value = torch.zeros(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    for blob in (straight, other):
+        fill(text_format.Parse("type: 'gaussian'", caffe_pb2.FillerParameter()), blob, Generator(1))
+    assert torch.equal(straight.value, other.value)
+    assert other.value.is_contiguous(memory_format=torch.channels_last)
