@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from menndl_caffe.data.advice import how_to_make
 from menndl_caffe.data.image_files import decode
 from menndl_caffe.errors import UserError
-from menndl_caffe.nets.layer_rules.blob import blob_shape, text
+from menndl_caffe.nets.layer_rules.blob import MAX_AXES, blob_shape, text
 from menndl_caffe.nets.proto import caffe_pb2
 
 Shape = Tuple[int, int, int]
@@ -28,7 +28,6 @@ Bytes = Union[bytes, memoryview]
 Record = Tuple[bytes, bytes]  # key, and a serialized Datum
 RECORDS_A_TRANSACTION, BYTES_A_TRANSACTION = 10_000, 1 << 25
 ALL_BYTES = 2**28  # of records, are read for a checksum; a second of work
-MOST_AXES = 32  # of a blob in Caffe (kMaxBlobAxes, blob.hpp); a damaged file may say any number
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def mean_shape(path: Path) -> Shape:
     sizes = blob_shape(blob)
     values = len(blob.data) or len(blob.double_data)
     if len(sizes) != 4 or sizes[0] != 1 or min(sizes) < 1 or values != prod(sizes):
-        shape = f"the shape {text(sizes)}" if len(sizes) <= MOST_AXES else f"a shape of {len(sizes):,} axes"
+        shape = f"the shape {text(sizes)}" if len(sizes) <= MAX_AXES else f"a shape of {len(sizes):,} axes"
         raise UserError(f"{path}: not one mean image: {values} values in {shape}; {how_to_make(path)}")
     return cast(Shape, tuple(int(size) for size in sizes[1:]))
 
