@@ -119,8 +119,8 @@ def item_shape(source: Any) -> Tuple[int, ...]:
 class Worker:
     """An engine's process with one net."""
 
-    def __init__(self, engine: engines.Engine, path: Path) -> None:
-        command = [engine.python, "-m", "tests.bench.passer", MODULES[engine.name], str(path)]
+    def __init__(self, engine: engines.Engine, path: Path, layers: bool) -> None:
+        command = [engine.python, "-m", "tests.bench.passer", MODULES[engine.name], str(path), *["layers"] * layers]
         environment = {**engine.environment(1), "GLOG_minloglevel": "2", "PYTHONPATH": str(REPOSITORY)}
         self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, text=True, stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -133,9 +133,10 @@ class Worker:
         self._process.stdin.flush()
         self.answers.append(json.loads(self._process.stdout.readline()))
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+    def close(self) -> Dict[str, List[float]]:
+        """End the process; each layer's times, if they were asked for."""
+        said, _ = self._process.communicate()
+        return dict(json.loads(said)) if said else {}
 
     def measured(self) -> Measured:
         """Of all answers."""
@@ -144,20 +145,18 @@ class Worker:
                         max(answer["private"] for answer in self.answers))
 
 
-def measure(case: Case, folder: Path, rounds: int, seconds: float) -> Dict[str, Any]:
+def measure(case: Case, folder: Path, rounds: int, seconds: float, layers: bool) -> Dict[str, Any]:
     """A row: both engines, in turns."""
     path = folder / "net.prototxt"
     path.write_text(prototxt.dumps(case.net))
-    workers = {name: Worker(engines.find(name), path) for name in MODULES}
+    workers = {name: Worker(engines.find(name), path, layers) for name in MODULES}
     for _ in range(rounds):
         for worker in workers.values():
             worker.ask(seconds)
-    for worker in workers.values():
-        worker.close()
+    by_layer = {name: worker.close() for name, worker in workers.items()}
     found = {name: worker.measured() for name, worker in workers.items()}
     return {"name": case.name, "batch": case.batch, "ratio": found["caffe"].median / found["torch"].median,
-            "layers": {name: worker.answers[-1]["layers"] for name, worker in workers.items()},
-            **{name: speed._asdict() for name, speed in found.items()}}
+            "layers": by_layer, **{name: speed._asdict() for name, speed in found.items()}}
 
 
 def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[Dict[str, Any]]:
@@ -171,7 +170,7 @@ def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[Dict[str, Any]
         if each_image.get(case.name, 0) * case.batch > 1e3 * arguments.longest:
             print(f"{case.name:42} {case.batch:6}  not measured: it would take longer than {arguments.longest:g} s")
             continue
-        row = measure(case, folder, arguments.rounds, arguments.seconds)
+        row = measure(case, folder, arguments.rounds, arguments.seconds, arguments.layers)
         each_image[case.name] = row["caffe"]["median"] / case.batch
         print(f"{case.name:42} {case.batch:6} {_ms(row['caffe'])} {_ms(row['torch'])} {row['ratio']:5.2f} "
               f"{row['caffe']['private']:8.0f} {row['torch']['private']:8.0f}", flush=True)

@@ -30,9 +30,9 @@ def timed(work: Callable[[], Any], seconds: float) -> List[float]:
     return times
 
 
-def layer_times(solver: Any) -> Dict[str, List[float]]:
-    """Milliseconds of each layer's forward and backward in an iteration: medians of five."""
-    net, names = solver.net, list(solver.net._layer_names)
+def layer_times(net: Any, work: Callable[[], Any]) -> Dict[str, List[float]]:
+    """Milliseconds of each layer's forward and backward in a piece of work with the net: medians of five."""
+    names = list(net._layer_names)
     times: Dict[str, List[List[float]]] = {name: [[], []] for name in names}
     start = [0.0]
 
@@ -46,7 +46,8 @@ def layer_times(solver: Any) -> Dict[str, List[float]]:
     net.before_backward(begin)
     net.after_forward(end(0))
     net.after_backward(end(1))
-    solver.step(5)
+    for _ in range(5):
+        work()
     return {name: [sorted(direction)[len(direction) // 2] for direction in both] for name, both in times.items()}
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     steps = timed(lambda: solver.step(1), float(seconds))
     passes = timed(tests.forward, float(seconds) / 4)
     resources = memory()
-    layers = layer_times(solver) if sys.argv[5:] == ["layers"] else {}
+    layers = layer_times(solver.net, lambda: solver.step(1)) if sys.argv[5:] == ["layers"] else {}
     print(json.dumps({"step": steps, "test": passes, "layers": layers, **resources}), flush=True)
 
 
