@@ -21,6 +21,7 @@ class Record:
     """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
     the order of their coming, who trains what, and the lines of those who went on with the run. `calls` has trials and
     results as they interleave. `ended` is after how many hours the search was said to be over, None where it was not.
+    `iterations` are those of all individuals, up to where their last trials end.
     """
 
     run: Dict[str, Any] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Record:
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
+    iterations: int = 0
     continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others go on
     undecided: List[int] = field(default_factory=list)  # that came to a rung, and no line says yet what became of them
 
@@ -39,6 +41,10 @@ class Record:
     def lacking(self) -> int:
         """How many individuals of earlier runs the first line promises that do not follow."""
         return sum(self.run.get("earlier", {}).values()) - len(self.earlier)
+
+    def own_iterations(self, trial: Trial) -> int:
+        """Iterations of a trial, but for those of the one that it continues."""
+        return trial.end - (0 if trial.continues is None else self.trials[trial.continues].end)
 
     def decide(self, trial: Trial) -> None:
         """Take note that this individual was begun or is gone on with: a search has decided by then about all at rungs

@@ -223,8 +223,8 @@ def test_the_example_of_the_journals_page_is_such_a_line(tmp_path: Path) -> None
                                          (1 / 60, "1 minute"), (0.001, "3.6 seconds"), (100, "100 hours")])
 def test_hours_in_words(hours: float, text: str) -> None:
     assert hours_text(hours) == text
-    assert complete_text({"ended": hours, "done": 12000}) == f"complete after {text}, 12,000 individuals"
-    assert complete_text({"ended": None}) == "complete"
+    assert complete_text({"ended": hours, "done": 12000, "over": True}) == f"complete after {text}, 12,000 individuals"
+    assert complete_text({"ended": None, "over": False}) == "complete"
 
 
 def test_the_time_left_is_that_of_the_limit_where_it_comes_first(menndl: Menndl, data: Path, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_the_time_left_is_that_of_the_limit_where_it_comes_first(menndl: Menndl,
     ('type: "RANDOM" limit { hours: inf }', r"limit.hours: is inf; expected a number above 0"),
     ('type: "RANDOM" limit { hours: nan }', r"limit.hours: is nan; expected a number above 0"),
     ('type: "RANDOM"', r"or another number of individuals, or limit \{ hours: 2 \}"),
-    ('limit { trials: 3 hours: 2 }', r"limit: is for searches without generations, and GA has them; .* is for all"),
+    ('limit { trials: 3 hours: 2 }', r"limit: is for searches without generations, and GA has them; .* are for all"),
     ('limit { }', r"limit: is for searches without generations")])
 def test_a_limit_that_is_none(tmp_path: Path, data: Path, in_repository: Path, text: str, said: str) -> None:
     search = runs.write_search(tmp_path / "s.search.prototxt", data, kind=text.replace("{", "{{").replace("}", "}}"))

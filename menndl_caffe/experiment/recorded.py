@@ -132,12 +132,15 @@ class Run:
         return limit.hours if limit.hours and ended is not None and ended >= limit.hours else None
 
     @property
+    def over(self) -> bool:
+        """Whether a limit of hours or of iterations has been reached."""
+        return self.ended is not None or used_up(self.message, self.record)
+
+    @property
     def total(self) -> Optional[int]:
-        """Individuals of the whole search, of one whose time is over those begun; None where it is not known how many
-        there will be."""
-        if self.ended is None:
-            return self.line.get("total")
-        return self.record.begun
+        """Individuals of the whole search, of one that is over those begun; None where it is not known how many there
+        will be."""
+        return self.record.begun if self.over else self.line.get("total")
 
     @property
     def rungs(self) -> List[int]:
@@ -148,7 +151,7 @@ class Run:
     def generations(self) -> Optional[int]:
         """Generations of the whole search, the same way; None where it has none, or no known number of them."""
         planned = self.line.get("generations")
-        return planned if planned is None or self.ended is None else self.stages.begun
+        return self.stages.begun if planned is not None and self.over else planned
 
     @property
     def earlier(self) -> str:
@@ -161,7 +164,7 @@ class Run:
         """The time axis of all reports, as of now: counted anew at each call."""
         planned = self.line.get("generations")
         stages = Stages(self.record, self.line.get("total") if planned else self.total, planned)
-        if self.ended is not None:
+        if self.over:
             stages.planned = stages.begun or None
         return stages
 
@@ -209,6 +212,11 @@ class Stages:
         if self._groups is None or not self._total or not self._size:
             return self._size
         return min(self._size, self._total - (number - 1) * self._size)
+
+
+def used_up(message: Any, record: Record) -> bool:
+    """Whether a search has given all its training iterations, `limit { iterations: ... }`."""
+    return 0 < message.limit.iterations <= record.iterations
 
 
 def worked(record: Record) -> float:

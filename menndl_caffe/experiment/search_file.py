@@ -175,17 +175,20 @@ def _too_large(settings: Any) -> Iterator[Tuple[str, Any, str]]:
 
 
 def _limit(message: Any, kind: Kind) -> Iterator[Wrong]:
-    given, timed = (message.limit.HasField(name) for name in ("trials", "hours"))
-    if timed and not 0 < message.limit.hours < math.inf:
-        yield ("limit", "hours"), f"is {message.limit.hours:g}; expected a number above 0"
-    if kind.limited and not kind.ends and not given and not timed:
+    limit = message.limit
+    given, timed, counted = (limit.HasField(name) for name in ("trials", "hours", "iterations"))
+    if timed and not 0 < limit.hours < math.inf:
+        yield ("limit", "hours"), f"is {limit.hours:g}; expected a number above 0"
+    if counted and limit.iterations < 1:
+        yield ("limit", "iterations"), f"is {limit.iterations}; expected 1 or more"
+    if kind.limited and not kind.ends and not (given or timed or counted):
         yield ("type",), (f"is {message.type}, which goes on until a limit: expected limit {{ trials: 100 }}, or "
-                          "another number of individuals, or limit { hours: 2 }")
-    elif kind.limited and given and message.limit.trials < 1:
-        yield ("limit", "trials"), f"is {message.limit.trials}; expected 1 or more"
-    if message.HasField("limit") and not kind.limited and (given or not timed):
+                          "another number of individuals, or limit { hours: 2 }, or limit { iterations: 100000 }")
+    elif kind.limited and given and limit.trials < 1:
+        yield ("limit", "trials"), f"is {limit.trials}; expected 1 or more"
+    if message.HasField("limit") and not kind.limited and (given or not timed and not counted):
         yield ("limit",), (f"is for searches without generations, and {message.type} has them; {kind.field} says how "
-                           "many individuals there are; limit { hours: 2 } is for all")
+                           "many individuals there are; limit { hours: 2 } or { iterations: 100000 } are for all")
 
 
 def _objectives(document: prototxt.Document) -> Iterator[Wrong]:

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 from menndl_caffe.experiment.recorded import Run
 from menndl_caffe.search import rungs_of
-from menndl_caffe.trial import STOPPED, Trial
+from menndl_caffe.trial import STOPPED
 
 
 def of_rungs(message: Any) -> str:
@@ -45,8 +45,3 @@ def given_text(found: Dict[str, Any]) -> str:
         return ""
     of_all = f"{found['whole']:,} that whole trainings would have taken"
     return f"{found['iterations']:,} iterations given so far of the {of_all}"
-
-
-def own_iterations(run: Run, trial: Trial) -> int:
-    """Iterations of a trial, but for those of the one that it continues."""
-    return trial.end - (0 if trial.continues is None else run.record.trials[trial.continues].end)

@@ -15,7 +15,7 @@ from menndl_caffe.report.busy import BusyTime
 from menndl_caffe.report.confirmation import confirmation, lacking
 from menndl_caffe.report.descents import descents, distrusted
 from menndl_caffe.report.idle import BUSY, idle_text, ranks_time, shares
-from menndl_caffe.report.rungs import given_text, of_rungs, own_iterations, stopped, stopped_text
+from menndl_caffe.report.rungs import given_text, of_rungs, stopped, stopped_text
 from menndl_caffe.report.summary import (
     best_trained,
     described,
@@ -74,6 +74,7 @@ def _counted(run: Run, now: float) -> Dict[str, Any]:
         **{name: run.line.get(name) for name in CIRCUMSTANCES},
         "generation": _generation(run), "generations": run.generations,
         "done": done, "total": total, "hours": run.message.limit.hours or None, "ended": run.ended,
+        "iterations": {"limit": run.message.limit.iterations or None, "given": record.iterations}, "over": run.over,
         "unfinished": len(record.trials) - len(record.results),
         "earlier": run.record.run.get("earlier", {}),
         "reused": sum(result.same_as is not None for _, result in record.individuals()),
@@ -151,14 +152,15 @@ def _speed(run: Run, done: int, to_confirm: int, now: float) -> Dict[str, Any]:
     with them so many trainings from new seeds."""
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
-    trials, left, hours = [run.record.trials[result.id] for result in trained], math.inf, run.message.limit.hours
-    if run.total and busy and done:
-        of_individuals = sum(own_iterations(run, trial) for trial in trials if trial.role == INDIVIDUAL)
-        to_come = (run.total - done) * of_individuals / done
+    trials, left, limit = [run.record.trials[result.id] for result in trained], math.inf, run.message.limit
+    if busy and done and (run.total or limit.iterations):
+        of_individuals = sum(run.record.own_iterations(trial) for trial in trials if trial.role == INDIVIDUAL)
+        to_come = min((run.total - done) * of_individuals / done if run.total else math.inf,
+                      max(0, limit.iterations - of_individuals) if limit.iterations else math.inf)
         to_come += to_confirm * (run.message.confirm.iterations or run.message.max_iter)
-        left = to_come * busy / sum(own_iterations(run, trial) for trial in trials)
-    if hours and run.ended is None:
-        left = min(left, max(0.0, 3600 * hours - worked(run.record)))
+        left = to_come * busy / sum(map(run.record.own_iterations, trials))
+    if limit.hours and run.ended is None:
+        left = min(left, max(0.0, 3600 * limit.hours - worked(run.record)))
     return {"trained": len(trained), "busy_seconds": round(busy, 3),
             "trials_per_hour": round(3600 * len(trained) / busy, 2) if busy else None,
             "seconds_left": None if left == math.inf else round(left, 1),
@@ -195,11 +197,19 @@ def _what(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
 def _budget(run: Run, status: Dict[str, Any]) -> List[Tuple[str, str]]:
     """How many individuals, and how far they are trained; with rungs also how many iterations that was so far."""
     individuals = f"{status['total']:,} individuals" if status["total"] else "individuals"
-    hours = f" in at most {hours_text(status['hours'])}" if status["hours"] else ""
+    limit = _limit_text(status)
     if "stopped" not in status:
-        return [("budget", f"{individuals} of {run.message.max_iter:,} iterations{hours}")]
+        return [("budget", f"{individuals} of {run.message.max_iter:,} iterations{limit}")]
     given = given_text(status["stopped"])
-    return [("budget", f"{individuals}, {of_rungs(run.message)}{hours}"), *([("", given)] if given else [])]
+    return [("budget", f"{individuals}, {of_rungs(run.message)}{limit}"), *([("", given)] if given else [])]
+
+
+def _limit_text(status: Dict[str, Any]) -> str:
+    """` in at most 2 hours and some 50,000 iterations in all`, or what of it there is."""
+    hours, iterations = status["hours"], status["iterations"]["limit"]
+    limits = [*([f"at most {hours_text(hours)}"] if hours else []),
+              *([f"some {iterations:,} iterations in all"] if iterations else [])]
+    return f" in {' and '.join(limits)}" if limits else ""
 
 
 def _engine(status: Dict[str, Any]) -> str:
@@ -267,10 +277,11 @@ def state_text(run: Run, status: Dict[str, Any]) -> str:
 
 
 def complete_text(status: Dict[str, Any]) -> str:
-    """Of a complete search: `complete`; of one whose time was over `complete after 2 hours, 57 individuals`."""
-    if status["ended"] is None:
+    """Of a complete search: `complete`; of one that a limit ended `complete after 2 hours, 57 individuals`."""
+    if not status["over"]:
         return "complete"
-    return f"complete after {hours_text(status['ended'])}, {status['done']:,} individuals"
+    after = f"{status['iterations']['given']:,} iterations" if status["ended"] is None else hours_text(status["ended"])
+    return f"complete after {after}, {status['done']:,} individuals"
 
 
 def descents_text(found: Dict[str, Any]) -> str:

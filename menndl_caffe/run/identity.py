@@ -52,7 +52,7 @@ def _records(experiment: Experiment) -> Dict[str, str]:
 
 # How far a search goes, and not how: what may change when a run is gone on with.
 COUNTS = ("ga_param.generations", "limit.trials")
-SIZE = (*COUNTS, "limit.hours")
+SIZE = (*COUNTS, "limit.hours", "limit.iterations")
 AGAIN = "confirm."  # what shall be trained again may change as well: how its fields' names begin
 
 

@@ -22,7 +22,7 @@ from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost, is_steady
 from menndl_caffe.experiment.classes import images_of_classes
 from menndl_caffe.experiment.experiment import Experiment
-from menndl_caffe.experiment.recorded import Run
+from menndl_caffe.experiment.recorded import Run, used_up
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
@@ -203,17 +203,17 @@ def run(options: Options, walltime: Walltime) -> Optional[Record]:
 
 def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Walltime) -> Record:
     """The master's work from the first line of the journal to the last result, or to the end of its time."""
-    experiment = parts.experiment
+    experiment, message = parts.experiment, parts.experiment.message
     with contextlib.closing(farm), explained(options.out), Journal(options.out, judging=recorded.judging) as journal:
         this = parts.identity
         check_identity(options.out, journal.record, this)
         numbering, where = Numbering(experiment), sources(experiment, DEFAULT)
         default = numbering(experiment.space.default, role=DEFAULT)
         cost = functools.cache(functools.partial(expected_cost, parts.renderer, where))  # individuals are met again
-        problem = search.Problem(experiment.space, experiment.message.random_seed, numbering, cost,
+        problem = search.Problem(experiment.space, message.random_seed, numbering, cost,
                                  experiment.objectives, steady=functools.partial(is_steady, parts.renderer, where))
         earlier = taken_over(experiment, problem, journal, this)
-        algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, earlier))
+        algorithm = search.make(message, begun_with(problem, experiment.enqueued, earlier))
         size = _size(experiment, algorithm)
         check_size(options.out, journal.record, size.get("total"))
         here = circumstances(parts, farm, ranks, walltime)
@@ -221,17 +221,17 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         journal.begin({**this, "search_file": options.search, **here, **size}, earlier)
         files = TrialFiles(options.out, parts.renderer, journal.record)
         fitness = experiment.objectives[0]
-        over = Worktime(journal, experiment.message.limit.hours,
-                        lambda: to_confirm(Run(options.out, journal.record), max(1, farm.slots)))
-        wanted = experiment.message.confirm if experiment.message.HasField("confirm") else None
+        worktime = Worktime(journal, message.limit.hours,
+                            lambda: to_confirm(Run(options.out, journal.record), max(1, farm.slots)))
+        wanted = message.confirm if message.HasField("confirm") else None
         with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
-                                                 over.end)) as progress:
+                                                 worktime.end)) as progress:
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
-            if of_rungs(experiment.message):
-                progress.say(of_rungs(experiment.message))
+            if of_rungs(message):
+                progress.say(of_rungs(message))
             search.hear_of_stopped(algorithm, progress.stopped)
-            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime, over,
-                        search.going_on(algorithm))
+            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime,
+                        lambda: used_up(message, journal.record) or worktime(), search.going_on(algorithm))
             if not journal.record.undecided:  # as its last line says
                 search.nobody_goes_on(algorithm)
             if default.id not in journal.record.results:
@@ -240,7 +240,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             if journal.record.undecided:  # else the next trial's line says so
                 journal.add_end()
             best = journal.record.best(1, fitness)
-            validated = experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
+            validated = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
             if validated and best and best[0][1].finished:
                 loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
             if wanted and candidates(Run(options.out, journal.record), 1):

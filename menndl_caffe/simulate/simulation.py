@@ -13,6 +13,7 @@ import numpy as np
 
 from menndl_caffe import search
 from menndl_caffe.experiment.experiment import Experiment
+from menndl_caffe.experiment.recorded import used_up
 from menndl_caffe.farm.simulated import SimulatedFarm
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets import prototxt
@@ -165,7 +166,7 @@ def simulate(setup: Setup, ranks: int, how: Circumstances, note: Callable[[int],
     algorithm = search.make(experiment.message, begun_with(problem, experiment.enqueued, []))
     limit = search.total(experiment.message, algorithm)
     loop = Loop(algorithm, farm, journal, numbering, limit, lambda *_: None, watch, stop,
-                go_on=search.going_on(algorithm))
+                lambda: used_up(experiment.message, journal.record), search.going_on(algorithm))
     try:
         loop.run([default])
         if experiment.message.fitness_set == menndl_pb2.SearchParameter.VALIDATION:
