@@ -1,0 +1,80 @@
+"""The searches of the paper's question: what each is, as a search file.
+
+All are solvers/night.search.prototxt, or solvers/more.search.prototxt, with the changes that stand here; so each has the same
+net, solver, data, seed and number of iterations.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from menndl_caffe.errors import UserError
+from menndl_caffe.experiment import recorded
+from menndl_caffe.genome import Genome
+from tests.conftest import REPOSITORY
+
+NIGHT, MORE = (REPOSITORY / f"solvers/{name}.search.prototxt" for name in ("night", "more"))
+TYPE, STOP, CONFIRM = 'type: "GUIDED_GA"\n', "stop { median { at: 400 at: 600 } curve { } }\n", "confirm { best: 3 seeds: 5 }\n"
+LIMIT = "limit { iterations: 50000 }\n"
+TABLE_3 = (4, 76, 4, 118, 2, 108)  # the best set of the paper's Table 3, in the genes' order
+
+Change = Tuple[str, str]
+
+
+class Plan(NamedTuple):
+    """A search: its name on the page, the file that it is made of, and what is changed there."""
+
+    label: str
+    base: Path
+    changes: Sequence[Change] = ()
+
+
+# A generation of four is as small as lets three of them be bred within the iterations.
+PLANS: Dict[str, Plan] = {
+    "night": Plan("`GUIDED_GA`, rungs", NIGHT),
+    "random": Plan("`RANDOM`", NIGHT, ((TYPE, 'type: "RANDOM"\n'), (STOP, ""), (CONFIRM, ""))),
+    "ga": Plan("the paper's `GA`", NIGHT, (
+        (TYPE, 'type: "GA"\nga_param { population: 4 generations: 35 }\n'), (STOP, ""), (CONFIRM, ""))),
+    # The best of these two and the paper's own best set from new seeds, as the first search's best and the default are.
+    "finalists": Plan("the others' best", NIGHT, (
+        (TYPE, 'type: "RANDOM"\n'), (STOP, ""), (CONFIRM, "confirm { best: 2 seeds: 5 }\n"),
+        (LIMIT, "limit { trials: 2 }\n"))),
+    "more": Plan("`GUIDED_GA`, rungs, 15 genes", MORE, ((CONFIRM, "confirm { best: 1 seeds: 5 }\n"),)),
+}
+RIVALS = ("random", "ga")
+
+
+def search_text(name: str, runs: Path) -> str:
+    """A search file; `runs` is the folder of the runs that came before.
+
+    UserError where the file that it is made from is another than this was written for.
+    """
+    plan = PLANS[name]
+    changes = [*plan.changes, *(_finalists(runs) if name == "finalists" else ())]
+    text = plan.base.read_text()
+    for old, new in changes:
+        if text.count(old) != 1:
+            raise UserError(f"{plan.base}: expected {old!r} once, found {text.count(old)} times")
+        text = text.replace(old, new)
+    return text
+
+
+def _finalists(runs: Path) -> List[Change]:
+    """The paper's best set in the default's place, and the rivals' bests as the individuals."""
+    space = recorded.read(runs / RIVALS[0]).space
+    papers = [(f'"{gene.name}" int_range {{ min: {gene.minimum:g} max: {gene.maximum:g}'
+               f'{f" step: {gene.step}" if gene.step > 1 else ""} }} default: {gene.default:g}', value)
+              for gene, value in zip(space.genes, TABLE_3)]
+    defaults = [(line, f"{line.rpartition(' ')[0]} {value}") for line, value in papers]
+    enqueued = "".join(map(_enqueued, dict.fromkeys(best_of(runs / name) for name in RIVALS)))
+    return [*defaults, ("max_iter: 4000\n", f"max_iter: 4000\n{enqueued}")]
+
+
+def _enqueued(genome: Genome) -> str:
+    genes = " ".join(f'gene {{ name: "{name}" value: "{value}" }}' for name, value in genome.as_dict().items())
+    return f"enqueue {{ {genes} }}\n"
+
+
+def best_of(run: Path) -> Genome:
+    """The genes of a run's best individual."""
+    return recorded.read(run).record.best(1)[0][0].genome
