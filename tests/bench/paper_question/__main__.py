@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tests.bench.paper_question import kept
+from menndl_caffe.report.figures import files_of
+from tests.bench.paper_question import found, kept
+from tests.bench.paper_question.figure import FIGURE, draw_figure
 from tests.bench.paper_question.searches import PLANS
 
 
@@ -21,16 +23,27 @@ def run(arguments: argparse.Namespace) -> None:
             raise SystemExit(kept.AGAIN)
 
 
+def draw(_: argparse.Namespace) -> None:
+    """The page's figure and tables."""
+    runs = found.runs()
+    searches, finalists = found.compared(runs), found.finalists(runs)
+    FIGURE.write_bytes(dict(files_of(FIGURE.stem, lambda: draw_figure(searches, finalists)))[FIGURE.name])
+    print(found.search_table(searches), found.finalist_table(finalists),
+          found.importance_table(runs), sep="\n\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("run", help="run what is not yet run, and keep its journals")
-    command.add_argument("--data", type=Path, required=True, metavar="DIR", help="CIFAR-10 with 10,000 validation images")
+    command.add_argument("--data", type=Path, required=True, metavar="DIR",
+                         help="CIFAR-10 with 10,000 validation images")
     command.add_argument("--out", type=Path, default=Path("runs/bench/paper_question"),
                          help="of all runs (default: %(default)s)")
     command.add_argument("--only", choices=PLANS, nargs="+", help="these searches alone")
     command.add_argument("options", nargs="*", help="further ones of `menndl run`, behind --, such as --ranks 2")
     command.set_defaults(do=run)
+    commands.add_parser("draw", help="write the figure, print the tables").set_defaults(do=draw)
     arguments = parser.parse_args()
     arguments.do(arguments)
 

@@ -1,7 +1,7 @@
 """The searches of the paper's question: what each is, as a search file.
 
-All are solvers/night.search.prototxt, or solvers/more.search.prototxt, with the changes that stand here; so each has the same
-net, solver, data, seed and number of iterations.
+All are solvers/night.search.prototxt, or solvers/more.search.prototxt, with the changes that stand here; so each has the
+same net, solver, data, seed and number of iterations.
 """
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from menndl_caffe.genome import Genome
 from tests.conftest import REPOSITORY
 
 NIGHT, MORE = (REPOSITORY / f"solvers/{name}.search.prototxt" for name in ("night", "more"))
-TYPE, STOP, CONFIRM = 'type: "GUIDED_GA"\n', "stop { median { at: 400 at: 600 } curve { } }\n", "confirm { best: 3 seeds: 5 }\n"
+TYPE, CONFIRM = 'type: "GUIDED_GA"\n', "confirm { best: 3 seeds: 5 }\n"
+STOP = "stop { median { at: 400 at: 600 } curve { } }\n"
 LIMIT = "limit { iterations: 50000 }\n"
 TABLE_3 = (4, 76, 4, 118, 2, 108)  # the best set of the paper's Table 3, in the genes' order
 
