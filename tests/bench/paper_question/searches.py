@@ -1,7 +1,7 @@
 """The searches of the paper's question: what each is, as a search file.
 
-All are solvers/night.search.prototxt, or solvers/more.search.prototxt, with the changes that stand here; so each has the
-same net, solver, data, seed and number of iterations.
+All are solvers/night.search.prototxt, or solvers/more.search.prototxt, with the changes that stand here: the same net,
+solver, data, seed and number of iterations.
 """
 from __future__ import annotations
 
@@ -62,11 +62,8 @@ def search_text(name: str, runs: Path) -> str:
 
 def _finalists(runs: Path) -> List[Change]:
     """The paper's best set in the default's place, and the rivals' bests as the individuals."""
-    space = recorded.read(runs / RIVALS[0]).space
-    papers = [(f'"{gene.name}" int_range {{ min: {gene.minimum:g} max: {gene.maximum:g}'
-               f'{f" step: {gene.step}" if gene.step > 1 else ""} }} default: {gene.default:g}', value)
-              for gene, value in zip(space.genes, TABLE_3)]
-    defaults = [(line, f"{line.rpartition(' ')[0]} {value}") for line, value in papers]
+    genes = [line for line in NIGHT.read_text().splitlines() if line.startswith("gene {")]
+    defaults = [(line, f"{line.rpartition('default:')[0]}default: {value} }}") for line, value in zip(genes, TABLE_3)]
     enqueued = "".join(map(_enqueued, dict.fromkeys(best_of(runs / name) for name in RIVALS)))
     return [*defaults, ("max_iter: 4000\n", f"max_iter: 4000\n{enqueued}")]
 
