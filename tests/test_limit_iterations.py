@@ -43,6 +43,7 @@ def test_no_individual_is_begun_once_all_are_given(local: Menndl, data: Path, tm
     """Of 21 iterations six individuals have 24; resumed it stays there; of 33 they are nine, the first six the same."""
     run = tmp_path / "run"
     local.run(write(tmp_path, data, 21), run)
+    assert "individuals 6/6" in local.said
     first = results(run)
     status = local.json("status", run)
     assert (status["complete"], status["done"], status["total"]) == (True, 6, 6)

@@ -51,8 +51,8 @@ def _records(experiment: Experiment) -> Dict[str, str]:
 
 
 # How far a search goes, and not how: what may change when a run is gone on with.
-COUNTS = ("ga_param.generations", "limit.trials")
-SIZE = (*COUNTS, "limit.hours", "limit.iterations")
+COUNTS = ("ga_param.generations", "limit.trials", "limit.iterations")
+SIZE = (*COUNTS, "limit.hours")
 AGAIN = "confirm."  # what shall be trained again may change as well: how its fields' names begin
 
 
@@ -76,7 +76,7 @@ def check_size(out: Path, record: Record, total: Optional[int]) -> None:
     """UserError where the folder has more individuals than a search that ends after `total` ones asks for."""
     if total is not None and record.begun > total:
         raise UserError(f"{out} has {record.begun:,} individuals already, this search ends after {total:,}; expected "
-                        f"{' or '.join(COUNTS)} for as many or more, or another --out")
+                        f"{', '.join(COUNTS)} for as many or more, or another --out")
 
 
 def features(identity: Mapping[str, Any], run: Path) -> Dict[str, Any]:

@@ -1,6 +1,7 @@
 """Search algorithms, one a file; `KINDS` has them by the `type` of a search file."""
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, Optional
 
 from menndl_caffe.genome import SearchSpace
@@ -75,8 +76,14 @@ def program(message: Any) -> str:
 
 
 def total(message: Any, search: Search) -> Optional[int]:
-    """Individuals of a SearchParameter's whole search, as far as the search or its limit knows."""
-    return min(filter(None, (message.limit.trials, search.total)), default=None)
+    """Individuals of a SearchParameter's whole search, as far as the search or its limit knows. How many so many
+    iterations are is not known where trainings may end early."""
+    known = [count for count in (message.limit.trials, search.total) if count]
+    if message.limit.iterations:
+        at = rungs_of(message)
+        most = math.ceil(message.limit.iterations / (at[0] if at else message.max_iter))
+        known = [count for count in known if count < most] or ([] if at else [most])
+    return min(known, default=None)
 
 
 def descending(message: Any, space: SearchSpace) -> SearchSpace:
