@@ -168,8 +168,8 @@ def test_fewer_than_there_are_is_refused(case: Case, kind: str, sizes: Any, has:
     before = lines_of(run)
     assert case.menndl("run", case.search(sizes[1]), "--out", run) == 2
     assert case.menndl.said.strip().endswith(
-        f"{run} has {has} individuals already, this search ends after {ends}; expected ga_param.generations or "
-        "limit.trials for as many or more, or another --out")
+        f"{run} has {has} individuals already, this search ends after {ends}; expected ga_param.generations, "
+        "limit.trials, limit.iterations for as many or more, or another --out")
     assert lines_of(run) == before
 
 
