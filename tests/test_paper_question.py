@@ -14,8 +14,10 @@ from menndl_caffe.experiment.experiment import Experiment
 from menndl_caffe.nets import prototxt
 from menndl_caffe.trial import INDIVIDUAL
 from tests.bench.paper_question import found, kept, searches
+from tests.bench.paper_question.figure import FIGURE
 from tests.bench.paper_question.found import Finalist
 from tests.bench.paper_question.searches import PLANS, RIVALS, TABLE_3
+from tests.conftest import REPOSITORY
 from tests.support import runs
 from tests.support.in_process import Menndl, lines_of, results
 
@@ -115,3 +117,11 @@ def test_the_kept_journals_are_whole(in_repository: Path) -> None:
         assert set(re.findall(r'"host": "(.*?)"', text)) <= {"node"}
         assert run.engine == "torch" and run.message.max_iter == 4000
         assert journal.read(kept.RUNS / name).run["data"].startswith("train 40,000 images")
+
+
+def test_the_page_has_what_the_kept_journals_say(in_repository: Path) -> None:
+    kept_runs, page = found.runs(), (REPOSITORY / "docs/results.md").read_text()
+    assert found.search_table(found.compared(kept_runs)) in page
+    finalists = found.finalists(kept_runs)
+    if finalists:
+        assert found.finalist_table(finalists) in page and f"({FIGURE.name})" in page

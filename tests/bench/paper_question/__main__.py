@@ -27,9 +27,10 @@ def draw(_: argparse.Namespace) -> None:
     """The page's figure and tables."""
     runs = found.runs()
     searches, finalists = found.compared(runs), found.finalists(runs)
-    FIGURE.write_bytes(dict(files_of(FIGURE.stem, lambda: draw_figure(searches, finalists)))[FIGURE.name])
-    print(found.search_table(searches), found.finalist_table(finalists),
-          found.importance_table(runs), sep="\n\n")
+    print(found.search_table(searches), found.importance_table(runs), sep="\n\n")
+    if finalists:
+        FIGURE.write_bytes(dict(files_of(FIGURE.stem, lambda: draw_figure(searches, finalists)))[FIGURE.name])
+        print("", found.finalist_table(finalists), sep="\n")
 
 
 def main() -> None:
