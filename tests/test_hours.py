@@ -243,7 +243,11 @@ def test_the_time_left_is_that_of_the_limit_where_it_comes_first(menndl: Menndl,
     ('type: "RANDOM" limit { hours: nan }', r"limit.hours: is nan; expected a number above 0"),
     ('type: "RANDOM"', r"or another number of individuals, or limit \{ hours: 2 \}"),
     ('limit { trials: 3 hours: 2 }', r"limit: is for searches without generations, and GA has them; .* are for all"),
-    ('limit { }', r"limit: is for searches without generations")])
+    ('limit { }', r"limit: is for searches without generations"),
+    ('type: "RANDOM" limit { iterations: 0 }', r"limit.iterations: is 0; expected 1 or more"),
+    ('limit { iterations: -1 }', r"limit.iterations: is -1; expected 1 or more"),
+    ('type: "RANDOM"', r"or limit \{ iterations: 100000 \}"),
+    ('limit { trials: 3 iterations: 2 }', r"limit: is for searches without generations, and GA has them")])
 def test_a_limit_that_is_none(tmp_path: Path, data: Path, in_repository: Path, text: str, said: str) -> None:
     search = runs.write_search(tmp_path / "s.search.prototxt", data, kind=text.replace("{", "{{").replace("}", "}}"))
     with pytest.raises(UserError, match=said):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from menndl_caffe import journal
-from menndl_caffe.errors import UserError
-from menndl_caffe.experiment import recorded, search_file
+from menndl_caffe.experiment import recorded
 from menndl_caffe.record import Record
 from menndl_caffe.report.status import status_dict
 from menndl_caffe.trial import INDIVIDUAL
@@ -103,14 +102,3 @@ def test_the_time_left_is_that_of_the_iterations_left(local: Menndl, data: Path,
     half = recorded.read(cut(lines[:1 + 2 * (1 + 5)], tmp_path / "half"))
     status = status_dict(half, 0.0)
     assert status["done"] == 5 and status["seconds_left"] == pytest.approx(status["busy_seconds"] * 20 / 24, abs=0.1)
-
-
-@pytest.mark.parametrize("text, said", [
-    ('type: "RANDOM" limit { iterations: 0 }', r"limit.iterations: is 0; expected 1 or more"),
-    ('limit { iterations: -1 }', r"limit.iterations: is -1; expected 1 or more"),
-    ('type: "RANDOM"', r"or limit \{ iterations: 100000 \}"),
-    ('limit { trials: 3 iterations: 2 }', r"limit: is for searches without generations, and GA has them")])
-def test_a_limit_that_is_none(tmp_path: Path, data: Path, in_repository: Path, text: str, said: str) -> None:
-    search = runs.write_search(tmp_path / "s.search.prototxt", data, kind=text.replace("{", "{{").replace("}", "}}"))
-    with pytest.raises(UserError, match=said):
-        search_file.load(str(search))

@@ -64,7 +64,7 @@ def test_finalists_are_the_rivals_bests_and_the_papers_set(rivals: Path) -> None
     experiment = made("finalists", rivals)
     assert experiment.space.default.values == TABLE_3
     bests = [searches.best_of(rivals / name) for name in RIVALS]
-    assert [genome for genome in experiment.enqueued] == bests
+    assert list(experiment.enqueued) == bests
     assert (experiment.message.limit.trials, experiment.message.confirm.best) == (2, 2)
 
 
@@ -81,8 +81,8 @@ def test_a_kept_journal_goes_on(rivals: Path, local: Menndl) -> None:
     whole = rivals / "random"
     torn = rivals / "torn.jsonl"
     torn.write_text("".join(lines_of(whole)[:12]) + '{"event": "res')
-    kept.keep(torn, rivals / "again" / kept.JOURNAL)
-    text = (rivals / "again" / kept.JOURNAL).read_text()
+    kept.keep(torn, rivals / "again" / journal.NAME)
+    text = (rivals / "again" / journal.NAME).read_text()
     assert not re.search(rf"{rivals}|/", re.sub(r'"(net|solver)": "[^"]*"', "", text.partition("\n")[2]))
     assert str(rivals) not in text and len(text.splitlines()) == 12
     search(local, rivals, "random", "again")
@@ -112,7 +112,7 @@ def test_a_finalist_in_the_table(rivals: Path) -> None:
 
 def test_the_kept_journals_are_whole(in_repository: Path) -> None:
     for name, run in found.runs().items():
-        text = (kept.RUNS / name / kept.JOURNAL).read_text()
+        text = (kept.RUNS / name / journal.NAME).read_text()
         assert not any(f'"{field}": ' in text for field in kept.OF_A_MACHINE if field != "host")
         assert set(re.findall(r'"host": "(.*?)"', text)) <= {"node"}
         assert run.engine == "torch" and run.message.max_iter == 4000

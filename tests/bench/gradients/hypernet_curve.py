@@ -13,8 +13,9 @@ from menndl_caffe.trainer.groups import PER_NET
 from tests.bench.gradients import mnist
 from tests.bench.gradients.hypernets import PAPER_DEVIATION, Setting, Writer, of_seed, problem_of, ranged
 from tests.bench.gradients.nets import LINEAR
-from tests.bench.gradients.results import PAGES, RESULTS, markdown, read
+from tests.bench.gradients.results import PAGES, RESULTS, read
 from tests.bench.gradients.trainings import Images, Problem
+from tests.bench.pages import markdown
 
 NAME = "hypernet_curve"
 TABLE, FIGURE = RESULTS / "hypernet_curve.csv", PAGES / "hypernet_curve.png"

@@ -12,8 +12,9 @@ from menndl_caffe.trainer.groups import PER_WEIGHT
 from tests.bench.gradients import mnist
 from tests.bench.gradients.hypernets import EACH, Setting, Writer, of_seed, problem_of, ranged
 from tests.bench.gradients.nets import DENSE, LINEAR, LOSS, NEURON, XAVIER
-from tests.bench.gradients.results import PAGES, RESULTS, markdown, read
+from tests.bench.gradients.results import PAGES, RESULTS, read
 from tests.bench.gradients.trainings import START, Problem
+from tests.bench.pages import markdown
 
 NAME = "hypernet_deeper"
 TABLE, FIGURE = RESULTS / "hypernet_deeper.csv", PAGES / "hypernet_deeper.png"

@@ -20,8 +20,9 @@ from menndl_caffe.trainer.plain import retrain
 from tests.bench.gradients import mnist
 from tests.bench.gradients.hypernets import PAIRS, Setting, Writer, of_seed, problem_of, ranged
 from tests.bench.gradients.nets import LINEAR
-from tests.bench.gradients.results import PAGES, RESULTS, markdown, read
+from tests.bench.gradients.results import PAGES, RESULTS, read
 from tests.bench.gradients.trainings import Problem
+from tests.bench.pages import markdown
 
 NAME = "hypernet_losses"
 TABLE, FIGURE = RESULTS / "hypernet_losses.csv", PAGES / "hypernet_losses.png"

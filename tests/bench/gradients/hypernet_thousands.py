@@ -14,8 +14,9 @@ from menndl_caffe.trainer.hypergradient.implicit import Settings, estimate
 from tests.bench.gradients import mnist
 from tests.bench.gradients.hypernets import EACH, PAIRS, Setting, Writer, of_seed, problem_of, ranged
 from tests.bench.gradients.nets import LINEAR
-from tests.bench.gradients.results import PAGES, RESULTS, markdown, read
+from tests.bench.gradients.results import PAGES, RESULTS, read
 from tests.bench.gradients.trainings import START, Problem, with_decays
+from tests.bench.pages import markdown
 
 NAME = "hypernet_thousands"
 TABLE, FIGURE = RESULTS / "hypernet_thousands.csv", PAGES / "hypernet_thousands.png"

@@ -14,7 +14,7 @@ from menndl_caffe.data.mnist import images_of, read_files
 from menndl_caffe.errors import UserError
 from menndl_caffe.trainer.groups import PER_BLOB, PER_NET, PER_WEIGHT
 from tests.bench.gradients.nets import LINEAR
-from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
+from tests.bench.gradients.results import PAGES, RESULTS, fraction, read, said, spread
 from tests.bench.gradients.trainings import (
     OUTER,
     Found,
@@ -28,6 +28,7 @@ from tests.bench.gradients.trainings import (
     by_unrolled,
     descent,
 )
+from tests.bench.pages import markdown
 
 NAME = "mnist"
 TABLE, FIGURE = RESULTS / "mnist.csv", PAGES / "gradients_mnist.png"

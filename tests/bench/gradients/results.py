@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Type, TypeVar, get_type_hints
+from typing import Any, Dict, Iterable, List, NamedTuple, Type, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -62,8 +62,3 @@ def fraction(one: Dict[int, float], other: Dict[int, float]) -> str:
     """In how many seeds one is lower than the other, and of how many: `17 of 20`."""
     assert one.keys() == other.keys()
     return f"{sum(one[seed] < other[seed] for seed in one)} of {len(one)}"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of a page."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

@@ -17,7 +17,7 @@ from menndl_caffe.trainer.groups import PER_BLOB, PER_NET, grouped
 from menndl_caffe.trainer.train import Diverged
 from tests.bench.gradients import nets
 from tests.bench.gradients.mnist import GRID, images_in, split
-from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
+from tests.bench.gradients.results import PAGES, RESULTS, fraction, read, said, spread
 from tests.bench.gradients.trainings import (
     START,
     Estimator,
@@ -34,6 +34,7 @@ from tests.bench.gradients.trainings import (
     descent,
     warm_hoag,
 )
+from tests.bench.pages import markdown
 from tests.bench.searches.ours import Ours
 
 NAME = "searches"

@@ -20,7 +20,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from tests.bench.gradients.least_squares import LeastSquares, Samples, closed_form, descend, joined
-from tests.bench.gradients.results import PAGES, RESULTS, fraction, markdown, read, said, spread
+from tests.bench.gradients.results import PAGES, RESULTS, fraction, read, said, spread
+from tests.bench.pages import markdown
 
 NAME = "series"
 TABLE, FIGURE = RESULTS / "series.csv", PAGES / "gradients_series.png"

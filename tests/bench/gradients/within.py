@@ -15,7 +15,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence
 from menndl_caffe import journal
 from menndl_caffe.errors import UserError
 from menndl_caffe.trial import DEFAULT, INDIVIDUAL, TEST, YARDSTICK
-from tests.bench.gradients.results import RESULTS, markdown, read
+from tests.bench.gradients.results import RESULTS, read
+from tests.bench.pages import markdown
 from tests.conftest import REPOSITORY
 
 NAME = "within"

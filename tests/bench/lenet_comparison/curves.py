@@ -15,6 +15,7 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
+from tests.bench import pages
 from tests.conftest import REPOSITORY
 
 TABLE = Path(__file__).parent / "runs.csv"
@@ -98,7 +99,7 @@ def markdown(curves: Iterable[Curve]) -> str:
              _spread([curve.test for curve in of_it]), _spread([statistics.mean(curve.again) for curve in of_it]),
              f"{statistics.median(curve.work for curve in of_it):.1f}"]
             for method, of_it in by_method(curves).items()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+    return pages.markdown(head, rows)
 
 
 def _spread(accuracies: Sequence[float]) -> str:

@@ -21,11 +21,11 @@ import numpy as np
 from menndl_caffe import journal
 from menndl_caffe.data import write
 from menndl_caffe.data.mnist import images_of, read_files
-from menndl_caffe.errors import UserError
 from menndl_caffe.record import Record
 from menndl_caffe.run.launch import Options, Parts
 from menndl_caffe.trial import TEST, Result, Trial, training_seed
 from tests.bench.lenet_comparison.curves import AT, IMAGES, METHODS, Curve
+from tests.bench.pages import changed
 from tests.conftest import REPOSITORY
 
 SEARCH = REPOSITORY / "solvers/lenet_adam.search.prototxt"
@@ -75,12 +75,7 @@ def search_text(method: str, seed: int) -> str:
     """A search file; UserError where the one that it is made from is another than this was written for."""
     changes = (*CHANGES, ('type: "CMA_ES"\ncma_es_param { population: 30 sigma: 0.2 }', METHODS[method].search),
                ("random_seed: 1", f"random_seed: {seed}"))
-    text = SEARCH.read_text()
-    for old, new in changes:
-        if text.count(old) != 1:
-            raise UserError(f"{SEARCH}: expected {old!r} once, found {text.count(old)} times")
-        text = text.replace(old, new)
-    return text
+    return changed(SEARCH, changes)
 
 
 def make_data(source: Path, out: Path) -> None:

@@ -21,6 +21,7 @@ from menndl_caffe.report.confirmation import Repeated, confirmation
 from menndl_caffe.report.confirmed import Difference, Mean
 from menndl_caffe.report.importance import Importance, explained
 from menndl_caffe.trial import INDIVIDUAL, STOPPED
+from tests.bench.pages import markdown
 from tests.bench.paper_question.kept import RUNS
 from tests.bench.paper_question.searches import PLANS, RIVALS
 
@@ -120,9 +121,7 @@ def importances(of: Dict[str, Run], iteration: int) -> List[Importance]:
 def _reached(of: Dict[str, Run], iteration: int) -> Iterator[Tuple[Genome, float]]:
     for run in (of[name] for name in COMPARED if name in of):
         for trial, result in run.record.individuals():
-            for at, accuracy, _ in result.curve:
-                if at == iteration:
-                    yield trial.genome, accuracy
+            yield from ((trial.genome, accuracy) for at, accuracy, _ in result.curve if at == iteration)
 
 
 def search_table(found: Sequence[Searched]) -> str:
@@ -130,13 +129,13 @@ def search_table(found: Sequence[Searched]) -> str:
     rows = [[one.label, f"{one.given:,}", str(one.individuals), str(one.stopped), f"{one.best:.4f}",
              f"{one.best - one.default:+.4f}"] for one in found]
     head = ["search", "iterations", "individuals", "stopped early", "best, validation", "above the default"]
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def finalist_table(found: Sequence[Finalist]) -> str:
     """The page's second table; the first of these is the default."""
-    return _table(["network", "kernels", "outputs", "validation", "test, mean", "95% interval", "seeds",
-                   "above the default", "95% interval "], [_row(one, found[0]) for one in found])
+    return markdown(["network", "kernels", "outputs", "validation", "test, mean", "95% interval", "seeds",
+                     "above the default", "95% interval "], [_row(one, found[0]) for one in found])
 
 
 def _row(one: Finalist, default: Finalist) -> List[str]:
@@ -155,8 +154,4 @@ def importance_table(of: Dict[str, Run]) -> str:
     rows = [[f"`{genes[0].gene}`", *(f"{one.share:.2f} ± {one.noise:.2f}{' (clear)' * one.is_clear}" for one in genes)]
             for genes in zip(*columns)]
     heads = [f"at iteration {iteration:,}, n = {genes[0].individuals}" for iteration, genes in zip(iterations, columns)]
-    return _table(["gene", *heads], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+    return markdown(["gene", *heads], rows)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from menndl_caffe.errors import UserError
 from menndl_caffe.experiment import recorded
 from menndl_caffe.genome import Genome
+from tests.bench.pages import changed
 from tests.conftest import REPOSITORY
 
 NIGHT, MORE = (REPOSITORY / f"solvers/{name}.search.prototxt" for name in ("night", "more"))
@@ -51,13 +51,7 @@ def search_text(name: str, runs: Path) -> str:
     UserError where the file that it is made from is another than this was written for.
     """
     plan = PLANS[name]
-    changes = [*plan.changes, *(_finalists(runs) if name == "finalists" else ())]
-    text = plan.base.read_text()
-    for old, new in changes:
-        if text.count(old) != 1:
-            raise UserError(f"{plan.base}: expected {old!r} once, found {text.count(old)} times")
-        text = text.replace(old, new)
-    return text
+    return changed(plan.base, [*plan.changes, *(_finalists(runs) if name == "finalists" else ())])
 
 
 def _finalists(runs: Path) -> List[Change]:

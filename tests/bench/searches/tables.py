@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
+from tests.bench import pages
 from tests.bench.searches.problems import PROBLEMS
 
 CHECKPOINTS = (25, 50, 100, 200)
@@ -81,7 +82,7 @@ def _regrets(lines: List[Line], at: List[int]) -> str:
     rows = [(np.median([regret_at(line, at[-1]) for line in cases.values()]),
              [f"`{method}`", *(_quartiles([regret_at(line, n) for line in cases.values()]) for n in at),
               str(len(cases))]) for method, cases in _by_method(lines).items()]
-    return _table(["method", *map(str, at), "n"], [row for _, row in sorted(rows, key=lambda row: row[0])])
+    return pages.markdown(["method", *map(str, at), "n"], [row for _, row in sorted(rows, key=lambda row: row[0])])
 
 
 def _quartiles(regrets: List[float]) -> str:
@@ -105,8 +106,8 @@ def _summary(lines: List[Line], at: List[int]) -> str:
                      *(_duel(methods, method, n) for n in at), f"{sum(line['cpu'] for line in of_it) / asked:.4f}",
                      f"{100 * sum(line['repeats'] for line in of_it) / asked:.0f}%",
                      f"{100 * sum(line['lost'] for line in of_it) / trained:.1f}%", str(len(of_it))])
-    return _table(["method", "mean place", *(f"duel at {n}" for n in at), "CPU s a proposal", "repeats", "lost",
-                   "n"], rows)
+    return pages.markdown(["method", "mean place", *(f"duel at {n}" for n in at), "CPU s a proposal", "repeats", "lost",
+                           "n"], rows)
 
 
 def _mean_places(methods: Dict[str, Dict[Case, Line]], n: int) -> Dict[str, float]:
@@ -139,10 +140,6 @@ def _busy(lines: List[Line]) -> str:
         of_it = shares.get((method, number))
         return f"{np.median(of_it):.1f}% ({min(of_it):.1f} to {max(of_it):.1f}, n = {len(of_it)})" if of_it else "-"
 
-    return _table(["method", *(f"{number} slots" for number in slots)],
-                  [[f"`{method}`", *(cell(method, number) for number in slots)]
-                   for method in dict.fromkeys(method for method, _ in shares)])
-
-
-def _table(head: List[str], rows: List[List[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+    return pages.markdown(["method", *(f"{number} slots" for number in slots)],
+                          [[f"`{method}`", *(cell(method, number) for number in slots)]
+                           for method in dict.fromkeys(method for method, _ in shares)])
