@@ -206,6 +206,16 @@ def test_a_search_may_end_with_it(noisy: Menndl, tmp_path: Path, data: Path) -> 
     assert noisy("watch", stopped, "--once") == 0 and "complete" not in noisy.out
 
 
+def test_no_rank_waits_for_the_test_of_the_best(tmp_path: Path, data: Path) -> None:
+    """Two train, and so the first from a new seed is given before the best one's test has its result."""
+    search = runs.write_search(tmp_path / "s.search.prototxt", data, f"fitness_set: VALIDATION {CONFIRMED}")
+    process = runs.start(["run", search, "--out", tmp_path / "run"], ranks=3)
+    assert process.wait(runs.PATIENCE) == 0
+    after = calls(tmp_path / "run")
+    after = after[next(place for place, line in enumerate(after) if line.get("role") == TEST):]
+    assert [line.get("role") for line in after[:2]] == [TEST, CONFIRM]
+
+
 def test_what_is_asked_for_may_change(noisy: Menndl, run: Path, tmp_path: Path, data: Path) -> None:
     """Added later, or made larger: only what is missing is trained."""
     search = tmp_path / "s.search.prototxt"

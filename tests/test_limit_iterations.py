@@ -85,6 +85,18 @@ def test_with_rungs_those_begun_go_on_to_their_ends(local: Menndl, data: Path, t
     assert results(run)[:len(first)] == first and 80 <= record.iterations == given(record) < 80 + 4
 
 
+def test_a_start_says_first_how_far_the_search_was(local: Menndl, data: Path, tmp_path: Path) -> None:
+    """Once, and not how it came there."""
+    search = write(tmp_path, data, 40, f"{RANDOM} {STOP}")
+    local.run(search, tmp_path / "run")
+    lines = lines_of(tmp_path / "run")
+    for kept in (len(lines), len(lines) // 2):
+        again = cut(lines[:kept], tmp_path / str(kept))
+        done = sum(1 for _ in journal.read(again).individuals())
+        local.run(search, again)
+        assert re.findall(r"^individuals (\d+) ", local.said, re.M)[0] == str(done)
+
+
 def test_wherever_it_is_cut_it_ends_alike(local: Menndl, data: Path, tmp_path: Path) -> None:
     search = write(tmp_path, data, 40, f"{RANDOM} {STOP}")
     local.run(search, tmp_path / "whole")

@@ -102,7 +102,8 @@ class Case:
         self.watched: List[Tuple[int, bool]] = []
         with Journal(run) as self.journal:
             self.journal.begin(FIRST_LINE)
-            loop = Loop(self.search, self.farm, self.journal, numbering(1), None, self.keep, self.watch, stop)
+            loop = Loop(self.search, self.farm, self.journal, numbering(1), self.search.total, self.keep, self.watch,
+                        stop)
             loop.run(first)
             loop.run(last)
         self.results = journal.read(run).results

@@ -1,6 +1,7 @@
 """The rules of `stop`, each against what its equations give by hand, and what a search is told of who was stopped."""
 from __future__ import annotations
 
+import math
 import statistics
 from itertools import count
 from typing import Any, Callable, List, Optional, Sequence, Tuple
@@ -52,6 +53,16 @@ def test_of_a_rung_the_best_go_on() -> None:
         came.append(value)
         best = sorted(came, reverse=True)[:-(-len(came) // 3)]
         assert rule.comes([(10, value)], 10)[1] == (value in best)
+
+
+@given(st.lists(st.sampled_from((0.1, 0.2, 0.3, 0.4)), max_size=20), st.integers(2, 4))
+@settings(max_examples=50)
+def test_of_equals_at_a_rung_all_go_on_or_none(values: List[float], factor: int) -> None:
+    """Who goes on has fewer before it than there are places."""
+    rule = Tried(halving.Halving(problem(), factor))
+    for n, value in enumerate(values, 1):
+        better = sum(other > value for other in values[:n])
+        assert rule.comes([(10, value)], 10)[1] == (better < math.ceil(n / factor))
 
 
 # ---- the median rule ----

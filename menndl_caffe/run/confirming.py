@@ -78,11 +78,12 @@ class _Confirming(Job):
             with contextlib.closing(self.options.progress(done, None, fitness)) as progress:
                 progress.confirms = len(trials)
                 files = TrialFiles(out, parts.renderer, record)
-                loop = Loop(NoSearch(), farm, journal, Numbering(parts.experiment), None, files.keep, progress,
-                            self.walltime)
-                for trial, result in record.individuals():
-                    if result.status == STOPPED:
-                        progress.stopped(trial)
+                with progress.repeating():
+                    loop = Loop(NoSearch(), farm, journal, Numbering(parts.experiment), None, files.keep, progress,
+                                self.walltime)
+                    for trial, result in record.individuals():
+                        if result.status == STOPPED:
+                            progress.stopped(trial)
                 loop.run(trials)
             self.record = record
 

@@ -29,7 +29,6 @@ from menndl_caffe.farm import Farm, launched_size, over_mpi
 from menndl_caffe.farm.local import LocalFarm
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
-from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.nets.wiring import layers_of_phase
 from menndl_caffe.objective import Objective
 from menndl_caffe.rank import engine as engines
@@ -46,7 +45,7 @@ from menndl_caffe.run.progress import Progress, terminal
 from menndl_caffe.run.trial_files import TrialFiles
 from menndl_caffe.run.warm_start import begun_with, taken_over
 from menndl_caffe.run.worktime import Worktime, to_confirm
-from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK, Result, Trial
+from menndl_caffe.trial import DEFAULT, TEST, TRAIN, YARDSTICK, Trial
 from menndl_caffe.walltime import Walltime
 
 
@@ -230,23 +229,20 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
             if of_rungs(message):
                 progress.say(of_rungs(message))
             search.hear_of_stopped(algorithm, progress.stopped)
-            loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime,
-                        lambda: used_up(message, journal.record) or worktime(), search.going_on(algorithm))
-            if not journal.record.undecided:  # as its last line says
-                search.nobody_goes_on(algorithm)
+            with progress.repeating():
+                loop = Loop(algorithm, farm, journal, numbering, size.get("total"), files.keep, progress, walltime,
+                            lambda: used_up(message, journal.record) or worktime(), search.going_on(algorithm))
+                if not journal.record.undecided:  # as its last line says
+                    search.nobody_goes_on(algorithm)
             if default.id not in journal.record.results:
                 progress.tell(f"training the default first, {default.max_iter:,} iterations")
             loop.run([default])
             if journal.record.undecided:  # else the next trial's line says so
                 journal.add_end()
-            best = journal.record.best(1, fitness)
-            validated = message.fitness_set == menndl_pb2.SearchParameter.VALIDATION
-            if validated and best and best[0][1].finished:
-                loop.run(list(_last(*best[0], journal.record, numbering, experiment)))
-            if wanted and candidates(Run(options.out, journal.record), 1):
-                again = confirm.trials(Run(options.out, journal.record), wanted)
-                progress.confirms = len(again)
-                loop.run(again)
+            run = Run(options.out, journal.record)
+            again = confirm.trials(run, wanted) if wanted and candidates(run, 1) else []
+            progress.confirms = len(again)
+            loop.run([*_last(run, numbering, experiment), *again])
         return journal.record
 
 
@@ -262,13 +258,18 @@ def _size(experiment: Experiment, algorithm: search.Search) -> Dict[str, int]:
     return {name: number for name, number in (("total", total), ("generations", algorithm.generations)) if number}
 
 
-def _last(best: Trial, result: Result, record: Record, numbering: Numbering, experiment: Experiment) -> Iterator[Trial]:
-    """The trials on the test set: the best individual's, and the yardstick of a search that fits the validation set.
+def _last(run: Run, numbering: Numbering, experiment: Experiment) -> Iterator[Trial]:
+    """Of a search that fits the validation set the trials on the test set: the best individual's, and the yardstick.
 
     Earlier starts may have begun them; or done, for a best that is still the best in a search that goes further.
     """
+    found = run.record.best(1, run.objectives[0]) if run.fitness_set == "validation" else []
+    if not found or not found[0][1].finished:
+        return
+    best, result = found[0]
+
     def trial(genome: Genome, role: str, **how: Any) -> Trial:
-        begun = (trial for trial in record.trials.values() if (trial.genome, trial.role) == (genome, role))
+        begun = (trial for trial in run.record.trials.values() if (trial.genome, trial.role) == (genome, role))
         return next(begun, None) or replace(numbering(genome, role=role), **how)
 
     yield trial(best.genome, TEST, **confirm.as_tested(experiment.message, best, result))

@@ -40,7 +40,7 @@ class Loop:
         self._search, self._farm, self._journal, self._numbering = search, farm, journal, numbering
         self._keep, self._watch, self._stop, self._over = keep, watch, stop, over
         self._go_on = go_on
-        self._total = search.total if total is None else total
+        self._total = total
         self._asked = 0  # individuals so far
         self._known: Dict[Work, Result] = {}  # what work that was met before gave
         self._twins: Dict[Work, List[Trial]] = {}  # being trained -> trials of the same work that wait for it

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from typing import IO, Dict, Optional
+from typing import IO, Dict, Iterator, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import HowFar, duration, printable
@@ -51,6 +51,7 @@ class Progress:
         self._default: Optional[float] = None
         self._generation = 0  # the last one begun: 1, 2, ...
         self._start, self._told = time.monotonic(), 0.0
+        self._repeats = False
 
     def __call__(self, trial: Trial, result: Result, recorded: bool) -> None:
         """Take note of a result."""
@@ -84,6 +85,15 @@ class Progress:
         self._told_of += not self._at_rung.pop(trial.id)
         self._show(self._done == self._total)
 
+    @contextlib.contextmanager
+    def repeating(self) -> Iterator[None]:
+        """While a journal is repeated nothing is told; then how far it had come, once there is a default to go by."""
+        self._repeats = True
+        yield
+        self._repeats = False
+        if self._default is not None:
+            self._show(True)
+
     def say(self, text: str) -> None:
         """A line that stays."""
         self._write(text)
@@ -96,6 +106,8 @@ class Progress:
             self._write(text)
 
     def _show(self, now: bool) -> None:
+        if self._repeats:
+            return
         if self._live:
             self._put(f"\r\x1b[K{printable(self.line())}")
         elif now or time.monotonic() - self._told > PLAIN_SECONDS:

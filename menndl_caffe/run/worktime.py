@@ -11,7 +11,7 @@ hours, as trainings have taken so far:
 
     d + (sum_i s_i + (m - 1) max_i s_i) / m                                                                         (1)
 
-and once more d where the best is tested in the end. The fraction is the most that m slots need that are never idle
+Where the best is tested in the end, one s_i more is d. The fraction is the most that m slots need that are never idle
 while a training is left (Graham 1969). The search has half of the hours at least, whatever a confirmation takes.
 """
 from __future__ import annotations
@@ -68,6 +68,6 @@ def to_confirm(run: Run, slots: int) -> float:
         if trial.role in (INDIVIDUAL, DEFAULT) and id in record.results and record.results[id].same_as is None}
     longest = max(took.values(), default=0.0)
     longer = (run.message.confirm.iterations or run.message.max_iter) / run.message.max_iter
-    again = [longer * took.get(genome, longest) for genome, count in counts.items() for _ in range(count)]
-    rounds = (sum(again) + (slots - 1) * max(again, default=0.0)) / slots
-    return longest * (2 if run.fitness_set == "validation" else 1) + rounds
+    after = [longer * took.get(genome, longest) for genome, count in counts.items() for _ in range(count)]
+    after += [longest] * (run.fitness_set == "validation")
+    return longest + (sum(after) + (slots - 1) * max(after, default=0.0)) / slots

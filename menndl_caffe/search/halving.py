@@ -12,6 +12,7 @@ the first one always does.
 """
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from typing import Any, DefaultDict, Iterator, List, Optional
 
@@ -24,17 +25,17 @@ class Halving:
 
     def __init__(self, problem: Problem, factor: int):
         self._objective, self._factor = problem.objectives[0], factor
-        self._at: DefaultDict[Optional[int], List[float]] = defaultdict(list)  # rung -> costs
+        self._at: DefaultDict[Optional[int], List[float]] = defaultdict(list)  # rung -> costs, ascending
 
     def learn(self, trial: Trial, result: Result) -> None:
         """See Rule."""
         if not result.failed:
-            self._at[trial.until].append(self._objective.cost(result.fitness))
+            insort(self._at[trial.until], self._objective.cost(result.fitness))
 
     def goes_on(self, trial: Trial, result: Result) -> bool:
         """Equation (2)."""
         at, cost = self._at[trial.until], self._objective.cost(result.fitness)
-        return sum(other < cost for other in at) < -(-len(at) // self._factor)
+        return bisect_left(at, cost) < -(-len(at) // self._factor)
 
 
 def make(problem: Problem, settings: Any) -> Halving:

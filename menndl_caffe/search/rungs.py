@@ -10,7 +10,7 @@ at max_iter, or, of one that was stopped, what `Rungs._as_at_the_end` makes of i
 """
 from __future__ import annotations
 
-import statistics
+from bisect import insort
 from collections import defaultdict, deque
 from dataclasses import replace
 from typing import (
@@ -70,8 +70,9 @@ class Rungs:
         self._individuals: Dict[int, Trial] = {}  # by the id of its last trial: as the search asked for it
         self._heard: Deque[_Heard] = deque()  # of which the search knows nothing yet
         self._passed: DefaultDict[int, Dict[int, float]] = defaultdict(dict)  # by the individual's id: rung -> cost
-        self._further: DefaultDict[int, List[float]] = defaultdict(list)  # of those who came to their ends: see there
-        self._ends: List[float] = []  # their costs
+        # Of those who came to their ends, each ascending: how their costs changed from each rung on, and these costs.
+        self._further: DefaultDict[int, List[float]] = defaultdict(list)
+        self._ends: List[float] = []
         self.when_stopped: Callable[[Trial], None] = lambda trial: None  # told the last trial of each who is stopped
 
     @property
@@ -140,9 +141,9 @@ class Rungs:
         passed = self._passed.pop(self._individuals[trial.id].id, {})
         if result.finished:
             end = self._cost(result.fitness)
-            self._ends.append(end)
+            insort(self._ends, end)
             for rung, cost in passed.items():
-                self._further[rung].append(end - cost)
+                insort(self._further[rung], end - cost)
 
     def _begun(self, individual: Trial) -> Trial:
         self._individuals[individual.id] = individual
@@ -166,10 +167,15 @@ class Rungs:
         worse than they would be, and never the best. All is subtraction and comparison: the same on every machine."""
         cost = self._cost(result.fitness)
         if self._further[rung]:
-            cost += statistics.median_high(self._further[rung])
+            cost += _median_high(self._further[rung])
         if self._ends:
-            cost = max(cost, statistics.median_high(self._ends))
+            cost = max(cost, _median_high(self._ends))
         return replace(result, status=OK, fitness=self._cost(cost))  # which is its own inverse
+
+
+def _median_high(ascending: Sequence[float]) -> float:
+    """The median; of an even number the higher of the two in the middle."""
+    return ascending[len(ascending) // 2]
 
 
 def _check(given: Trial, recorded: Trial) -> None:
