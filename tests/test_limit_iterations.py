@@ -11,6 +11,7 @@ from menndl_caffe import journal
 from menndl_caffe.experiment import recorded
 from menndl_caffe.record import Record
 from menndl_caffe.report.status import status_dict
+from menndl_caffe.report.summary import described
 from menndl_caffe.trial import INDIVIDUAL
 from tests.support import runs
 from tests.support.in_process import Menndl, cut, lines_of, results
@@ -83,6 +84,15 @@ def test_with_rungs_those_begun_go_on_to_their_ends(local: Menndl, data: Path, t
     local.run(write(tmp_path, data, 80, f"{RANDOM} {STOP}"), run)
     record = journal.read(run)
     assert results(run)[:len(first)] == first and 80 <= record.iterations == given(record) < 80 + 4
+
+
+def test_a_training_that_served_for_all_rungs_took_its_time_once(local: Menndl, data: Path, tmp_path: Path) -> None:
+    """The first individual has the default's genes, and so is not trained at all."""
+    local.run(write(tmp_path, data, 40, f'type: "ASYNC_GA" limit {{{{ iterations: 40 }}}} {STOP}'), tmp_path / "run")
+    run = recorded.read(tmp_path / "run")
+    default, (first, result) = run.record.default(), next(run.record.individuals())
+    assert default is not None and result.same_as == default.id and len(run.record.chain(first)) > 1
+    assert described(run, first, result)["seconds"] == default.seconds > 0
 
 
 def test_a_start_says_first_how_far_the_search_was(local: Menndl, data: Path, tmp_path: Path) -> None:

@@ -48,10 +48,12 @@ def best_trained(run: Run) -> List[Tuple[Trial, Result]]:
 
 
 def trainings(run: Run, trial: Trial) -> List[Result]:
-    """The results that made an individual's, rung by rung, of another one's trainings where those were taken over."""
+    """The results that made an individual's, rung by rung, of another one's trainings where those were taken over; one
+    that served for several rungs stands there once."""
     results = run.record.results
     own = [results[one.id] for one in run.record.chain(trial) if one.id in results]
-    return [one if one.same_as is None else results.get(one.same_as, one) for one in own]
+    made = [one if one.same_as is None else results.get(one.same_as, one) for one in own]
+    return list({one.id: one for one in made}.values())
 
 
 def chosen(run: Run) -> List[Tuple[Trial, Result]]:
