@@ -167,6 +167,7 @@ def _take_trial(record: Record, trial: Trial, given: Optional[Given]) -> Trial:
         record.calls.append(trial)
         if trial.role == INDIVIDUAL:
             record.decide(trial)
+            record.begun += trial.continues is None
             record.iterations += record.own_iterations(trial)
     elif trial.id in record.results:
         raise ValueError(f"trial {trial.id} is handed out again after its result")

@@ -21,7 +21,8 @@ class Record:
     """What a journal says: the run's first line, what it knows of earlier runs, its trials and their results by id, in
     the order of their coming, who trains what, and the lines of those who went on with the run. `calls` has trials and
     results as they interleave. `ended` is after how many hours the search was said to be over, None where it was not.
-    `iterations` are those of all individuals, up to where their last trials end.
+    `begun` is how many individuals were handed out, whether they have a result or not, and `iterations` are those that
+    were given to them, up to where their last trials end.
     """
 
     run: Dict[str, Any] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Record:
     calls: List[Union[Trial, Result]] = field(default_factory=list)
     earlier: List[Earlier] = field(default_factory=list)
     ended: Optional[float] = None
+    begun: int = 0
     iterations: int = 0
     continued: Set[Optional[int]] = field(default_factory=set)  # trials with which others go on
     undecided: List[int] = field(default_factory=list)  # that came to a rung, and no line says yet what became of them
@@ -60,11 +62,6 @@ class Record:
         for id in sorted(self.results):
             if self.trials[id].role == INDIVIDUAL and id not in self.continued:
                 yield self.trials[id], self.results[id]
-
-    @property
-    def begun(self) -> int:
-        """How many individuals were handed out, whether they have a result or not."""
-        return sum(trial.role == INDIVIDUAL and trial.continues is None for trial in self.trials.values())
 
     def chain(self, trial: Trial) -> List[Trial]:
         """The trials of an individual from its first rung up to this one."""

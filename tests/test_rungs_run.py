@@ -3,21 +3,25 @@ with."""
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, List, Optional
 
 import pytest
 
 from menndl_caffe import journal
 from menndl_caffe.experiment import recorded
+from menndl_caffe.experiment.recorded import expected
 from menndl_caffe.genome import Genome
 from menndl_caffe.journal import Journal
 from menndl_caffe.nets.proto import menndl_pb2
 from menndl_caffe.record import Record
 from menndl_caffe.report.rungs import of_rungs
 from menndl_caffe.report.status import status_dict
+from menndl_caffe.run import progress as progress_of_runs
 from menndl_caffe.run.loop import Loop
 from menndl_caffe.run.progress import Progress
 from menndl_caffe.search import going_on, hear_of_stopped
@@ -235,6 +239,28 @@ def test_who_came_to_a_rung_is_done_once_it_is_stopped() -> None:
     assert line() == "individuals 2/3  best 0.6000  stopped 1", "of the third one nothing is decided"
     progress.stopped(third)
     assert line() == "individuals 3/3  best 0.6000  stopped 2"
+
+
+def test_of_how_many_may_be_guessed_for_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four individuals took ten seconds, and a third is being trained."""
+    now = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(progress_of_runs, "time", now)
+    progress = Progress(None, None, None)
+    now.monotonic = lambda: 10.0
+    for id in (1, 2):
+        progress(trial(id), Result(id, OK, 0.6), False)
+    assert "left" not in progress.line()
+    progress.expected = lambda: 4.0
+    assert progress.line().endswith("0:10 left")
+
+
+@pytest.mark.parametrize("limit, expected_in_all", [(0, math.inf), (10, 7.5), (4, 3.0), (1, 3.0)])
+def test_how_many_individuals_so_many_iterations_will_be(limit: int, expected_in_all: float) -> None:
+    """Three were given four."""
+    message = menndl_pb2.SearchParameter()
+    message.limit.iterations = limit
+    assert expected(message, Record(begun=3, iterations=4)) == expected_in_all
+    assert expected(message, Record()) == math.inf
 
 
 def test_the_last_that_is_stopped_ends_the_search(capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,6 +219,13 @@ def used_up(message: Any, record: Record) -> bool:
     return 0 < message.limit.iterations <= record.iterations
 
 
+def expected(message: Any, record: Record) -> float:
+    """How many individuals a search with `limit { iterations: ... }` will have, as far as its individuals came so far;
+    infinite without such a limit, and before there are any."""
+    limit = message.limit.iterations
+    return record.begun * max(1.0, limit / record.iterations) if limit and record.iterations else math.inf
+
+
 def worked(record: Record) -> float:
     """Seconds in which a search was worked at: of each start but one without any, to the last that is recorded of it.
     What trained for the sake of `menndl confirm` does not count."""

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from menndl_caffe.experiment.recorded import Run, counted, worked
+from menndl_caffe.experiment.recorded import Run, counted, expected, worked
 from menndl_caffe.genome import Genome
 from menndl_caffe.report.best import UNCONFIRMED, objectives_dict, optimized_text
 from menndl_caffe.report.busy import BusyTime
@@ -153,10 +153,10 @@ def _speed(run: Run, done: int, to_confirm: int, now: float) -> Dict[str, Any]:
     trained = [result for result in run.record.results.values() if result.same_as is None]
     busy, last = BusyTime(trained).seconds, max((result.started + result.seconds for result in trained), default=None)
     trials, left, limit = [run.record.trials[result.id] for result in trained], math.inf, run.message.limit
-    if busy and done and (run.total or limit.iterations):
+    total = min(run.total or math.inf, expected(run.message, run.record))
+    if busy and done and total < math.inf:
         of_individuals = sum(run.record.own_iterations(trial) for trial in trials if trial.role == INDIVIDUAL)
-        to_come = min((run.total - done) * of_individuals / done if run.total else math.inf,
-                      max(0, limit.iterations - of_individuals) if limit.iterations else math.inf)
+        to_come = (total - done) * of_individuals / done
         to_come += to_confirm * (run.message.confirm.iterations or run.message.max_iter)
         left = to_come * busy / sum(map(run.record.own_iterations, trials))
     if limit.hours and run.ended is None:

@@ -22,7 +22,7 @@ from menndl_caffe.experiment import recorded
 from menndl_caffe.experiment.appraise import check_experiment, expected_cost, is_steady
 from menndl_caffe.experiment.classes import images_of_classes
 from menndl_caffe.experiment.experiment import Experiment
-from menndl_caffe.experiment.recorded import Run, used_up
+from menndl_caffe.experiment.recorded import Run, expected, used_up
 from menndl_caffe.experiment.render import Renderer
 from menndl_caffe.experiment.sources import Sources, sources
 from menndl_caffe.farm import Farm, launched_size, over_mpi
@@ -225,6 +225,7 @@ def _master(parts: Parts, options: Options, farm: Farm, ranks: int, walltime: Wa
         wanted = message.confirm if message.HasField("confirm") else None
         with contextlib.closing(options.progress(size.get("total"), size.get("generations"), fitness,
                                                  worktime.end)) as progress:
+            progress.expected = lambda: expected(message, journal.record)
             progress.confirms = wanted.seeds * (wanted.best + 1) if wanted else 0
             if of_rungs(message):
                 progress.say(of_rungs(message))

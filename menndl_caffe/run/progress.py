@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from typing import IO, Dict, Iterator, Optional
+from typing import IO, Callable, Dict, Iterator, Optional
 
 from menndl_caffe.objective import BY_ACCURACY, Objective
 from menndl_caffe.text import HowFar, duration, printable
@@ -42,6 +42,7 @@ class Progress:
                  fitness: Objective = BY_ACCURACY, end: float = math.inf):
         self._total, self._generations, self._live = total, generations, screen is not None
         self.confirms = 0  # trainings from new seeds that there shall be
+        self.expected: Callable[[], float] = lambda: math.inf  # individuals, where there is no total
         self._confirmed = 0
         self._stream = screen or sys.stderr
         self._done = self._trained = self._told_of = self._failed = self._stopped = 0
@@ -118,10 +119,11 @@ class Progress:
         """generation, done/total, best, stopped, failures, speed and time left."""
         speed = self._trained / (time.monotonic() - self._start) if self._trained else None
         left = max(0.0, self._end - time.monotonic())
-        if speed and self._total:
+        total = self._total or self.expected()
+        if speed and total < math.inf:
             # Trainings of an individual: 0 of one that was met before, and one for each rung.
             new = self._trained / max(1, self._told_of)
-            to_train = (self._total - self._done) * new + max(0, self.confirms - self._confirmed)
+            to_train = (total - self._done) * new + max(0, self.confirms - self._confirmed)
             left = min(left, to_train / speed)
         best, default = map(self._fitness.text, (self._best, self._default))
         confirmed = f"confirmed {self._confirmed}/{self.confirms}" if self.confirms else ""
