@@ -1,6 +1,6 @@
 """The paper's question within 50,000 iterations: docs/results.md.
 
-    python -m tests.bench.paper_question run --data DIR   # some 16 hours of one core; goes on where it was broken off
+    python -m tests.bench.paper_question run --data DIR   # some 25 hours of one core; goes on where it was broken off
     python -m tests.bench.paper_question draw             # the figure and the tables, from the journals beside this
 
 DIR is what `menndl data cifar10 --validation 10000` has written.

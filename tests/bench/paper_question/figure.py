@@ -33,7 +33,7 @@ def _best_so_far(axes: Any, searches: Sequence[Searched]) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("training iterations given, thousands")
     axes.set_ylabel("validation accuracy of the best so far")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="best")
 
 
 def _from_new_seeds(axes: Any, finalists: Sequence[Finalist]) -> None:
@@ -49,6 +49,9 @@ def _from_new_seeds(axes: Any, finalists: Sequence[Finalist]) -> None:
     default = finalists[0].mean
     assert default is not None
     axes.axvline(default.mean, color=GREY, linewidth=0.8, linestyle="-.", zorder=0)
+    values = [value for one in finalists for value in one.values]
+    margin = 0.3 * (max(values) - min(values))  # what is wider of an interval of two values says nothing more
+    axes.set_xlim(min(values) - margin, max(values) + margin)
     axes.set_yticks(range(len(finalists)))
     axes.set_yticklabels([one.label.replace("`", "") for one in finalists])
     axes.invert_yaxis()
